@@ -1,0 +1,277 @@
+"""Weights on disk: safetensors beside a manifest that says what they are. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drcore.errors import CheckpointError
+from drcore.prepare import Preparation
+
+if TYPE_CHECKING:
+    from drcore.network import RamNetwork
+
+__all__ = ["FORMAT_VERSION", "MANIFEST", "Bundle", "bundled_folder", "load_bundle", "save_bundle"]
+
+FORMAT = "drcore-bundle"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+_MAX_MANIFEST = 1 << 20
+_KNOWN_OF_NETWORK = {"preset", "input_size", "architecture", "file", "sha256", "level"}
+_KNOWN = {
+    "format", "format_version", "name", "version", "created", "licence", "intended_use",
+    "networks", "preparation", "fusion", "thresholds", "training", "metrics",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Trained networks and what is needed to use them.
+
+    Attributes:
+        name, version: of the model.
+        networks: by input size in pixels, in evaluation mode.
+        preparation: how squares become input.
+        thresholds: the four scores that part grade 0 from 1, 1 from 2, 2 from 3, 3 from 4.
+        created: ISO date.
+        training: data, recipes and seeds, for the reader.
+        metrics: measured figures, for the reader.
+        licence, intended_use: sentences.
+    """
+
+    name: str
+    version: str
+    networks: dict[int, RamNetwork]
+    preparation: Preparation
+    thresholds: tuple[float, float, float, float]
+    created: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    intended_use: str = ""
+
+
+def bundled_folder() -> Path:
+    """Return the folder of the weights that ship with the package."""
+    return Path(str(resources.files("drcore"))) / "weights"
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write weights in half precision, one file a network, and the manifest.
+
+    Args:
+        bundle: what to write.
+        folder: created where missing; files of the same name are replaced.
+    """
+    import torch
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for size, network in sorted(bundle.networks.items()):
+        file = folder / f"{network.config.name}.safetensors"
+        tensors = {
+            name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+            for name, value in network.state_dict().items()
+            if not name.endswith("num_batches_tracked")  # only training reads it
+        }
+        overflow = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+        if overflow:
+            raise CheckpointError(f"{overflow[0]} does not fit into half precision.")
+        file.write_bytes(save(tensors))  # save_file would hide it from other users of the machine
+        entries.append(
+            {
+                "preset": network.config.name,
+                "input_size": size,
+                "architecture": asdict(network.config),
+                "file": file.name,
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                "level": float(network.level),
+            }
+        )
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": bundle.name,
+        "version": bundle.version,
+        "created": bundle.created,
+        "licence": bundle.licence,
+        "intended_use": bundle.intended_use,
+        "networks": entries,
+        "preparation": bundle.preparation.to_dict(),
+        "fusion": {"rule": "mean", "scales": sorted(bundle.networks)},
+        "thresholds": list(bundle.thresholds),
+        "training": bundle.training,
+        "metrics": bundle.metrics,
+    }
+    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
+    """Read a bundle, checking every claim of its manifest.
+
+    Args:
+        folder: holds `manifest.json` and the weight files that it names.
+        device: where the networks go, "cpu" or "cuda".
+
+    Returns:
+        The bundle, networks in float32 and evaluation mode.
+
+    Raises:
+        CheckpointError: something is missing, damaged, or not understood; says what.
+    """
+    manifest = read_manifest(folder)
+    try:
+        preparation = _preparation(manifest["preparation"])
+        thresholds = _thresholds(manifest["thresholds"])
+        networks = dict(_network(entry, folder, device) for entry in manifest["networks"])
+        if not networks:
+            raise CheckpointError(f"The manifest of {folder.name} names no network. Get it again.")
+        fusion = manifest["fusion"]
+        if fusion != {"rule": "mean", "scales": sorted(networks)}:
+            raise CheckpointError(f"The fusion {fusion!r} in the manifest is not understood.")
+        return Bundle(
+            name=str(manifest["name"]),
+            version=str(manifest["version"]),
+            networks=networks,
+            preparation=preparation,
+            thresholds=thresholds,
+            created=str(manifest.get("created", "")),
+            training=dict(manifest.get("training", {})),
+            metrics=dict(manifest.get("metrics", {})),
+            licence=str(manifest.get("licence", "")),
+            intended_use=str(manifest.get("intended_use", "")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"The manifest of {folder.name} lacks or garbles an entry ({error}). "
+            "Get the weights again."
+        ) from error
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read and check the head of a manifest, without touching the weights.
+
+    Args:
+        folder: holds `manifest.json`.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        CheckpointError: missing, damaged, or of a format that is not understood.
+    """
+    file = folder / MANIFEST
+    try:
+        if file.stat().st_size > _MAX_MANIFEST:
+            raise CheckpointError(f"The manifest of {folder.name} is too large to be one.")
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"There is no readable {MANIFEST} in the folder {folder.name}. "
+            "Give a folder written by drcore, or reinstall the package."
+        ) from error
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"The manifest of {folder.name} is not JSON ({error}). Get the weights again."
+        ) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise CheckpointError(f"{folder.name} is not a {FORMAT}: its manifest does not say so.")
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"The weights in {folder.name} have manifest version "
+            f"{manifest.get('format_version')!r}; this drcore understands {FORMAT_VERSION}. "
+            "Update drcore, or use other weights."
+        )
+    unknown = sorted(set(manifest) - _KNOWN)
+    if unknown:
+        raise CheckpointError(
+            f"The manifest of {folder.name} has entries that this drcore does not understand: "
+            f"{', '.join(unknown)}. Update drcore."
+        )
+    return manifest
+
+
+def _preparation(entry: dict[str, Any]) -> Preparation:
+    known = {f.name for f in fields(Preparation)}
+    if set(entry) != known or entry["kind"] != Preparation().kind:
+        raise CheckpointError(f"The preparation {entry!r} in the manifest is not understood.")
+    numbers = {k: float(v) for k, v in entry.items() if k != "kind"}
+    if not all(math.isfinite(v) for v in numbers.values()) or numbers["std"] <= 0:
+        raise CheckpointError("The preparation in the manifest holds impossible numbers.")
+    return Preparation(kind=entry["kind"], **numbers)
+
+
+def _thresholds(entry: list[float]) -> tuple[float, float, float, float]:
+    a, b, c, d = (float(value) for value in entry)
+    if not (math.isfinite(a) and a < b < c < d and math.isfinite(d)):
+        raise CheckpointError(f"The thresholds {entry} in the manifest do not rise.")
+    return a, b, c, d
+
+
+def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, RamNetwork]:
+    import torch
+    from safetensors.torch import load
+
+    from drcore.network import PRESETS, RamNetwork
+
+    unknown = sorted(set(entry) - _KNOWN_OF_NETWORK)
+    if unknown:
+        raise CheckpointError(
+            "A network in the manifest has entries that this drcore does not understand: "
+            f"{', '.join(unknown)}. Update drcore."
+        )
+    preset = entry["preset"]
+    config = PRESETS.get(preset)
+    if (
+        config is None
+        or json.loads(json.dumps(asdict(config))) != entry["architecture"]
+        or config.input_size != entry["input_size"]
+    ):
+        raise CheckpointError(
+            f"The network {preset!r} in the manifest is not one that this drcore can build. "
+            "Update drcore, or use other weights."
+        )
+    level = float(entry["level"])
+    if not math.isfinite(level):
+        raise CheckpointError(f"The level of {preset!r} in the manifest is not a finite number.")
+    file = folder / str(entry["file"])
+    if file.name != entry["file"] or file.suffix != ".safetensors":
+        raise CheckpointError(f"The manifest names {entry['file']!r}: not a safetensors file here.")
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"The weights {file.name} are missing. Get them again.") from error
+    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise CheckpointError(
+            f"The weights {file.name} do not have the checksum that the manifest gives: "
+            "they are damaged or were exchanged. Get them again."
+        )
+    try:
+        tensors = load(data)
+    except Exception as error:  # not only its own SafetensorError, on a hostile header
+        raise CheckpointError(
+            f"The weights {file.name} are not whole safetensors ({error}). Get them again."
+        ) from error
+    network = RamNetwork(config)
+    wanted = {k: v for k, v in network.state_dict().items() if "num_batches_tracked" not in k}
+    wrong = sorted(set(wanted) ^ set(tensors)) or [
+        k
+        for k, v in wanted.items()
+        if tensors[k].shape != v.shape or not tensors[k].is_floating_point()
+    ]
+    if wrong:
+        raise CheckpointError(f"The weights {file.name} do not fit the network: {wrong[0]}.")
+    if not all(torch.isfinite(v).all() for v in tensors.values()):
+        raise CheckpointError(f"The weights {file.name} hold numbers that are not finite.")
+    network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
+    network.set_level(level)
+    network.requires_grad_(requires_grad=False)
+    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return config.input_size, network

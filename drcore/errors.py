@@ -1,0 +1,25 @@
+"""The errors that drcore raises. Each message says what was wrong, with which input, what to do."""
+
+from __future__ import annotations
+
+__all__ = ["CheckpointError", "DrcoreError", "PhotographError", "ReviewError", "SourceError"]
+
+
+class DrcoreError(Exception):
+    """Base of every error that drcore raises on purpose."""
+
+
+class PhotographError(DrcoreError):
+    """A photograph cannot be read: empty, truncated, foreign, or too large."""
+
+
+class CheckpointError(DrcoreError):
+    """Weights or their manifest are missing, damaged, or of a kind that is not understood."""
+
+
+class SourceError(DrcoreError):
+    """A folder or an output cannot be used: missing, outside the allowed root, not writable."""
+
+
+class ReviewError(DrcoreError):
+    """A decision of a reader cannot be stored or read back."""

@@ -1,0 +1,274 @@
+"""Finding the field of view: the circle that the camera's aperture lets in, and what is cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FieldOfView", "find_field_of_view"]
+
+_WORKING_SIDE = 320
+"""The circle is fitted on a copy of this long side: finer brings nothing, coarser loses arcs."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOfView:
+    """A circle of retina and the rectangle within which it is visible.
+
+    All lengths are in pixels of the photograph, continuous coordinates: pixel (row i, column j)
+    covers [j, j + 1) x [i, i + 1).
+
+    Attributes:
+        x, y: centre of the circle; may lie outside the photograph.
+        radius: radius of the circle.
+        left, top, right, bottom: the visible rectangle; beyond it the circle is cut off.
+        found: False where no rim could be found and the full frame stands in for it.
+        note: a sentence on what was found, empty when the circle is whole.
+    """
+
+    x: float
+    y: float
+    radius: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+    found: bool
+    note: str
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """Sides on which more than 2 % of the radius is missing: left, top, right, bottom."""
+        slack = 0.02 * self.radius
+        gaps = {
+            "left": self.left - (self.x - self.radius),
+            "top": self.top - (self.y - self.radius),
+            "right": (self.x + self.radius) - self.right,
+            "bottom": (self.y + self.radius) - self.bottom,
+        }
+        return tuple(side for side, gap in gaps.items() if gap > slack)
+
+    @property
+    def visible_fraction(self) -> float:
+        """Share of the circle's area that is not cut off, 0-1."""
+        grid = (np.arange(128) + 0.5) / 64 - 1
+        u, v = np.meshgrid(grid * self.radius + self.x, grid * self.radius + self.y)
+        circle = (u - self.x) ** 2 + (v - self.y) ** 2 <= self.radius**2
+        seen = (u >= self.left) & (u <= self.right) & (v >= self.top) & (v <= self.bottom)
+        return float((circle & seen).sum() / circle.sum())
+
+    def scaled(self, factor: float) -> FieldOfView:
+        """Return the same field of view in pixels that are `factor` times as many a side."""
+        return FieldOfView(
+            self.x * factor, self.y * factor, self.radius * factor,
+            self.left * factor, self.top * factor, self.right * factor, self.bottom * factor,
+            self.found, self.note,
+        )  # fmt: skip
+
+    def mask(self, height: int, width: int, margin: float = 0.0) -> NDArray[np.bool_]:
+        """Return the visible retina as pixels of a photograph.
+
+        Args:
+            height, width: size of the photograph in pixels.
+            margin: share of the radius to leave out along the rim, 0-1.
+
+        Returns:
+            bool (height, width), True where a pixel's centre is inside.
+        """
+        x = np.arange(width, dtype=np.float32) + np.float32(0.5)
+        y = np.arange(height, dtype=np.float32) + np.float32(0.5)
+        dx = (x - np.float32(self.x)) ** 2
+        dx[(x < self.left) | (x > self.right)] = np.inf
+        dy = (y - np.float32(self.y)) ** 2
+        dy[(y < self.top) | (y > self.bottom)] = np.inf
+        inside: NDArray[np.bool_] = dx[None, :] + dy[:, None] <= (self.radius * (1 - margin)) ** 2
+        return inside
+
+
+def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
+    """Find the circular field of view; never raises on a hard photograph.
+
+    The retina is what is clearly brighter than the darkest part of the frame. Its outline, less
+    the parts that lie on the frame or on a straight cut, is fitted with a circle by RANSAC and
+    least squares. Where no arc of a rim is seen, the full frame stands in: its circumscribed
+    circle, so that no retina is lost.
+
+    Args:
+        rgb: uint8 (H, W, 3), 0-255.
+
+    Returns:
+        The field of view in pixels of `rgb`.
+    """
+    height, width = rgb.shape[:2]
+    factor = max(1.0, max(height, width) / _WORKING_SIDE)
+    h, w = max(8, round(height / factor)), max(8, round(width / factor))
+    small = np.asarray(cv2.resize(rgb, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+    # Anisotropy of the rounding to whole pixels is below 0.2 %: kept apart per axis all the same.
+    fx, fy = width / w, height / h
+
+    retina = _retina_mask(small)
+    if retina is None:
+        return _full_frame(width, height, "No retina stands out from the frame.")
+    outline = _outline(retina)
+    if outline is None:
+        return _full_frame(width, height, "No rim is seen: the retina fills the frame.")
+    arc = _off_frame(outline, w, h)
+    circle = _fit_circle(arc, w, h) if len(arc) >= 24 else None
+    if circle is None or _share_inside(retina, circle) < 0.9:
+        return _full_frame(width, height, "No circular rim is seen; the full frame is used.")
+    x, y, radius = circle
+    left, top, right, bottom = _visible_rectangle(outline, circle, w, h)
+    fov = FieldOfView(
+        x * fx, y * fy, radius * (fx + fy) / 2,
+        left * fx, top * fy, right * fx, bottom * fy,
+        found=True, note="",
+    )  # fmt: skip
+    if fov.cut:
+        fov = replace(fov, note=f"The field of view is cut off: {', '.join(fov.cut)}.")
+    return fov
+
+
+def _full_frame(width: int, height: int, note: str) -> FieldOfView:
+    radius = float(np.hypot(width, height)) / 2
+    return FieldOfView(
+        width / 2, height / 2, radius, 0.0, 0.0, float(width), float(height),
+        found=False, note=note,
+    )  # fmt: skip
+
+
+def _retina_mask(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Largest bright region, holes filled; None where nothing stands out."""
+    # The brightest channel: in dark photographs only red rises above the rim.
+    value = cv2.medianBlur(np.ascontiguousarray(small.max(axis=2)), 5)
+    dark, bright = (float(v) for v in np.percentile(value, (1, 90)))
+    if bright - dark < 8:
+        return None
+    if dark > 0.4 * bright:
+        # Even the darkest part is lit: a crop from inside the rim.
+        return np.ones(value.shape, np.uint8)
+    threshold = dark + max(4.0, 0.12 * (bright - dark))
+    mask = (value > threshold).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    if count < 2:
+        return None
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    if stats[largest, cv2.CC_STAT_AREA] < 0.05 * mask.size:
+        return None
+    region = (labels == largest).astype(np.uint8)
+    contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = cv2.drawContours(np.zeros_like(region), contours, -1, 1, cv2.FILLED)
+    return np.asarray(filled, np.uint8)
+
+
+def _outline(retina: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+    """Outline of the convex hull of the region, (N, 2) x and y; None where it fills the frame."""
+    if float(retina.mean()) > 0.995:
+        return None
+    contours, _ = cv2.findContours(retina, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    points = max(contours, key=len)[:, 0, :]
+    # The hull bridges dark crescents and haemorrhages at the rim, which the threshold bites out.
+    hull = cv2.convexHull(points)
+    canvas = cv2.drawContours(np.zeros_like(retina), [hull], -1, 1, cv2.FILLED)
+    both = cv2.findContours(canvas, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    dense = max(both, key=len)[:, 0, :].astype(np.float64)
+    # Keep hull points that the region itself reaches; bridges are chords, not rim.
+    distance = cv2.distanceTransform(1 - retina, cv2.DIST_L2, 3)
+    near = distance[dense[:, 1].astype(int), dense[:, 0].astype(int)] <= 1.5
+    kept = dense[near]
+    return (kept if len(kept) >= 24 else dense) + 0.5  # pixel centres
+
+
+def _off_frame(outline: NDArray[np.float64], w: int, h: int) -> NDArray[np.float64]:
+    x, y = outline[:, 0], outline[:, 1]
+    kept: NDArray[np.float64] = outline[(x > 2.5) & (x < w - 2.5) & (y > 2.5) & (y < h - 2.5)]
+    return kept
+
+
+def _fit_circle(points: NDArray[np.float64], w: int, h: int) -> tuple[float, float, float] | None:
+    """RANSAC over triplets, then least squares on the inliers; None where no circle explains it."""
+    rng = np.random.default_rng(0)
+    n = len(points)
+    triples = points[rng.integers(0, n, (400, 3))]
+    centres, radii = _circumcircles(triples)
+    short, diagonal = min(w, h), float(np.hypot(w, h))
+    plausible = (radii > 0.22 * short) & (radii < 0.75 * diagonal)
+    centres, radii = centres[plausible], radii[plausible]
+    if len(radii) == 0:
+        return None
+    distance = np.hypot(points[None, :, 0] - centres[:, :1], points[None, :, 1] - centres[:, 1:])
+    close = np.abs(distance - radii[:, None]) < 0.012 * radii[:, None] + 0.8
+    best = int(np.argmax(close.sum(axis=1)))
+    inlier = close[best]
+    x, y, radius = float(centres[best, 0]), float(centres[best, 1]), float(radii[best])
+    for _ in range(3):
+        if inlier.sum() < 16:
+            return None
+        x, y, radius = _least_squares(points[inlier])
+        residual = np.abs(np.hypot(points[:, 0] - x, points[:, 1] - y) - radius)
+        inlier = residual < 0.012 * radius + 0.8
+    # Few inliers or a short arc: the shape is not a circle, or the fit is a guess.
+    angles = np.arctan2(points[inlier, 1] - y, points[inlier, 0] - x)
+    covered = len(np.unique(np.floor(angles / (2 * np.pi) * 72)))
+    if inlier.mean() < 0.45 or covered < 8 or not 0.22 * short < radius < 0.75 * diagonal:
+        return None
+    # The outline runs through centres of pixels, half a pixel inside their edge; the low threshold
+    # lets in pixels that the rim only touches, half a pixel outside it. The two cancel.
+    return x, y, radius
+
+
+def _share_inside(retina: NDArray[np.uint8], circle: tuple[float, float, float]) -> float:
+    """Share of the retina that a circle keeps: one that leaves much out has met a false rim."""
+    rows, columns = np.nonzero(retina)
+    x, y, radius = circle
+    return float((np.hypot(columns + 0.5 - x, rows + 0.5 - y) <= radius + 1).mean())
+
+
+def _circumcircles(
+    triples: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    a, b, c = triples[:, 0], triples[:, 1], triples[:, 2]
+    ab, ac = b - a, c - a
+    cross = 2 * (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])
+    good = np.abs(cross) > 1e-6
+    ab, ac, a, cross = ab[good], ac[good], a[good], cross[good]
+    ab2, ac2 = (ab**2).sum(axis=1), (ac**2).sum(axis=1)
+    ux = (ac[:, 1] * ab2 - ab[:, 1] * ac2) / cross
+    uy = (ab[:, 0] * ac2 - ac[:, 0] * ab2) / cross
+    return np.stack([a[:, 0] + ux, a[:, 1] + uy], axis=1), np.hypot(ux, uy)
+
+
+def _least_squares(points: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Algebraic circle fit (Kasa): linear, and exact enough on outlier-free arcs."""
+    mean = points.mean(axis=0)
+    q = points - mean
+    matrix = np.column_stack([2 * q, np.ones(len(q))])
+    solution = np.linalg.lstsq(matrix, (q**2).sum(axis=1), rcond=None)[0]
+    radius = float(np.sqrt(max(solution[2] + solution[0] ** 2 + solution[1] ** 2, 0.0)))
+    return float(solution[0] + mean[0]), float(solution[1] + mean[1]), radius
+
+
+def _visible_rectangle(
+    outline: NDArray[np.float64], circle: tuple[float, float, float], w: int, h: int
+) -> tuple[float, float, float, float]:
+    """The frame, narrowed where the outline runs along a straight black bar inside it."""
+    x, y, radius = circle
+    limits = {"left": 0.0, "top": 0.0, "right": float(w), "bottom": float(h)}
+    for side, axis, centre, sign in (
+        ("left", 0, x, -1), ("top", 1, y, -1), ("right", 0, x, 1), ("bottom", 1, y, 1),
+    ):  # fmt: skip
+        values = outline[:, axis]
+        edge = float(values.max() if sign > 0 else values.min())
+        offset = abs(edge - centre)
+        if (edge - centre) * sign <= 0 or offset > 0.97 * radius:
+            continue
+        chord = 2 * float(np.sqrt(radius**2 - offset**2))
+        along = outline[np.abs(values - edge) < 1.5, 1 - axis]
+        if len(along) and np.ptp(along) > 0.6 * chord:
+            limits[side] = edge + 0.5 * sign
+    return limits["left"], limits["top"], limits["right"], limits["bottom"]

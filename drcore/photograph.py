@@ -1,0 +1,424 @@
+"""Reading a fundus photograph: bytes in, upright RGB pixels out, or a sentence saying why not."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+import unicodedata
+import warnings
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from drcore.errors import PhotographError
+
+__all__ = [
+    "EXTENSIONS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Laterality",
+    "Photograph",
+    "Source",
+    "clean_name",
+    "parse_name",
+    "read_photograph",
+]
+
+# The decoders write to stderr what our errors say better, some lines for every damaged file. Set
+# once: to set and restore it around each call would not be safe between threads.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+RGB = NDArray[np.uint8]
+Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB
+Laterality = Literal["OD", "OS"]
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+"""File name endings that a folder walk picks up. What a file *is* is decided by its content."""
+
+MAX_PIXELS = 150_000_000
+"""Largest declared picture, in pixels: ten times a 12-megapixel camera, far below a bomb."""
+
+MAX_BYTES = 512 * 1024 * 1024
+"""Largest encoded file, in bytes."""
+
+MIN_SIDE = 32
+"""Shortest side, in pixels, in which a retina could still be told from noise."""
+
+GRADING_SIDE = 640
+"""Reduced decoding keeps at least this many pixels on the short side: above the largest network
+input (512 px), so the reduction costs no detail that the networks could see."""
+
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+_MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),  # BigTIFF
+    (b"MM\x00+", "TIFF"),
+    (b"BM", "BMP"),
+)
+_DEFLATE = 1032  # bytes that one byte of a PNG can stand for at most
+_ORIENTATION_TAG = 274
+_TURNS = {
+    2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1),
+    6: (False, 3), 7: (True, 3), 8: (False, 1),
+}  # fmt: skip
+"""By orientation: mirrored left to right first, then turned left by so many quarters."""
+_TRANSPOSED = frozenset({5, 6, 7, 8})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photograph:
+    """An upright colour photograph, perhaps decoded at a reduced size.
+
+    Attributes:
+        rgb: uint8 (h, w, 3), 0-255, upright (EXIF orientation applied).
+        width: width of the original, upright, in pixels; `rgb` has ceil(width / reduction).
+        height: height of the original, upright, in pixels.
+        reduction: original pixels per pixel of `rgb` along each axis: 1, 2, 4 or 8.
+        name: display name without folders or control characters; still untrusted text.
+        sha256: SHA-256 of the encoded file (of the pixels, where an array was given), hex.
+        laterality: "OD", "OS", or None where the name does not tell.
+        patient: what the name says beside the laterality, or None where it has none.
+    """
+
+    rgb: RGB
+    width: int
+    height: int
+    reduction: int
+    name: str
+    sha256: str
+    laterality: Laterality | None
+    patient: str | None
+
+
+def read_photograph(
+    source: Source,
+    *,
+    name: str | None = None,
+    for_grading: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> Photograph:
+    """Read one photograph, whatever its container, by content and never by extension.
+
+    Args:
+        source: a path, the encoded bytes, a binary file object, or RGB uint8 (H, W, 3) pixels.
+        name: display name; taken from the path or the file object where left out.
+        for_grading: let a large JPEG be decoded at 1/2, 1/4 or 1/8 of its size (the discrete
+            cosine transform gives these for free), never below `GRADING_SIDE` px.
+        max_pixels: refuse pictures that declare more pixels than this.
+
+    Returns:
+        The photograph; 16-bit, grey, palette, alpha and CMYK pictures become 8-bit RGB.
+
+    Raises:
+        PhotographError: the source is missing, empty, truncated, foreign, too large or too small.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name, max_pixels)
+    data, found = _bytes_of(source)
+    label = clean_name(name if name is not None else found)
+    if not data:
+        raise PhotographError(f"{label}: the file is empty. Export the photograph again.")
+    if len(data) > MAX_BYTES:
+        raise PhotographError(
+            f"{label}: the file has {len(data) / 2**20:.0f} MiB; at most {MAX_BYTES >> 20} MiB "
+            "are accepted. Export it as JPEG."
+        )
+    kind = _kind(data)
+    if kind is None:
+        raise PhotographError(
+            f"{label}: this is not a JPEG, PNG, TIFF, BMP or WebP picture. "
+            "Export the photograph in one of these formats."
+        )
+    rgb, width, height, reduction = _decode(
+        data, kind, label, for_grading=for_grading, max_pixels=max_pixels
+    )
+    laterality, patient = parse_name(label)
+    return Photograph(
+        rgb=rgb,
+        width=width,
+        height=height,
+        reduction=reduction,
+        name=label,
+        sha256=hashlib.sha256(data).hexdigest(),
+        laterality=laterality,
+        patient=patient,
+    )
+
+
+def clean_name(name: str) -> str:
+    """Strip folders, control and invisible formatting characters from an untrusted file name.
+
+    Args:
+        name: any text.
+
+    Returns:
+        The last path component, at most 200 characters, never empty.
+    """
+    last = re.split(r"[\\/]", name)[-1]
+    kept = "".join(c for c in last if unicodedata.category(c) not in _INVISIBLE).strip()[:200]
+    return "unnamed" if kept in {"", ".", ".."} else kept
+
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories: control, format, surrogate, private, unassigned, line and paragraph ends."""
+
+_SIDE_TOKENS: dict[str, Laterality] = {
+    "od": "OD", "right": "OD", "re": "OD", "r": "OD",
+    "os": "OS", "left": "OS", "le": "OS", "l": "OS",
+}  # fmt: skip
+
+
+def parse_name(name: str) -> tuple[Laterality | None, str | None]:
+    """Read laterality and patient from a file name such as `10_left.jpeg` or `A-7_OD.jpg`.
+
+    Args:
+        name: file name.
+
+    Returns:
+        Laterality, and the rest of the name as the patient; both None where the name holds no
+        side or both sides, the patient alone None where there is nothing but the side.
+    """
+    stem = re.sub(r"\.(jpe?g|png|tiff?|bmp|webp)$", "", name, flags=re.IGNORECASE)
+    parts = re.split(r"([\s_.\-()\[\]]+)", stem)  # words at even places, what parts them at odd
+    hits = [i for i in range(0, len(parts), 2) if parts[i].lower() in _SIDE_TOKENS]
+    if len({_SIDE_TOKENS[parts[i].lower()] for i in hits}) != 1:
+        return None, None  # no side, or both: the name does not tell
+    # What stands between the sides keeps its own hyphens and dots: they belong to the number.
+    ends = [-1, *hits, len(parts)]
+    rest = ["".join(parts[a + 1 : b]).strip(" _.-()[]\t") for a, b in pairwise(ends)]
+    patient = "_".join(piece for piece in rest if piece)
+    return _SIDE_TOKENS[parts[hits[0]].lower()], patient or None
+
+
+def _from_array(rgb: NDArray[np.generic], name: str | None, max_pixels: int) -> Photograph:
+    label = clean_name(name or "array")
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise PhotographError(
+            f"{label}: expected RGB uint8 of shape (H, W, 3), got {rgb.dtype} {rgb.shape}."
+        )
+    _check_size(rgb.shape[1], rgb.shape[0], label, max_pixels)
+    pixels = np.ascontiguousarray(rgb, dtype=np.uint8)
+    laterality, patient = parse_name(label)
+    digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    return Photograph(
+        pixels, pixels.shape[1], pixels.shape[0], 1, label, digest, laterality, patient
+    )
+
+
+def _bytes_of(source: str | Path | bytes | bytearray | memoryview | BinaryIO) -> tuple[bytes, str]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), "upload"
+    if isinstance(source, str | Path):
+        path = Path(source)
+        label = clean_name(path.name)
+        try:
+            if not path.is_file():  # a folder, a pipe or a device would block or lie
+                what = "this is a folder" if path.is_dir() else "there is no such file"
+                raise PhotographError(f"{label}: {what}. Give the path of a photograph.")
+            if path.stat().st_size > MAX_BYTES:
+                raise PhotographError(
+                    f"{label}: the file has {path.stat().st_size / 2**20:.0f} MiB; at most "
+                    f"{MAX_BYTES >> 20} MiB are accepted. Export it as JPEG."
+                )
+            return path.read_bytes(), path.name
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise PhotographError(f"{label}: the file cannot be opened ({why}).") from error
+    try:
+        data = source.read(MAX_BYTES + 1)
+    except (OSError, ValueError, AttributeError) as error:
+        raise PhotographError(f"The given source cannot be read ({error}).") from error
+    if not isinstance(data, bytes):
+        raise PhotographError("The given file object is open as text; open it in binary mode.")
+    found = getattr(source, "name", None)  # a number, where the file has none
+    return data, found if isinstance(found, str) else "upload"
+
+
+def _kind(data: bytes) -> str | None:
+    for magic, kind in _MAGIC:
+        if data.startswith(magic):
+            return kind
+    return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def _check_size(width: int, height: int, label: str, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PhotographError(
+            f"{label}: {width} x {height} is {width * height / 1e6:.0f} megapixels; at most "
+            f"{max_pixels / 1e6:.0f} are accepted. Export it smaller."
+        )
+    if min(width, height) < MIN_SIDE:
+        raise PhotographError(
+            f"{label}: {width} x {height} pixels are too few for a fundus photograph "
+            f"(at least {MIN_SIDE} on each side)."
+        )
+
+
+def _decode(
+    data: bytes, kind: str, label: str, *, for_grading: bool, max_pixels: int
+) -> tuple[RGB, int, int, int]:
+    """Decode to upright 8-bit RGB; returns rgb, original width and height, reduction."""
+    damaged = f"{label}: the {kind} data is damaged or cut short"
+    try:
+        if kind == "TIFF" or (kind == "PNG" and data[24:25] == b"\x10"):
+            rgb = _decode_deep(data, kind, label, max_pixels)
+            return rgb, rgb.shape[1], rgb.shape[0], 1
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            _check_size(image.width, image.height, label, max_pixels)
+            width, height, reduction = image.width, image.height, 1
+            if for_grading and kind == "JPEG":
+                reduction = _reduction(width, height)
+                image.draft("RGB", (width // reduction, height // reduction))
+                if image.size == (width, height):  # the decoder had none to offer
+                    reduction = 1
+            image.load()
+            orientation = _orientation(image)
+            rgb = _turn_upright(_to_rgb(image), orientation)
+    except PhotographError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PhotographError(
+            f"{label}: the picture declares more pixels than are accepted (at most "
+            f"{max_pixels / 1e6:.0f} megapixels). Export it smaller."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise PhotographError(f"{damaged}. Export the photograph again.") from error
+    except Exception as error:  # decoders raise whatever they like on hostile bytes
+        raise PhotographError(f"{damaged} ({_short(error)}). Export it again.") from error
+    if orientation in _TRANSPOSED:
+        width, height = height, width
+    return rgb, width, height, reduction
+
+
+def _reduction(width: int, height: int) -> int:
+    for reduction in (8, 4, 2):
+        if min(width, height) // reduction >= GRADING_SIDE:
+            return reduction
+    return 1
+
+
+def _to_rgb(image: Image.Image) -> RGB:
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        # Transparency is laid on black, the colour that surrounds a fundus photograph.
+        rgba = image.convert("RGBA")
+        flat = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+        flat.alpha_composite(rgba)
+        image = flat
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"), dtype=np.uint8))
+
+
+def _decode_deep(data: bytes, kind: str, label: str, max_pixels: int) -> RGB:
+    """TIFF of any depth and 16-bit PNG, which Pillow reads badly or not at all."""
+    if kind == "TIFF":
+        data, width, height, orientation = _tiff_head(data)
+    else:
+        width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
+        orientation = 1
+    _check_size(width, height, label, max_pixels)
+    if kind == "PNG" and (2 * width * height > _DEFLATE * len(data) or not _png_ends(data)):
+        raise ValueError("it holds less than it declares")
+    if kind == "PNG" and b"eXIf" in data:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            orientation = _orientation(image)
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if pixels is not None:
+        # libtiff has already laid 8-bit colours on black; deeper ones come as they are.
+        rgb = _bgr_to_rgb(pixels, premultiplied=kind == "TIFF" and pixels.dtype == np.uint8)
+    elif kind == "TIFF":
+        with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:  # CMYK, palettes, 1 bit
+            rgb = _to_rgb(image)
+    else:
+        raise ValueError("the decoder refused it")
+    return _turn_upright(rgb, orientation)
+
+
+def _png_ends(data: bytes) -> bool:
+    """Whether the chunks of a PNG fit into the file: OpenCV allocates what a chunk declares."""
+    place = 8
+    while place + 8 <= len(data):
+        if data[place + 4 : place + 8] == b"IEND":
+            return True
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+    return False
+
+
+def _tiff_head(data: bytes) -> tuple[bytes, int, int, int]:
+    """Read size and orientation of a TIFF's first page; return its bytes with orientation 1.
+
+    Decoders disagree on whether they turn a TIFF upright: with the tag taken out, none does.
+    """
+    from tifffile import TiffFile  # costs 60 ms to import, and TIFF is rare
+
+    with TiffFile(io.BytesIO(data)) as tiff:
+        tags = tiff.pages.first.tags
+        width, height = int(tags[256].value), int(tags[257].value)
+        tag = tags.get(_ORIENTATION_TAG)
+        if tag is None or tag.count != 1 or not isinstance(tag.value, int) or tag.value == 1:
+            return data, width, height, 1
+        start, length = tag.valueoffset, tag.valuebytecount
+        upright = (1).to_bytes(length, "little" if tiff.byteorder == "<" else "big")
+        return data[:start] + upright + data[start + length :], width, height, int(tag.value)
+
+
+def _bgr_to_rgb(pixels: NDArray[np.generic], *, premultiplied: bool) -> RGB:
+    """OpenCV's grey, BGR or BGRA pixels of any depth as 8-bit RGB, transparency laid on black."""
+    if pixels.ndim == 2:
+        return np.repeat(_to_eight_bits(pixels)[..., None], 3, axis=2)
+    rgb = _to_eight_bits(pixels[..., 2::-1])
+    if pixels.shape[2] == 4 and not premultiplied:
+        alpha = _to_eight_bits(pixels[..., 3:]).astype(np.uint16)
+        rgb = (rgb.astype(np.uint16) * alpha // 255).astype(np.uint8)
+    return rgb
+
+
+def _to_eight_bits(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Scale by the bit depth that is really used: many cameras put 12 bits into a 16-bit file."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    if np.issubdtype(pixels.dtype, np.integer):
+        whole = pixels.astype(np.int64 if pixels.dtype.itemsize > 2 else np.int32).clip(0)
+        used = int(whole.max()).bit_length()
+        bits = max(8, used + used % 2)  # sensors have 8, 10, 12, 14 or 16
+        return (whole >> (bits - 8)).astype(np.uint8)
+    if np.issubdtype(pixels.dtype, np.floating):
+        values = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        top = float(values.max())
+        full = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0
+        return np.asarray(np.clip(values * (255.0 / full), 0, 255), np.uint8)
+    raise ValueError(f"pixels of type {pixels.dtype} are not supported")
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 (upright) where there is none, or none that can be read."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # noqa: BLE001 - a garbled EXIF block must not cost a readable picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _turn_upright(rgb: RGB, orientation: int) -> RGB:
+    """Apply the TIFF/EXIF orientation, 1 to 8."""
+    mirror, quarter_turns = _TURNS.get(orientation, (False, 0))
+    if mirror:
+        rgb = rgb[:, ::-1]
+    return np.ascontiguousarray(np.rot90(rgb, quarter_turns))
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:120] or type(error).__name__

@@ -1,0 +1,465 @@
+"""The command line, in this process and, where a process must die, in one of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import drcore.batch
+from drcore import __version__
+from drcore.batch import COLUMNS, find_photographs, map_files
+from drcore.checkpoint import Bundle, save_bundle
+from drcore.cli import main
+from drcore.network import PRESETS, RamNetwork
+from drcore.prepare import Preparation
+from training.phantom import PhantomRecipe, make_phantom
+
+
+def _save_tiny(folder: Path, version: str) -> Path:
+    torch.manual_seed(0)
+    network = RamNetwork(PRESETS["tiny-128"]).eval()
+    save_bundle(
+        Bundle(
+            "tiny", version, {128: network}, Preparation(), (0.5, 1.5, 2.5, 3.5),
+            created="2026-01-02", metrics={"phantoms": {"kappa": 0.25}},
+        ),
+        folder,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _save_tiny(tmp_path_factory.mktemp("weights"), "1")
+
+
+@pytest.fixture(scope="module")
+def jpegs() -> list[bytes]:
+    encoded = []
+    for seed in range(3):
+        file = io.BytesIO()
+        picture = make_phantom(PhantomRecipe(size=256, seed=seed)).rgb
+        Image.fromarray(picture // 16 if seed == 2 else picture).save(file, "JPEG", quality=92)
+        encoded.append(file.getvalue())
+    return encoded
+
+
+@pytest.fixture
+def photos(tmp_path: Path, jpegs: list[bytes]) -> Path:
+    """Twelve photographs in two folders, of which 03 is no picture and 07 too dark."""
+    folder = tmp_path / "photos"
+    (folder / "deep" / "er").mkdir(parents=True)
+    for index in range(12):
+        data = {3: b"not a picture", 7: jpegs[2]}.get(index, jpegs[index % 2])
+        where = folder if index < 6 else folder / "deep" / "er"
+        (where / f"{index:02d}_right.jpg").write_bytes(data)
+    return folder
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines, strict=True))
+
+
+def grade(*arguments: str | Path, weights: Path) -> int:
+    return main(["grade", *map(str, arguments), "--weights", str(weights), "--device", "cpu"])
+
+
+# --- what is written ----------------------------------------------------------------------------
+
+
+def test_a_folder_becomes_a_table(
+    photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    out = tmp_path / "out.csv"
+    code = grade(photos, tmp_path / "notes.txt", tmp_path / "gone.png", "--csv", out,
+                 "--workers", "2", weights=weights)  # fmt: skip
+    assert code == 0
+    rows = _rows(out)
+    assert out.read_text(encoding="utf-8").startswith(
+        "image,status,reason,gradable,grade,score,referable,"
+    )
+    assert [row["image"] for row in rows] == [
+        *(f"{index:02d}_right.jpg" for index in range(6)),
+        *(f"deep/er/{index:02d}_right.jpg" for index in range(6, 12)),
+        "notes.txt",
+        "gone.png",
+    ]
+    statuses = [row["status"] for row in rows]
+    assert [i for i, status in enumerate(statuses) if status == "failed"] == [3, 12, 13]
+    assert [i for i, status in enumerate(statuses) if status == "ungradable"] == [7]
+    for row in rows:
+        assert (row["grade"] in set("01234")) == (row["status"] == "graded")
+        assert (row["referable"] != "") == (row["status"] == "graded")
+        assert (row["reason"] != "") == (row["status"] != "graded")
+        assert (row["score"] != "") == (row["status"] != "failed")
+        assert row["model_version"] == "tiny 1"
+    assert (rows[0]["laterality"], rows[0]["patient"]) == ("OD", "00")
+    told = capsys.readouterr()
+    assert told.out == ""
+    summary = told.err.rstrip().splitlines()[-1]
+    assert re.fullmatch(r"10 graded, 1 ungradable, 3 failed; [\d.]+ photographs per second\.",
+                        summary)  # fmt: skip
+    assert "14/14" in told.err
+
+
+def test_quiet_says_nothing(
+    photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert grade(photos, "--csv", tmp_path / "o.csv", "--quiet", weights=weights) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_hostile_names(weights: Path, tmp_path: Path, jpegs: list[bytes]) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    names = [
+        b"=cmd|' calc'!A0.jpg", b"\xff\xfe.jpg", b"a\nb.jpg", b"<script>.jpg", b"-1.jpg",
+        b'x,"y.jpg', "\u202egpj.exe.jpg".encode(), "\u773c\u5e95.jpg".encode(),
+    ]  # fmt: skip
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(jpegs[0])
+    out, maps = tmp_path / "o.csv", tmp_path / "maps"
+    assert grade(folder, "--csv", out, "--maps", maps, weights=weights) == 0
+    text = out.read_bytes().decode("utf-8")
+    assert text.count("\n") == len(names) + 1
+    rows = _rows(out)
+    assert {row["status"] for row in rows} == {"graded"}
+    images = {row["image"] for row in rows}
+    assert {"'=cmd|' calc'!A0.jpg", "'-1.jpg", "a\\nb.jpg", "\u773c\u5e95.jpg"} < images
+    assert len(images) == len(names)
+    assert len(list(maps.iterdir())) == 2 * len(names)
+    again = grade(folder, "--csv", out, "--maps", maps, "--resume", weights=weights)
+    assert (again, out.read_bytes().decode("utf-8")) == (0, text)
+
+
+def test_maps_beside_the_photographs(photos: Path, weights: Path, tmp_path: Path) -> None:
+    maps = photos / "maps" / "fused"
+    assert grade(photos, "--csv", photos / "o.csv", "--maps", maps, weights=weights) == 0
+    rows = _rows(photos / "o.csv")
+    readable = [row["image"] for row in rows if row["status"] != "failed"]
+    assert len(readable) == 11
+    wanted = {file for image in readable for file in map_files(maps, image)}
+    assert set(maps.iterdir()) == wanted
+    with np.load(map_files(maps, readable[0])[1], allow_pickle=False) as saved:
+        cells = PRESETS["tiny-128"].map_size
+        assert (saved["ram"].shape, saved["ram"].dtype) == ((cells, cells), np.float32)
+    # The overlays lie in the folder now, and are not taken for photographs.
+    assert grade(photos, "--csv", tmp_path / "again.csv", weights=weights) == 0
+    assert (tmp_path / "again.csv").read_bytes() == (photos / "o.csv").read_bytes()
+
+
+# --- going on -----------------------------------------------------------------------------------
+
+
+def test_a_table_cut_anywhere_is_continued_to_the_same_bytes(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "o.csv"
+    assert grade(photos, "--csv", out, "--resume", weights=weights) == 0  # nothing there: begins
+    whole = out.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    assert len(lines) == 13
+    for size in (10, len(lines[0]), len(b"".join(lines[:6])) + 9, len(b"".join(lines[:10])),
+                 len(whole) - 1, len(whole)):  # fmt: skip
+        out.write_bytes(whole[:size])
+        assert grade(photos, "--csv", out, "--resume", weights=weights) == 0
+        assert out.read_bytes() == whole, f"cut at byte {size}"
+
+
+def test_rows_that_are_there_are_kept_and_new_photographs_added(
+    photos: Path, weights: Path, tmp_path: Path, jpegs: list[bytes]
+) -> None:
+    out = tmp_path / "o.csv"
+    assert grade(photos / "deep", "--csv", out, weights=weights) == 0
+    first = out.read_bytes()
+    (photos / "deep" / "a_new.jpg").write_bytes(jpegs[0])
+    (photos / "deep" / "er" / "06_right.jpg").unlink()
+    assert grade(photos / "deep", "--csv", out, "--resume", weights=weights) == 0
+    assert out.read_bytes().startswith(first)
+    assert [row["image"] for row in _rows(out)][6:] == ["a_new.jpg"]
+
+
+def test_missing_maps_are_made_without_a_second_row(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    out, maps = tmp_path / "o.csv", tmp_path / "maps"
+    assert grade(photos, "--csv", out, weights=weights) == 0
+    whole = out.read_bytes()
+    assert grade(photos, "--csv", out, "--maps", maps, "--resume", weights=weights) == 0
+    assert len(list(maps.iterdir())) == 22
+    kept, lost = map_files(maps, "00_right.jpg")
+    lost.unlink()
+    before = map_files(maps, "01_right.jpg")[0].stat().st_mtime_ns
+    assert grade(photos, "--csv", out, "--maps", maps, "--resume", weights=weights) == 0
+    assert lost.is_file()
+    assert kept.is_file()
+    assert map_files(maps, "01_right.jpg")[0].stat().st_mtime_ns == before
+    assert out.read_bytes() == whole
+
+
+def test_one_table_one_model(
+    photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.csv"
+    assert grade(photos / "deep", "--csv", out, weights=weights) == 0
+    whole = out.read_bytes()
+    other = _save_tiny(tmp_path / "weights", "2")
+    assert grade(photos, "--csv", out, "--resume", weights=other) == 1
+    assert "holds rows of tiny 1, and the weights are tiny 2" in capsys.readouterr().err
+    assert out.read_bytes() == whole
+
+
+def test_an_old_table_is_only_replaced_when_told_and_able(
+    photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.csv"
+    assert grade(photos, "--csv", out, weights=weights) == 0
+    whole = out.read_bytes()
+    assert grade(photos / "deep", "--csv", out, weights=weights) == 1
+    assert "Continue it with --resume, replace it with --overwrite" in capsys.readouterr().err
+    assert grade(photos / "deep", "--csv", out, "--overwrite", weights=tmp_path / "none") == 1
+    assert out.read_bytes() == whole
+    assert grade(photos / "deep", "--csv", out, "--overwrite", weights=weights) == 0
+    assert len(_rows(out)) == 6
+
+
+def test_an_input_is_never_overwritten(
+    photos: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photograph = photos / "00_right.jpg"
+    content = photograph.read_bytes()
+    assert grade(photos, "--csv", photograph, "--overwrite", weights=weights) == 1
+    assert "is one of the inputs" in capsys.readouterr().err
+    assert photograph.read_bytes() == content
+
+
+# --- interruptions ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_maps", [False, True])
+def test_interrupted_in_the_middle(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], with_maps: bool,
+) -> None:  # fmt: skip
+    maps = ["--maps", str(tmp_path / "maps")] if with_maps else []
+    whole, out = tmp_path / "whole.csv", tmp_path / "o.csv"
+    assert grade(photos, "--csv", whole, weights=weights) == 0
+    stream = drcore.batch.grade_batch
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        with closing(stream(*arguments, **options)) as results:
+            for number, result in enumerate(results):
+                if number == 10:
+                    raise KeyboardInterrupt
+                yield result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drcore.batch, "grade_batch", interrupted)
+        assert grade(photos, "--csv", out, *maps, weights=weights) == 130
+    told = capsys.readouterr().err
+    assert "go on with --resume" in told
+    assert "Traceback" not in told
+    assert 1 <= len(_rows(out)) <= 10
+    assert whole.read_bytes().startswith(out.read_bytes())
+    assert grade(photos, "--csv", out, *maps, "--resume", weights=weights) == 0
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_dies_leaves_a_table_to_go_on_with(
+    weights: Path, tmp_path: Path, jpegs: list[bytes], blow: signal.Signals
+) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "o.csv"
+    folder.mkdir()
+    for index in range(600):
+        (folder / f"{index:03d}.jpg").write_bytes(jpegs[0])
+    command = [sys.executable, "-m", "drcore", "grade", str(folder), "--csv", str(out),
+               "--weights", str(weights), "--device", "cpu"]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 200
+        while not out.exists() or out.read_bytes().count(b"\n") < 10:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(blow)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == (130 if blow == signal.SIGINT else -signal.SIGKILL)
+    assert "Traceback" not in told
+    lines = out.read_bytes().splitlines(keepends=True)
+    assert all(line.endswith(b"\n") for line in lines[:-1])
+    done = len(_rows(out))
+    assert 9 <= done < 600
+    # Go on with the first forty only: the point is what becomes of the cut, not of the rest.
+    for index in range(max(40, done + 2), 600):
+        (folder / f"{index:03d}.jpg").unlink()
+    assert grade(folder, "--csv", out, "--resume", weights=weights) == 0
+    images = [row["image"] for row in _rows(out)]
+    assert images == [found.image for found in find_photographs([folder])]
+
+
+# --- what cannot be done ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("csv_name", "maps"),
+    [
+        ("missing/o.csv", None),
+        ("photos", None),
+        ("/dev/full", None),
+        ("o.csv", "photos/00_right.jpg"),
+    ],
+)
+def test_outputs_that_cannot_be_written(
+    photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    csv_name: str, maps: str | None,
+) -> None:  # fmt: skip
+    arguments = [] if maps is None else ["--maps", str(tmp_path / maps)]
+    out = tmp_path / csv_name
+    assert grade(photos, "--csv", out, "--quiet", *arguments, weights=weights) == 1
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"drcore: error: .+\.\n", told)
+
+
+def test_a_disk_that_fills_up_while_maps_are_written(
+    photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, maps = tmp_path / "o.csv", tmp_path / "maps"
+    map_files(maps, "02_right.jpg")[0].mkdir(parents=True)  # in the way of the third overlay
+    assert grade(photos, "--csv", out, "--quiet", "--maps", maps, weights=weights) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "the map cannot be written" in told
+    assert [row["image"] for row in _rows(out)] == ["00_right.jpg", "01_right.jpg"]
+
+
+def test_a_photograph_without_its_map_keeps_its_row(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    save = drcore.batch.save_map
+
+    def vanished(report: Any, found: Any, folder: Path) -> None:
+        if found.image == "04_right.jpg":
+            found.path.unlink()
+        save(report, found, folder)
+
+    monkeypatch.setattr(drcore.batch, "save_map", vanished)
+    out = tmp_path / "o.csv"
+    assert grade(photos, "--csv", out, "--maps", tmp_path / "maps", weights=weights) == 0
+    assert "no map: 04_right.jpg: there is no such file" in capsys.readouterr().err
+    assert len(_rows(out)) == 12
+    assert len(list((tmp_path / "maps").iterdir())) == 20
+
+
+def test_a_folder_without_photographs_is_told(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert grade(tmp_path / "empty", "--csv", tmp_path / "o.csv", weights=weights) == 1
+    assert "There is no photograph" in capsys.readouterr().err
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_weights_that_are_not_there_are_told(
+    photos: Path, tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert grade(photos, "--csv", tmp_path / "o.csv", weights=tmp_path / "none") == 1
+    assert "no readable manifest.json" in capsys.readouterr().err
+    # What is left is a header, and is no obstacle to the next try.
+    assert grade(photos, "--csv", tmp_path / "o.csv", weights=weights) == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_a_device_is_told(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["grade", str(photos), "--csv", str(tmp_path / "o.csv"), "--device", "cuda"]
+    assert main(arguments) == 1
+    assert "There is no CUDA device here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["grade"],
+        ["grade", "x"],
+        ["grade", "x", "--csv", "o.csv", "--workers", "0"],
+        ["grade", "x", "--csv", "o.csv", "--workers", "two"],
+        ["grade", "x", "--csv", "o.csv", "--resume", "--overwrite"],
+        ["grade", "x", "--csv", "o.csv", "--device", "tpu"],
+        ["diagnose"],
+    ],
+)
+def test_wrong_usage(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert not list(tmp_path.iterdir())
+
+
+# --- help, version, model -----------------------------------------------------------------------
+
+
+def test_help_is_light() -> None:
+    script = (
+        "import sys; from drcore.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'cv2', 'numpy', 'PIL', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "Research use only" in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+def test_help_tells_the_exit_codes_and_the_maps(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["grade", "--help"])
+    told = capsys.readouterr().out
+    assert "130 when interrupted" in told
+    assert ".drcore-map.npz" in told
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"drcore {__version__}\n"
+
+
+def test_model(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "--weights", str(weights)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "tiny 1"
+    assert "created: 2026-01-02" in told
+    assert "thresholds: 0.5, 1.5, 2.5, 3.5" in told
+    assert told[-3:] == ["metrics:", "  phantoms:", "    kappa: 0.25"]
+    assert main(["model"]) == 0  # the bundled weights have a manifest, too
+    assert main(["model", "--weights", str(tmp_path)]) == 1
+
+
+def test_columns_are_all_written(photos: Path, weights: Path, tmp_path: Path) -> None:
+    assert grade(photos / "deep", "--csv", tmp_path / "o.csv", weights=weights) == 0
+    header = (tmp_path / "o.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert header == ",".join(COLUMNS)

@@ -1,0 +1,164 @@
+"""The gradability check: phantoms pass, and each defect is called by its name."""
+
+from __future__ import annotations
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from drcore.field_of_view import find_field_of_view
+from drcore.photograph import read_photograph
+from drcore.quality import Limits, Quality, assess
+
+NOT_A_RETINA = "This does not look like a colour photograph of a retina."
+TOO_DARK = "The photograph is too dark."
+OVER_EXPOSED = "The photograph is over-exposed."
+BLURRED = "The photograph is blurred."
+
+
+def judged(rgb: np.ndarray, **options) -> Quality:
+    rgb = np.ascontiguousarray(rgb, dtype=np.uint8)
+    return assess(rgb, find_field_of_view(rgb), **options)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {},
+        {"seed": 2, "laterality": "OS", "microaneurysms": 0, "haemorrhages": 0,
+         "hard_exudates": 0, "soft_exudates": 0},
+        {"seed": 3, "haemorrhages": 40},
+        {"seed": 4, "pigment": 0.1},
+        {"seed": 5, "pigment": 1.0},
+        {"cut_above": 0.12, "cut_below": 0.1},
+        {"offset": (0.12, -0.08)},
+        {"notch": True},
+        {"tint": (1.1, 0.9, 0.8)},
+        {"exposure": 0.6},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_phantoms_are_gradable(phantom, recipe):
+    quality = judged(phantom(**{"seed": 1, **recipe}).rgb)
+    assert quality.gradable, quality
+    assert quality.reason == ""
+
+
+def test_sample_images_are_gradable(sample_images):
+    for file in sorted(sample_images.glob("*.jpg")):
+        photograph = read_photograph(file, for_grading=True)
+        fov = find_field_of_view(photograph.rgb)
+        assert assess(photograph.rgb, fov, photograph.reduction).gradable, file.name
+
+
+def test_public_domain_retina_is_gradable(sample_images):
+    quality = judged(read_photograph(sample_images / "retina_public_domain.jpg").rgb)
+    assert quality.gradable, quality
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_defects_are_called_by_their_name(phantom, seed):
+    rgb = phantom(seed=seed).rgb.astype(np.float32)
+    assert judged(rgb * 0.12).reason == TOO_DARK
+    assert judged(np.clip(rgb * 6 + 60 * (rgb > 20), 0, 255)).reason == OVER_EXPOSED
+    assert judged(cv2.GaussianBlur(rgb, (0, 0), 8)).reason == BLURRED
+    small = cv2.resize(rgb, (90, 90), interpolation=cv2.INTER_AREA)
+    assert judged(small).reason == (
+        f"The field of view is only {judged(small).diameter:.0f} pixels wide; "
+        "at least 120 are needed."
+    )
+    grey = np.repeat(rgb.mean(axis=2, keepdims=True), 3, axis=2)
+    assert judged(grey).reason == NOT_A_RETINA
+    assert judged(rgb[..., ::-1]).reason == NOT_A_RETINA  # red and blue exchanged
+
+
+def test_sliver_of_a_field_of_view(phantom):
+    rgb = phantom(seed=1).rgb
+    sliver = np.array(rgb)
+    sliver[:, : int(rgb.shape[1] * 0.78)] = 0
+    quality = judged(sliver)
+    assert not quality.gradable
+    assert quality.reason
+
+
+def not_retinas() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    page = np.full((500, 400, 3), 250, np.uint8)
+    for line in range(30, 480, 18):
+        cv2.putText(page, "Visual acuity 0.8 OD", (20, line), 0, 0.6, (20, 20, 20), 1)
+    noise = rng.integers(0, 256, (400, 400, 3))
+    blocks = cv2.resize(
+        rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), (400, 400), interpolation=0
+    )
+    return {
+        "astronaut": skimage.data.astronaut(),
+        "coffee": skimage.data.coffee(),
+        "chelsea": skimage.data.chelsea(),
+        "flat orange": np.full((400, 400, 3), (180, 90, 40)),
+        "flat grey": np.full((400, 400, 3), 128),
+        "noise": noise,
+        "noise on dark": noise // 4,
+        "page of text": page,
+        "white on black text": 255 - page,
+        "colour blocks": blocks,
+        "blue sky": np.full((400, 500, 3), (90, 140, 220)),
+    }
+
+
+@pytest.mark.parametrize(("name", "rgb"), not_retinas().items())
+def test_what_is_no_retina_is_not_graded(name, rgb):
+    quality = judged(rgb)
+    assert not quality.gradable
+    if name in ("astronaut", "coffee", "chelsea", "noise", "colour blocks", "flat orange"):
+        assert quality.reason == NOT_A_RETINA
+
+
+@pytest.mark.parametrize(("level", "reason"), [(0, TOO_DARK), (255, OVER_EXPOSED)])
+def test_all_black_and_all_white(level, reason):
+    assert judged(np.full((300, 400, 3), level)).reason == reason
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 2000), (2000, 32)])
+def test_never_raises_on_odd_sizes(shape):
+    quality = judged(np.random.default_rng(0).integers(0, 256, (*shape, 3)))
+    assert not quality.gradable
+    assert quality.reason.endswith(".")
+
+
+def test_diameter_is_of_the_original_where_it_was_reduced(phantom):
+    rgb = phantom(seed=1).rgb
+    assert judged(rgb, reduction=4).diameter == pytest.approx(4 * judged(rgb).diameter)
+    small = cv2.resize(rgb, (90, 90), interpolation=cv2.INTER_AREA)
+    assert "only" in judged(small).reason
+    assert "only" not in judged(small, reduction=2).reason
+
+
+def test_limits_can_be_set(phantom):
+    rgb = phantom(seed=1).rgb
+    strict = judged(rgb, limits=Limits(brightness=254.0))
+    assert strict.reason == TOO_DARK
+    assert strict.brightness == judged(rgb).brightness
+
+
+def test_sharpness_falls_with_blur(phantom):
+    rgb = np.array(phantom(seed=1).rgb)
+    values = [judged(cv2.GaussianBlur(rgb, (0, 0), s)).sharpness for s in (0.5, 1.5, 3, 6)]
+    assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.data
+def test_real_photographs_are_seldom_called_ungradable(data_root):
+    with (data_root / "labels.csv").open(newline="") as file:
+        names = [row["image"] for row in csv.DictReader(file) if row["dataset"] == "idrid"]
+    refused = []
+    for name in np.random.default_rng(0).choice(sorted(names), 60, replace=False):
+        photograph = read_photograph(data_root / "images" / name, for_grading=True)
+        fov = find_field_of_view(photograph.rgb)
+        quality = assess(photograph.rgb, fov, photograph.reduction)
+        assert fov.found
+        if not quality.gradable:
+            refused.append((name, quality.reason))
+    assert len(refused) <= 0.03 * 60, refused

@@ -1,0 +1,72 @@
+"""Figures, thresholds, and torchvision beside a CPU-only torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.evaluate import figures, table
+from training.export import fit_thresholds
+
+
+def test_figures_of_a_known_case() -> None:
+    truth = np.array([0, 0, 1, 2, 2, 3, 4, 4])
+    given = np.array([0, 1, 1, 2, 1, 3, 4, 3])
+    score = np.array([0.1, 0.6, 1.0, 2.0, 1.4, 3.0, 4.0, 3.2])
+    f = figures(truth, score, given, draws=50)
+    assert f["accuracy"] == 5 / 8
+    assert f["referable_sensitivity"] == 4 / 5  # one grade 2 was called 1
+    assert f["referable_specificity"] == 1.0
+    assert f["referable_auc"] == 1.0
+    assert f["confusion"][2] == [0, 1, 1, 0, 0]
+    low, high = f["kappa_interval"]
+    assert low <= f["kappa"] <= high
+
+
+def test_table_has_a_line_for_each_set_and_scale() -> None:
+    truth, score = np.array([0, 1, 2, 3, 4]), np.array([0.1, 1.2, 2.0, 2.9, 3.8])
+    entry = figures(truth, score, truth, draws=20)
+    result = {
+        "model": "m 1",
+        "sets": {"d/val": {"photographs": 5, "called_ungradable": 1, "128": entry, "fused": entry}},
+    }
+    text = table(result)
+    assert sum(line.startswith("d/val ") for line in text.splitlines()) == 2
+    assert "1 of 5 would be called ungradable" in text
+    json.dumps(result)
+
+
+def test_thresholds_recover_a_shifted_scale() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, 800)
+    score = truth * 0.8 + 0.1 + rng.normal(0, 0.05, 800)
+    thresholds = fit_thresholds(score, truth, np.repeat("d", 800))
+    given = np.searchsorted(thresholds, score, side="right")
+    assert (given == truth).mean() > 0.98
+    plain = np.searchsorted((0.5, 1.5, 2.5, 3.5), score, side="right")
+    assert (plain == truth).mean() < (given == truth).mean()
+
+
+def test_torchvision_imports_beside_this_torch() -> None:
+    code = "from training.vision import torchvision as t; print(t.utils.make_grid.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "make_grid", done.stderr
+
+
+@pytest.mark.data
+def test_the_bundled_model_grades_idrid(data_root: Path) -> None:
+    """A small, seeded part of IDRiD's test set: far above chance, whatever the weights are."""
+    from drcore.agreement import quadratic_weighted_kappa
+    from drcore.grader import Grader
+    from training.data import read_labels
+
+    rows = [r for r in read_labels(data_root / "labels.csv") if r.split == "test"][::3]
+    grader = Grader.bundled()
+    reports = list(grader.grade_many(r.path for r in rows))
+    given = [grader.grade_of(report.score) for report in reports]
+    assert quadratic_weighted_kappa([r.grade for r in rows], given) > 0.5

