@@ -76,18 +76,19 @@ class FieldOfView:
 
         Args:
             height, width: size of the photograph in pixels.
-            margin: share of the radius to leave out along the rim, 0-1.
+            margin: share of the radius to leave out along the rim and along cut edges, 0-1.
 
         Returns:
             bool (height, width), True where a pixel's centre is inside.
         """
+        inset = margin * self.radius
         x = np.arange(width, dtype=np.float32) + np.float32(0.5)
         y = np.arange(height, dtype=np.float32) + np.float32(0.5)
         dx = (x - np.float32(self.x)) ** 2
-        dx[(x < self.left) | (x > self.right)] = np.inf
+        dx[(x < self.left + inset) | (x > self.right - inset)] = np.inf
         dy = (y - np.float32(self.y)) ** 2
-        dy[(y < self.top) | (y > self.bottom)] = np.inf
-        inside: NDArray[np.bool_] = dx[None, :] + dy[:, None] <= (self.radius * (1 - margin)) ** 2
+        dy[(y < self.top + inset) | (y > self.bottom - inset)] = np.inf
+        inside: NDArray[np.bool_] = dx[None, :] + dy[:, None] <= (self.radius - inset) ** 2
         return inside
 
 

@@ -148,7 +148,7 @@ class Squares:
         """
         key = hashlib.sha256(
             json.dumps(
-                [1, preparation.margin, *[(str(r.path.name), r.path.stat().st_size) for r in rows]]
+                [2, preparation.margin, *[(str(r.path.name), r.path.stat().st_size) for r in rows]]
             ).encode()
         ).hexdigest()[:16]
         cache.mkdir(parents=True, exist_ok=True)

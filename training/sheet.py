@@ -49,6 +49,7 @@ def sheet(
         for scale in scales:
             cells = np.nan_to_num(report.cells(scale).values)
             fine = cv2.resize(cells, (side, side), interpolation=cv2.INTER_LINEAR)
+            fine[~frame.mask(grader.bundle.preparation.margin)] = np.nan
             tiles.append(overlay(np.asarray(frame.warp(photograph.rgb), np.uint8), fine, 0.8))
     stack = torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2)
     grid = torchvision.utils.make_grid(stack, nrow=1 + len(scales), padding=2)

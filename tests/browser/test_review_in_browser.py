@@ -1,0 +1,222 @@
+"""The real app in headless Chromium: upload, look, overrule, download."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PATIENCE = 180_000
+"""Milliseconds for what needs the model, on a machine that is busy with other work."""
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def app_url(tmp_path_factory):
+    """The app as a user starts it, on a free port; decisions go to a file of this test."""
+    folder = tmp_path_factory.mktemp("app")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "DRCORE_REVIEWS_URL": str(folder / "reviews.sqlite3"),
+        "OMP_NUM_THREADS": "1",
+    }
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [
+                sys.executable, "-m", "streamlit", "run", "viewer/app.py",
+                f"--server.port={port}", "--server.headless=true",
+            ],
+            cwd=REPOSITORY, env=environment, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5)  # noqa: S310 - ours
+                break
+            except OSError:
+                assert server.poll() is None, (folder / "server.log").read_text()
+                assert time.monotonic() < deadline, "the server did not answer"
+                time.sleep(0.2)
+        yield url
+    finally:
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no Chromium at {CHROMIUM}")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, app_url):
+    """A fresh page; the test fails if it looked for anything outside this computer."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    outside = []
+    context.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((app_url, "data:", "blob:", app_url.replace("http", "ws")))
+            else outside.append(request.url)
+        ),
+    )
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(app_url)
+    yield page
+    context.close()
+    assert outside == []
+
+
+SEEN = """() => [...document.querySelectorAll('.x2y2 .hm image')].slice(0, 4)
+    .map(image => Number(getComputedStyle(image).opacity))"""
+VIEWS = """() => [...document.querySelectorAll('.subplot.xy .imagelayer image')]
+    .map(image => getComputedStyle(image).visibility)"""
+RANGE = """() => {
+    const layout = document.querySelector('.js-plotly-plot')._fullLayout;
+    return [...layout.xaxis.range, ...layout.yaxis.range,
+            ...layout.xaxis2.range, ...layout.yaxis2.range];
+}"""
+
+
+def wait_for_map(page, name: str) -> None:
+    page.locator("h1.name", has_text=name).wait_for(timeout=PATIENCE)
+    page.wait_for_selector(".x2y2 .hm image", state="attached", timeout=PATIENCE)
+
+
+def wait_until(page, script: str, expected) -> None:
+    page.wait_for_function(
+        f"(expected) => JSON.stringify(({script})()) === JSON.stringify(expected)", arg=expected
+    )
+
+
+def test_upload_look_overrule_download(page, sample_images, tmp_path):
+    page.get_by_text("Research use only. Not a medical device.").wait_for()
+    page.locator("input[type=file]").first.set_input_files(
+        [sample_images / "phantom_severe_OS.jpg", sample_images / "phantom_moderate_OD.jpg"]
+    )
+    wait_for_map(page, "phantom_severe_OS.jpg")
+    graded = page.locator(".verdict .grade").count() == 1
+    assert page.locator(".st-key-queue button").count() == 2
+
+    if page.get_by_role("button", name="Show map").count():  # a healthy eye to this model
+        page.keyboard.press("h")
+        page.get_by_role("button", name="Hide map").wait_for()
+    wait_until(page, SEEN, [0, 0, 0, 0.6])
+
+    # Zoom into the photograph; both panels follow, and nothing below loses the zoom.
+    before = page.evaluate(RANGE)
+    box = page.locator(".js-plotly-plot").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.4)
+    page.mouse.wheel(0, -400)
+    page.wait_for_function(f"(before) => Math.abs(({RANGE})()[0] - before[0]) > 1", arg=before)
+    time.sleep(1)  # the zoom settles
+    zoomed = page.evaluate(RANGE)
+    assert zoomed[:4] == pytest.approx(zoomed[4:], abs=0.5)
+    assert zoomed[1] - zoomed[0] < before[1] - before[0]
+
+    for index, label in enumerate(["128", "256", "512", "Fused"]):
+        page.get_by_role("radio", name=label, exact=True).click()
+        wait_until(page, SEEN, [0.6 if i == index else 0 for i in range(4)])
+    page.get_by_role("radio", name="Red-free").click()
+    wait_until(page, VIEWS, ["hidden", "visible", "hidden"])
+
+    slider = page.get_by_role("slider")
+    slider.focus()
+    for _ in range(4):
+        slider.press("ArrowLeft")
+    wait_until(page, SEEN, [0, 0, 0, 0.4])
+    page.locator("h1.name").click()  # out of the slider: keys are the page's again
+    page.keyboard.down("x")
+    assert (
+        page.evaluate(
+            "() => getComputedStyle(document.querySelector('.x2y2 .hm image')).visibility"
+        )
+        == "hidden"
+    )
+    page.keyboard.up("x")
+    assert (
+        page.evaluate(
+            "() => getComputedStyle(document.querySelector('.x2y2 .hm image')).visibility"
+        )
+        == "visible"
+    )
+    page.keyboard.press("h")
+    wait_until(page, SEEN, [0, 0, 0, 0])
+    assert page.evaluate(RANGE) == pytest.approx(zoomed, abs=0.5)
+
+    # Overrule by keyboard, with a note and a name, and go on to the next photograph.
+    page.get_by_placeholder("Note (optional)").fill('=2+2 "seen"')
+    page.get_by_placeholder("Your name or initials").fill("Dr. A")
+    page.get_by_placeholder("Your name or initials").press("Enter")
+    page.locator("h1.name").click()
+    machine = page.locator(".verdict .digit").inner_text() if graded else ""
+    mine = "1" if machine != "1" else "3"
+    page.keyboard.press(mine)
+    page.locator(f".st-key-choose-{mine} button[kind=primary]").wait_for()
+    page.keyboard.press("s")
+    page.get_by_text("Saved at").wait_for()
+    page.get_by_text(f"phantom_severe_OS.jpg: grade {mine}").wait_for()
+    wait_for_map(page, "phantom_moderate_OD.jpg")
+
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download decisions").click()
+    file = tmp_path / "decisions.csv"
+    downloading.value.save_as(file)
+    with file.open(encoding="utf-8", newline="") as lines:
+        (row,) = csv.DictReader(lines)
+    assert (row["image"], row["action"], row["grade"]) == ("phantom_severe_OS.jpg", "change", mine)
+    assert (row["reader"], row["note"]) == ("Dr. A", '\'=2+2 "seen"')
+    assert row["machine_grade"] == machine
+    assert (row["laterality"], len(row["sha256"])) == ("OS", 64)
+
+    # A click in the list goes back; the decision is there.
+    page.locator(".st-key-queue button").first.click()
+    wait_for_map(page, "phantom_severe_OS.jpg")
+    page.get_by_text(f"Grade {mine} by Dr. A").wait_for()
+
+
+def test_a_hostile_name_is_only_text(page, sample_images):
+    page.locator("input[type=file]").first.set_input_files(
+        [
+            {
+                "name": "<img src=x onerror=document.title='owned'>.jpg",
+                "mimeType": "image/jpeg",
+                "buffer": (sample_images / "phantom_mild_OS.jpg").read_bytes(),
+            }
+        ]
+    )
+    wait_for_map(page, "<img src=x")
+    assert page.locator("img[src=x]").count() == 0
+    assert page.locator(".st-key-queue .name").inner_text().startswith("<img src=x")
+    assert "owned" not in page.title()

@@ -1,0 +1,96 @@
+"""Pages of the viewer, run by AppTest with a grader of random weights."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from drcore.grader import Grader
+from viewer import shell
+from viewer.engine import Engine
+
+VIEWER = Path(__file__).resolve().parents[2] / "viewer"
+
+THRESHOLDS = {0: (90.0, 91.0, 92.0, 93.0), 4: (-93.0, -92.0, -91.0, -90.0)}
+"""With these, every photograph that is fit for grading gets this grade."""
+
+
+@pytest.fixture
+def grader_of(tiny_bundle):
+    """Maker of graders whose grade is known beforehand."""
+    return lambda grade: Grader(replace(tiny_bundle, thresholds=THRESHOLDS[grade]))
+
+
+@pytest.fixture
+def open_app(monkeypatch, tmp_path, grader_of):
+    """Opener of the app: `open_app(grade=4)`; decisions go to a file of this test alone."""
+    monkeypatch.setenv("DRCORE_REVIEWS_URL", str(tmp_path / "reviews.sqlite3"))
+    monkeypatch.delenv("DRCORE_BATCH_ROOT", raising=False)
+
+    def opened(grade: int = 4, page: str | None = None) -> AppTest:
+        engine = Engine(lambda: grader_of(grade))
+        engine.wait(60)
+        monkeypatch.setattr(shell, "engine", lambda: engine)
+        app = AppTest.from_file(str(VIEWER / "app.py"), default_timeout=60).run()
+        if page:
+            app.switch_page(page).run()
+        assert not app.exception
+        return app
+
+    return opened
+
+
+@pytest.fixture
+def upload():
+    """Drops files on the page and waits until they are graded."""
+
+    def dropped(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
+        app.file_uploader[0].set_value([(name, data, "image/jpeg") for name, data in files]).run()
+        return graded(app)
+
+    return dropped
+
+
+@pytest.fixture
+def wait_graded():
+    """The function `graded`."""
+    return graded
+
+
+def graded(app: AppTest) -> AppTest:
+    """Wait until the background has graded everything, then run the page again."""
+    worklist = app.session_state["worklist"]
+    deadline = time.monotonic() + 60
+    while worklist.pending:
+        assert time.monotonic() < deadline, "the background did not grade"
+        time.sleep(0.05)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def page_html(app: AppTest) -> str:
+    """All HTML of a page, in one text."""
+    return "\n".join(element.value for element in app.get("html"))
+
+
+@pytest.fixture
+def html():
+    """The function `page_html`."""
+    return page_html
+
+
+@pytest.fixture
+def chart():
+    """Reads the specification of the only chart on the page."""
+
+    def spec(app: AppTest) -> dict:
+        (element,) = app.get("plotly_chart")
+        return json.loads(element.proto.spec)
+
+    return spec

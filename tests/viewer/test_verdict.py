@@ -1,0 +1,88 @@
+"""What the card says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from viewer import verdict
+from viewer.palette import chip_of
+
+
+@pytest.fixture(scope="module")
+def report(phantom, encoded, grader):
+    graded = grader.grade(encoded(phantom(seed=3).rgb, "JPEG"), name="A-7_OD.jpg")
+    return replace(
+        graded, thresholds=(0.5, 1.5, 2.5, 3.5), grade=2, score=2.0, status="graded", reason="",
+        scores={128: 1.9, 256: 2.0, 512: 2.1},
+    )  # fmt: skip
+
+
+def test_gradability_comes_first_then_the_grade(report):
+    card = verdict.card(report)
+    order = ["Fit for grading", "Moderate non-proliferative", "Referable", "2.00", "Right eye (OD)"]
+    places = [card.index(words) for words in order]
+    assert places == sorted(places)
+    assert "Diabetic macular oedema is not graded." in card
+
+
+@pytest.mark.parametrize(("grade", "words"), [(0, "Not referable"), (1, "Not referable")])
+def test_mild_disease_is_not_referable(report, grade, words):
+    assert words in verdict.card(replace(report, grade=grade))
+
+
+def test_without_a_grade_none_is_suggested(report):
+    card = verdict.card(replace(report, grade=None, status="ungradable", reason="Too <dark>."))
+    assert "no grade is given" in card
+    assert "Too &lt;dark&gt;." in card
+    assert "eferable" not in card
+    assert "agree" not in card
+    failed = verdict.card(
+        replace(report, grade=None, status="failed", reason="<b>", score=float("nan"), scores={})
+    )
+    assert "could not be read" in failed
+    assert "<b>" not in failed
+    assert "Score" not in failed
+
+
+def test_the_bar_shows_score_and_thresholds(report):
+    card = verdict.card(replace(report, thresholds=(0.4, 1.6, 2.4, 3.6), score=3.0))
+    assert 'em style="left:75.00%"' in card
+    for percent in ("10.00%", "40.00%", "60.00%", "90.00%"):
+        assert f's style="left:{percent}"' in card
+    assert 'em style="left:100.00%"' in verdict.card(replace(report, score=7.3))
+    assert 'em style="left:0.00%"' in verdict.card(replace(report, score=-1.0))
+
+
+def test_agreement_of_the_image_sizes(report):
+    assert verdict.agreement_sentence(report) == "All image sizes agree."
+    apart = replace(report, scores={128: 0.2, 256: 2.0, 512: 2.1})
+    assert verdict.agreement_sentence(apart) == (
+        "The image sizes disagree on the grade (128 px: 0, 256 px: 2, 512 px: 2). Look closely."
+    )
+    next_door = replace(report, scores={128: 1.4, 256: 1.6, 512: 1.6})
+    assert "Look closely" not in verdict.agreement_sentence(next_door)
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [(2.0, ""), (2.4, "Close to the border between grades 2 and 3."), (0.6, "grades 0 and 1.")],
+)
+def test_a_score_near_a_threshold_is_called_so(report, score, words):
+    sentence = verdict.border_sentence(replace(report, score=score))
+    assert sentence == words or (words and sentence.endswith(words))
+
+
+def test_untrusted_text_is_escaped(report):
+    card = verdict.card(replace(report, patient="<script>x</script>"))
+    assert "<script>" not in card
+    assert "&lt;script&gt;x" in card
+    assert verdict.eye_sentence(replace(report, laterality=None)) == ""
+
+
+def test_chips_tell_grade_and_state(report):
+    assert chip_of(None)[0] == "\u2026"
+    assert chip_of(report)[0] == "2"
+    assert chip_of(replace(report, grade=None, status="ungradable"))[0] == "U"
+    assert chip_of(replace(report, grade=None, status="failed"))[0] == "!"

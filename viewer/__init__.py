@@ -1,0 +1,1 @@
+"""The Streamlit viewer: review, batch and model pages."""

@@ -1,0 +1,90 @@
+"""The model, loaded once per server in the background, and shared by all sessions."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from drcore.errors import DrcoreError
+
+if TYPE_CHECKING:
+    from drcore.grader import Grader
+
+__all__ = ["Engine"]
+
+State = Literal["waiting", "loading", "ready", "failed"]
+
+
+def _bundled() -> Grader:
+    # Here and not above: torch takes seconds, and the first page must not wait for it.
+    from drcore.grader import Grader
+
+    return Grader.bundled()
+
+
+class Engine:
+    """Loads the grader in a thread and hands it out; safe to share between threads.
+
+    Args:
+        load: returns the grader; the bundled weights where left out.
+
+    Attributes:
+        state: "waiting" until started, then "loading", then "ready" or "failed".
+        error: a sentence where it failed, else empty.
+    """
+
+    def __init__(self, load: Callable[[], Grader] = _bundled) -> None:
+        self.state: State = "waiting"
+        self.error = ""
+        self._load = load
+        self._grader: Grader | None = None
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+
+    @property
+    def grader(self) -> Grader | None:
+        """The grader, None until it is ready."""
+        return self._grader
+
+    def start(self, delay: float = 0.0) -> None:
+        """Begin to load, unless that was done or is under way; after a failure, try again.
+
+        Args:
+            delay: seconds to wait first, so that a page can be sent before the work begins.
+        """
+        with self._lock:
+            if self.state in {"loading", "ready"}:
+                return
+            self.state, self.error = "loading", ""
+            self._done.clear()
+            thread = threading.Timer(delay, self._run)
+            thread.name, thread.daemon = "drcore-load", True
+            thread.start()
+
+    def wait(self, timeout: float | None = None) -> Grader | None:
+        """Start, and wait until loading has ended.
+
+        Args:
+            timeout: seconds; for ever where left out.
+
+        Returns:
+            The grader, None where it failed or time was up.
+        """
+        self.start()
+        self._done.wait(timeout)
+        return self._grader
+
+    def _run(self) -> None:
+        try:
+            self._grader = self._load()
+            self.state = "ready"
+        except DrcoreError as error:
+            self.error, self.state = str(error), "failed"
+        except Exception:  # noqa: BLE001 - whatever it was, the page must say that it failed
+            traceback.print_exc()
+            self.error = "The model could not be loaded. The server's terminal says why."
+            self.state = "failed"
+        finally:
+            self._done.set()

@@ -1,0 +1,154 @@
+"""How photographs come in: dropped on the page, or one click on a sample."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+    from viewer.worklist import Worklist
+
+__all__ = [
+    "PRIVACY",
+    "add_more",
+    "release",
+    "sample_gallery",
+    "sample_origin",
+    "samples",
+    "uploaded",
+    "uploader",
+]
+
+SAMPLES = Path(__file__).parent.parent / "sample_images"
+
+_TITLES = {
+    "phantom_none_OD": "No lesions",
+    "phantom_mild_OS": "Microaneurysms",
+    "phantom_moderate_OD": "Some lesions",
+    "phantom_severe_OS": "Many lesions",
+    "phantom_cut_OS": "Field cut off",
+    "phantom_dark_OD": "Dark and blurred",
+    "retina_public_domain": "A normal eye",
+}
+"""What the page calls the samples, in the order in which it shows them."""
+
+PRIVACY = (
+    "Photographs stay on this computer: they are held in its memory for this session and "
+    "sent nowhere."
+)
+
+
+def uploader(worklist: Worklist, label: str = "Drop fundus photographs here") -> None:
+    """Show the place to drop photographs; what is dropped goes to the list at once.
+
+    Args:
+        worklist: takes the photographs.
+        label: above the place.
+    """
+    generation = st.session_state.setdefault("upload-generation", 0)
+    key = f"upload-{generation}"
+    # No list of endings: what a file is, its content decides, and a bad one gets its reason.
+    st.file_uploader(
+        label, accept_multiple_files=True, key=key, on_change=_take, args=(worklist, key)
+    )
+
+
+def sample_gallery(worklist: Worklist) -> None:
+    """Show the samples with a button each.
+
+    Args:
+        worklist: takes the sample.
+    """
+    with st.container(horizontal=True, gap="small", key="gallery"):
+        for file in samples():
+            with st.container(width=128, gap="xxsmall", key=f"sample-{file.stem}"):
+                st.image(str(file), width="stretch", alt=f"Sample: {sample_title(file)}")
+                st.button(
+                    sample_title(file),
+                    key=f"open-{file.stem}",
+                    width="stretch",
+                    on_click=_open_sample,
+                    args=(worklist, file),
+                )
+                st.caption(sample_origin(file))
+
+
+def add_more(worklist: Worklist) -> None:
+    """Show a button that opens the uploader and the samples; it closes when one was taken.
+
+    Args:
+        worklist: takes the photographs.
+    """
+    generation = st.session_state.setdefault("upload-generation", 0)
+    with st.popover(
+        "Add photographs", icon=":material/add:", width="stretch", key=f"add-{generation}"
+    ):
+        uploader(worklist)
+        st.caption("Samples")
+        with st.container(gap=None):
+            for file in samples():
+                st.button(
+                    f"{sample_title(file)} \u00b7 {sample_origin(file)}",
+                    key=f"open-{file.stem}",
+                    type="tertiary",
+                    on_click=_open_sample,
+                    args=(worklist, file),
+                )
+
+
+@cache
+def samples() -> list[Path]:
+    """Return the sample photographs that come with the project, phantoms first."""
+    order = list(_TITLES)
+    return sorted(
+        SAMPLES.glob("*.jpg"),
+        key=lambda f: (order.index(f.stem) if f.stem in order else len(order), f.name),
+    )
+
+
+def sample_title(file: Path) -> str:
+    """Return what the page calls a sample."""
+    return _TITLES.get(file.stem, file.stem.replace("_", " "))
+
+
+def sample_origin(file: Path) -> str:
+    """Return where a sample comes from: synthetic, or in the public domain."""
+    return "synthetic" if file.stem.startswith("phantom") else "public domain"
+
+
+def uploaded(key: str) -> list[UploadedFile]:
+    """Return the files that an uploader holds, without those that were released already."""
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+    return [file for file in st.session_state.get(key) or [] if isinstance(file, UploadedFile)]
+
+
+def release(files: list[UploadedFile]) -> None:
+    """Let Streamlit forget uploads that were taken over: they would stay until the session ends."""
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    context = get_script_run_ctx()
+    if context is None:
+        return
+    for file in files:
+        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+
+
+def _take(worklist: Worklist, key: str) -> None:
+    files = uploaded(key)
+    if not files:
+        return
+    added = [worklist.add(file.name, file.getvalue()) for file in files]
+    worklist.select(added[0].key)
+    release(files)
+    st.session_state["upload-generation"] += 1  # a new, empty place to drop
+
+
+def _open_sample(worklist: Worklist, file: Path) -> None:
+    worklist.select(worklist.add(file.name, file.read_bytes(), origin=sample_origin(file)).key)
+    st.session_state["upload-generation"] += 1

@@ -1,0 +1,41 @@
+"""One colour and one word for each ICDR grade, the same in chips, cards and charts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drcore.grader import GradeReport
+
+__all__ = ["FAILED", "GRADES", "PENDING", "UNGRADABLE", "Chip", "chip_of"]
+
+Chip = tuple[str, str, str]
+"""Text, background and ink of a chip; colours as #rrggbb. Ours alone, never from a file."""
+
+# Rising warmth; told apart by lightness too, and a chip always carries its number.
+GRADES: tuple[Chip, ...] = (
+    ("0", "#58b07f", "#08130c"),
+    ("1", "#b9c63c", "#12140a"),
+    ("2", "#f0b232", "#171004"),
+    ("3", "#e6762f", "#190b03"),
+    ("4", "#bf2f45", "#ffffff"),
+)
+UNGRADABLE: Chip = ("U", "#8c96a1", "#0d1013")
+FAILED: Chip = ("!", "#525b64", "#ffffff")
+PENDING: Chip = ("\u2026", "#00000000", "inherit")
+
+
+def chip_of(report: GradeReport | None) -> Chip:
+    """Return the chip of a report.
+
+    Args:
+        report: None while it is being graded.
+
+    Returns:
+        Text, background, ink.
+    """
+    if report is None:
+        return PENDING
+    if report.grade is not None:
+        return GRADES[report.grade]
+    return UNGRADABLE if report.status == "ungradable" else FAILED

@@ -1,0 +1,45 @@
+// The list of photographs. Everything untrusted (names) is set as text, never as HTML.
+export default function ({ data, parentElement, setTriggerValue }) {
+  const list = parentElement.querySelector(".list");
+  const known = new Map([...list.children].map((item) => [item.dataset.key, item]));
+  const wanted = data.items.map((entry) => {
+    const item = known.get(entry.key) ?? create(entry.key);
+    fill(item, entry, entry.key === data.selected);
+    return item;
+  });
+  const same = wanted.length === list.children.length
+    && wanted.every((item, index) => item === list.children[index]);
+  if (!same) list.replaceChildren(...wanted);
+  if (list.dataset.selected !== data.selected) {
+    list.dataset.selected = data.selected;
+    list.querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
+  }
+
+  function create(key) {
+    const item = document.createElement("button");
+    item.type = "button";
+    item.dataset.key = key;
+    item.innerHTML = '<span class="thumb"><img alt=""></span>'
+      + '<span class="text"><span class="name"></span><span class="note"></span></span>'
+      + '<span class="end"><span class="chip"></span><span class="done">\u2713</span></span>';
+    item.onclick = () => setTriggerValue("pick", key);
+    return item;
+  }
+
+  function fill(item, entry, selected) {
+    item.setAttribute("aria-current", String(selected));
+    const image = item.querySelector("img");
+    if (image.getAttribute("src") !== entry.thumbnail) {
+      if (entry.thumbnail) image.setAttribute("src", entry.thumbnail);
+      else image.removeAttribute("src");
+    }
+    item.querySelector(".name").textContent = entry.name;
+    item.title = entry.name;
+    item.querySelector(".note").textContent = entry.note;
+    const chip = item.querySelector(".chip");
+    chip.textContent = entry.chip[0];
+    chip.style.background = entry.chip[1];
+    chip.style.color = entry.chip[2];
+    item.classList.toggle("decided", entry.decided);
+  }
+}

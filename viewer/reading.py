@@ -1,0 +1,145 @@
+"""The reading room: list, photograph, verdict and decision of the Review page."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from drcore.errors import DrcoreError
+from viewer import decision, pieces, shell, stage, verdict
+
+if TYPE_CHECKING:
+    from drcore.grader import GradeReport
+    from drcore.reviews import ReviewStore
+    from viewer.worklist import Entry, Worklist
+
+__all__ = ["queue", "reading_room"]
+
+POLL = 0.6
+"""Seconds between looks at the work in the background."""
+
+
+def queue(worklist: Worklist) -> None:
+    """Show the list, kept up to date while photographs are graded in the background.
+
+    Comes after `reading_room`: what has changed since that was drawn brings a new page.
+
+    Args:
+        worklist: not empty.
+    """
+    busy = worklist.pending > 0 or shell.engine().state in {"waiting", "loading"}
+    st.fragment(_queue, run_every=POLL if busy else None)(worklist)
+
+
+def reading_room(worklist: Worklist) -> None:
+    """Show the selected photograph with everything that belongs to it.
+
+    Grading is left to the background, and what takes time is made before anything is drawn: never
+    must the name of one eye stand beside the verdict on another.
+
+    Args:
+        worklist: not empty.
+    """
+    st.session_state["on-screen"] = _state(worklist)
+    entry, grader = worklist.selected, shell.engine().grader
+    if entry is None:
+        return
+    store, trouble = _store()
+    if grader is not None:
+        worklist.work_ahead(grader, store.latest if store else None)
+    if grader is None or entry.report is None:
+        _header(worklist, entry)
+        why = "The model is loading." if grader is None else "Grading\u2026"
+        st.html(f'<div class="no-picture"><p><i></i>{why}</p></div>')
+        return
+    report = entry.report
+    figure = None if report.status == "failed" else stage.figure_of(worklist, entry, report)
+    with st.container(horizontal=True, gap="small", key="room"):
+        with st.container(key="room-left", gap="xsmall"):
+            above = st.container(gap="xsmall")
+            if figure is not None:
+                stage.show(figure)
+            else:
+                st.html(f'<div class="no-picture"><p>{_no_picture(report)}</p></div>')
+        with st.container(width=296, key="room-right", gap="xsmall"):
+            st.html(verdict.card(report))
+            if store is not None and figure is not None:
+                st.fragment(_decision)(worklist, entry, store)
+            if trouble:
+                shell.problem(trouble)
+    with above:
+        _header(worklist, entry)
+        if figure is not None:
+            st.fragment(stage.controls)(entry, report)
+
+
+def _queue(worklist: Worklist) -> None:
+    waiting = f" \u00b7 {worklist.pending} to grade" if worklist.pending else ""
+    st.html(
+        f'<p class="counts"><b>{worklist.position + 1} of {len(worklist)}</b>'
+        f"<span>{worklist.decided} decided{waiting}</span></p>"
+    )
+    pieces.queue(worklist, worklist.select, height=420)
+    if _state(worklist) != st.session_state["on-screen"]:
+        st.rerun()
+
+
+def _state(worklist: Worklist) -> tuple[object, ...]:
+    """What the rest of the page depends on; a change of it calls for a new page."""
+    entry = worklist.selected
+    return (
+        entry.key if entry else "",
+        entry is not None and entry.report is not None,
+        shell.engine().state,
+        worklist.pending == 0,
+    )
+
+
+def _header(worklist: Worklist, entry: Entry) -> None:
+    last = worklist.position == len(worklist) - 1
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="header"):
+        st.button(
+            "Previous", key="previous", shortcut="Left", disabled=worklist.position == 0,
+            on_click=worklist.step, args=(-1,),
+        )  # fmt: skip
+        st.button(
+            "Next", key="next", shortcut="Right", disabled=last,
+            on_click=worklist.step, args=(1,),
+        )  # fmt: skip
+        origin = f"<span>{entry.origin}</span>" if entry.origin else ""
+        st.html(f'<h1 class="name">{escape(entry.name)}{origin}</h1>')
+        st.button(
+            "Remove", key="remove", type="tertiary", icon=":material/close:",
+            on_click=worklist.remove, args=(entry.key,),
+            help="Take this photograph off the list; decisions stay in the record",
+        )  # fmt: skip
+
+
+def _decision(worklist: Worklist, entry: Entry, store: ReviewStore) -> None:
+    saved = st.session_state.get("saved")
+    if saved and saved[2] != st.session_state.get("saved-shown"):
+        st.session_state["saved-shown"] = saved[2]
+        st.rerun()  # the list and the photograph on screen change with it
+    if entry.decision is not None:
+        st.html(f'<p class="latest">{escape(decision.latest_sentence(entry.decision))}</p>')
+    decision.panel(worklist, entry, store)
+    if saved:
+        st.html(f'<p class="saved" role="status"><b>{saved[0]}</b> {escape(saved[1])}</p>')
+
+
+def _no_picture(report: GradeReport) -> str:
+    if report.status == "failed":
+        return "No picture"
+    return (
+        "The file was changed or taken away since it was graded. "
+        "Remove it from the list and add it again."
+    )
+
+
+def _store() -> tuple[ReviewStore | None, str]:
+    try:
+        return shell.store(), ""
+    except DrcoreError as error:
+        return None, f"{error} Photographs can be looked at, but no decision can be saved."

@@ -1,0 +1,119 @@
+"""What the pages share: the frame around them, the model, the worklist, the record of decisions."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from viewer.engine import Engine
+from viewer.worklist import Worklist
+
+if TYPE_CHECKING:
+    from drcore.reviews import ReviewStore
+
+__all__ = [
+    "NOTICE",
+    "download_decisions",
+    "engine",
+    "engine_status",
+    "open_page",
+    "problem",
+    "reviews_location",
+    "store",
+    "worklist",
+]
+
+NOTICE = (
+    "Research use only. Not a medical device. Decisions about patients stay with the clinician. "
+    "Diabetic macular oedema is not graded."
+)
+
+FIRST_PAINT = 0.8
+"""Seconds after which the model begins to load, so that the first page comes before it."""
+
+_STYLE = Path(__file__).parent / "style.css"
+
+
+def open_page() -> None:
+    """Put the style and the research-use notice on the page; the first call of every page."""
+    st.html(_STYLE)
+    st.html(f'<div class="notice" role="note">{NOTICE}</div>')
+
+
+@st.cache_resource(show_spinner=False)
+def engine() -> Engine:
+    """Return the model of this server, the same for all sessions."""
+    return Engine()
+
+
+def engine_status() -> None:
+    """Start the model where it is not, and show how it stands until it is ready."""
+    model = engine()
+    if model.state == "waiting":
+        model.start(FIRST_PAINT)
+    st.session_state["engine-shown"] = model.state
+    st.fragment(_engine_status, run_every=1.0 if model.state == "loading" else None)(model)
+
+
+def _engine_status(model: Engine) -> None:
+    if model.state != st.session_state["engine-shown"]:
+        st.rerun()
+    if model.state == "failed":
+        problem(model.error)
+        st.button("Try again", key="retry-engine", on_click=model.start)
+    elif model.grader is None:
+        st.html('<p class="status busy"><i></i>Loading the model\u2026</p>')
+    else:
+        device = "GPU" if model.grader.device == "cuda" else "CPU"
+        st.html(f'<p class="status"><i></i>Model ready \u00b7 {device}</p>')
+
+
+def worklist() -> Worklist:
+    """Return the photographs of this session."""
+    return st.session_state.setdefault("worklist", Worklist())
+
+
+def reviews_location() -> str:
+    """Return where decisions are kept: DRCORE_REVIEWS_URL, or a file below the working folder."""
+    return os.environ.get("DRCORE_REVIEWS_URL") or str(Path(".drcore", "reviews.sqlite3").resolve())
+
+
+def store() -> ReviewStore:
+    """Return the record of decisions of this server.
+
+    Raises:
+        ReviewError: it cannot be opened.
+    """
+    return _open_store(reviews_location())
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _open_store(location: str) -> ReviewStore:
+    from drcore.reviews import ReviewStore
+
+    return ReviewStore(location)
+
+
+def download_decisions() -> None:
+    """Show the button that downloads every decision of the record."""
+    st.download_button(
+        "Download decisions",
+        data=lambda: store().csv_text().encode("utf-8"),
+        file_name=f"drcore-decisions-{datetime.now(UTC).astimezone():%Y%m%d}.csv",
+        mime="text/csv",
+        on_click="ignore",
+        icon=":material/download:",
+        key="download-decisions",
+        help="All decisions in this computer's record, as CSV",
+        width="stretch",
+    )
+
+
+def problem(sentence: str) -> None:
+    """Show what went wrong; the sentence may hold untrusted text, so it never becomes Markdown."""
+    st.html(f'<div class="problem" role="alert">{escape(sentence)}</div>')
