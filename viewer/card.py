@@ -124,11 +124,15 @@ def versions() -> None:
 
 
 def _figures(metrics: dict[str, Any]) -> None:
-    st.subheader("Measured on photographs that the training did not see")
+    st.subheader("Measured on photographs kept out of the training")
     table = figures_table(metrics)
     if table.empty:
         st.caption("These weights come without figures.")
         return
+    st.caption(
+        "The thresholds were chosen on the val sets, which makes those figures a little too kind; "
+        "test sets had no part in anything. Sensitivity and specificity are for grade 2 or more."
+    )
     numbers = {
         name: st.column_config.NumberColumn(format="%.3f")
         for name in _COLUMNS.values()

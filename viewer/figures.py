@@ -222,10 +222,13 @@ def confusion(matrix: Sequence[Sequence[int]], *, height: int = 300) -> go.Figur
     figure.update_layout(
         height=height, margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode=False,
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-        xaxis={"title": "grade of the model", "fixedrange": True, "showgrid": False},
-        yaxis={
-            "title": "reference grade", "autorange": "reversed", "fixedrange": True,
+        xaxis={
+            "title": "grade of the model", "type": "category", "fixedrange": True,
             "showgrid": False,
+        },
+        yaxis={
+            "title": "reference grade", "type": "category", "autorange": "reversed",
+            "fixedrange": True, "showgrid": False,
         },
     )  # fmt: skip
     return figure

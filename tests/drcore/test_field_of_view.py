@@ -247,4 +247,4 @@ def test_mask_counts_pixel_centres_and_leaves_the_margin_out():
     wanted = (np.hypot(columns - 10, rows - 10) <= 5) & (rows >= 8)
     assert np.array_equal(mask, wanted)
     margin = fov.mask(20, 20, margin=0.2)
-    assert np.array_equal(margin, (np.hypot(columns - 10, rows - 10) <= 4) & (rows >= 8))
+    assert np.array_equal(margin, (np.hypot(columns - 10, rows - 10) <= 4) & (rows >= 9))
