@@ -406,7 +406,12 @@ class Grader:
                 squares = torch.from_numpy(np.stack([item.inputs[size] for item in prepared]))
                 coverage = torch.from_numpy(np.stack([item.coverage[size] for item in prepared]))
                 squares = squares.to(self.device, memory_format=torch.channels_last)
-                scores, maps = network(squares, coverage.to(self.device))
+                coverage = coverage.to(self.device)
+                scores, maps = network(squares, coverage)
+                # An eye and its mirror image have one grade: the mean of both is steadier, and so
+                # is the map, of which it remains the mean.
+                mirrored, back = network(squares.flip(3), coverage.flip(2))
+                scores, maps = (scores + mirrored) / 2, (maps + back.flip(2)) / 2
                 outputs[size] = scores.double().cpu(), maps.cpu()
         reports = []
         for index, item in enumerate(prepared):

@@ -131,7 +131,7 @@ def _figures(metrics: dict[str, Any]) -> None:
         return
     st.caption(
         "The thresholds were chosen on the val sets, which makes those figures a little too kind; "
-        "test sets had no part in anything. Sensitivity and specificity are for grade 2 or more."
+        "nothing was fitted on test sets. Sensitivity and specificity are for grade 2 or more."
     )
     numbers = {
         name: st.column_config.NumberColumn(format="%.3f")
