@@ -54,6 +54,7 @@ COLUMNS = (
     "laterality", "patient",
     "width", "height", "fov_x", "fov_y", "fov_radius", "fov_found", "fov_cut",
     "model_version", "sha256",
+    "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -70,6 +71,9 @@ fov_x, fov_y, fov_radius: circle of the field of view, in pixels of the original
 fov_cut: sides on which it is cut off, parted by blanks.
 model_version: name and version of the weights.
 sha256: of the file, hex.
+p0, p1, p2, p3, p4: probability of each grade; empty without a grade or without calibration.
+grade_set: lowest and highest grade that cannot be ruled out, "2-3", or "2" alone; empty likewise.
+margin: distance of the score to the nearest threshold, in grades; empty without a grade.
 """
 
 BATCH = 8
@@ -158,6 +162,9 @@ def row_of(report: GradeReport, image: str | None = None) -> Row:
         "fov_cut": "" if fov is None else " ".join(fov.cut),
         "model_version": report.model_version,
         "sha256": report.sha256,
+        **{f"p{grade}": _decimal(p) for grade, p in enumerate(report.probabilities or (None,) * 5)},
+        "grade_set": _span(report.grade_set),
+        "margin": _decimal(report.margin),
     }
     return {column: _cell(cells[column]) for column in COLUMNS}
 
@@ -170,6 +177,12 @@ def _decimal(value: float | None) -> str:
     if value is None or math.isnan(value):
         return ""
     return f"{round(value, 4) + 0.0:.4f}"  # never "-0.0000"
+
+
+def _span(grades: tuple[int, ...] | None) -> str:
+    if not grades:
+        return ""
+    return str(grades[0]) if len(grades) == 1 else f"{grades[0]}-{grades[-1]}"
 
 
 def _cell(text: str) -> str:

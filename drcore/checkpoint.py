@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drcore.certainty import Certainty
 from drcore.errors import CheckpointError
 from drcore.prepare import Preparation
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "MANIFEST", "Bundle", "bundled_folder", "load_bundle", "save_bundle"]
 
 FORMAT = "drcore-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version that is written. Version 1 is read too: it has no `certainty`."""
+
 MANIFEST = "manifest.json"
 _MAX_MANIFEST = 1 << 20
 _KNOWN_OF_NETWORK = {"preset", "input_size", "architecture", "file", "sha256", "level"}
@@ -27,6 +30,7 @@ _KNOWN = {
     "format", "format_version", "name", "version", "created", "licence", "intended_use",
     "networks", "preparation", "fusion", "thresholds", "training", "metrics",
 }  # fmt: skip
+_KNOWN_OF_VERSION = {1: _KNOWN, 2: _KNOWN | {"certainty"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Bundle:
         networks: by input size in pixels, in evaluation mode.
         preparation: how squares become input.
         thresholds: the four scores that part grade 0 from 1, 1 from 2, 2 from 3, 3 from 4.
+        certainty: how sure a grade is; None where nobody has calibrated it.
         created: ISO date.
         training: data, recipes and seeds, for the reader.
         metrics: measured figures, for the reader.
@@ -49,6 +54,7 @@ class Bundle:
     networks: dict[int, RamNetwork]
     preparation: Preparation
     thresholds: tuple[float, float, float, float]
+    certainty: Certainty | None = None
     created: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -106,6 +112,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "preparation": bundle.preparation.to_dict(),
         "fusion": {"rule": "mean", "scales": sorted(bundle.networks)},
         "thresholds": list(bundle.thresholds),
+        "certainty": None if bundle.certainty is None else bundle.certainty.to_dict(),
         "training": bundle.training,
         "metrics": bundle.metrics,
     }
@@ -142,13 +149,14 @@ def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
             networks=networks,
             preparation=preparation,
             thresholds=thresholds,
+            certainty=_certainty(manifest.get("certainty"), thresholds),
             created=str(manifest.get("created", "")),
             training=dict(manifest.get("training", {})),
             metrics=dict(manifest.get("metrics", {})),
             licence=str(manifest.get("licence", "")),
             intended_use=str(manifest.get("intended_use", "")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(
             f"The manifest of {folder.name} lacks or garbles an entry ({error}). "
             "Get the weights again."
@@ -183,13 +191,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise CheckpointError(f"{folder.name} is not a {FORMAT}: its manifest does not say so.")
-    if manifest.get("format_version") != FORMAT_VERSION:
+    version = manifest.get("format_version")
+    if type(version) is not int or version not in _KNOWN_OF_VERSION:
         raise CheckpointError(
-            f"The weights in {folder.name} have manifest version "
-            f"{manifest.get('format_version')!r}; this drcore understands {FORMAT_VERSION}. "
+            f"The weights in {folder.name} have manifest version {version!r}; this drcore "
+            f"understands {' and '.join(map(str, _KNOWN_OF_VERSION))}. "
             "Update drcore, or use other weights."
         )
-    unknown = sorted(set(manifest) - _KNOWN)
+    unknown = sorted(set(manifest) - _KNOWN_OF_VERSION[version])
     if unknown:
         raise CheckpointError(
             f"The manifest of {folder.name} has entries that this drcore does not understand: "
@@ -213,6 +222,18 @@ def _thresholds(entry: list[float]) -> tuple[float, float, float, float]:
     if not (math.isfinite(a) and a < b < c < d and math.isfinite(d)):
         raise CheckpointError(f"The thresholds {entry} in the manifest do not rise.")
     return a, b, c, d
+
+
+def _certainty(entry: object, thresholds: tuple[float, float, float, float]) -> Certainty | None:
+    if entry is None:
+        return None
+    certainty = Certainty.from_dict(entry)
+    if certainty.sensitive > thresholds[1]:
+        raise CheckpointError(
+            "The sensitive operating point in the manifest is above the threshold of grade 2: it "
+            "would miss more than the default. Get the weights again."
+        )
+    return certainty
 
 
 def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, RamNetwork]:

@@ -331,7 +331,7 @@ def _model(options: argparse.Namespace) -> int:
 
     manifest = read_manifest(options.weights or bundled_folder())
     lines = [f"{manifest.get('name')} {manifest.get('version')}"]
-    for key in ("created", "intended_use", "licence", "thresholds", "metrics"):
+    for key in ("created", "intended_use", "licence", "thresholds", "certainty", "metrics"):
         lines += _outline(key, manifest.get(key), "")
     print("\n".join(lines))
     return 0

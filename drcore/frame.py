@@ -155,7 +155,9 @@ class Frame:
         Returns:
             float32 (cells, cells), 0-1.
         """
-        fine = self.at(cells * 16).mask(margin).astype(np.float32)
+        # Sixteen samples along a side of a coarse cell, one or more of a fine one.
+        finer = max(1, min(16, 1024 // cells))
+        fine = self.at(cells * finer).mask(margin).astype(np.float32)
         share = cv2.resize(fine, (cells, cells), interpolation=cv2.INTER_AREA)
         return np.asarray(share, np.float32)
 

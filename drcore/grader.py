@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from drcore.certainty import spread_of
 from drcore.checkpoint import Bundle, bundled_folder, load_bundle
 from drcore.errors import DrcoreError
 from drcore.field_of_view import FieldOfView, find_field_of_view
+from drcore.focus import focus
 from drcore.frame import Frame
 from drcore.photograph import Laterality, Photograph, Source, clean_name, read_photograph
 from drcore.quality import Quality, assess
@@ -75,6 +77,11 @@ class GradeReport:
         score: continuous severity in grades, the mean of `scores`; NaN where it failed.
         scores: by input size in pixels.
         thresholds: the four scores that part the grades.
+        probabilities: of the grades 0-4, sum 1; None without a grade or without calibration.
+        grade_set: neighbouring grades, `grade` among them, that hold the reference grade as often
+            as the calibration says (`Certainty.coverage`, 90 %); None like `probabilities`.
+        referable_sensitive: referable at the sensitive operating point, which misses fewer eyes
+            than `referable` and calls more healthy ones; None like `probabilities`.
         biases: by input size: score less the mean of the map.
         width, height: of the original, upright, in pixels; 0 where it failed.
         field_of_view: in pixels of the original; None where it failed.
@@ -91,6 +98,9 @@ class GradeReport:
     score: float
     scores: dict[int, float]
     thresholds: tuple[float, float, float, float]
+    probabilities: tuple[float, ...] | None
+    grade_set: tuple[int, ...] | None
+    referable_sensitive: bool | None
     biases: dict[int, float]
     width: int
     height: int
@@ -101,7 +111,8 @@ class GradeReport:
     model_version: str
     _frame: Frame | None = field(repr=False)
     _maps: dict[int, NDArray[np.float32]] = field(repr=False)
-    _margin: float = field(repr=False)
+    _contrast: NDArray[np.uint8] = field(repr=False)
+    _rim: float = field(repr=False)
 
     @property
     def gradable(self) -> bool:
@@ -112,6 +123,13 @@ class GradeReport:
     def referable(self) -> bool | None:
         """Grade 2 or more; None without a grade."""
         return None if self.grade is None else self.grade >= REFERABLE
+
+    @property
+    def margin(self) -> float | None:
+        """Distance of the score to the nearest threshold, in grades; None without a grade."""
+        if self.grade is None:
+            return None
+        return min(abs(self.score - threshold) for threshold in self.thresholds)
 
     @property
     def grade_name(self) -> str:
@@ -132,7 +150,7 @@ class GradeReport:
         rule: FusionRule = "mean",
         scales: Sequence[int] | None = None,
     ) -> Cells:
-        """Return the Regression Activation Map at its own resolution.
+        """Return the Regression Activation Map at its own resolution, as the network gave it.
 
         Args:
             scale: input size in pixels, or "fused".
@@ -145,16 +163,31 @@ class GradeReport:
         Raises:
             DrcoreError: the photograph failed, or there is no such scale.
         """
-        frame, values = self._square_map(scale, rule, scales)
-        cells = values.shape[0]
-        values = np.where(frame.coverage(cells, self._margin) > 0, values, np.float32(np.nan))
-        step = 2 * frame.field_of_view.radius / cells
-        return Cells(
-            values=values.astype(np.float32),
-            x0=frame.field_of_view.x - frame.field_of_view.radius + step / 2,
-            y0=frame.field_of_view.y - frame.field_of_view.radius + step / 2,
-            step=step,
-        )
+        frame = self._there()
+        return self._placed(frame, self._square_map(frame, scale, rule, scales, self._maps))
+
+    def focused(
+        self,
+        scale: Scale = "fused",
+        *,
+        rule: FusionRule = "mean",
+        scales: Sequence[int] | None = None,
+    ) -> Cells:
+        """Return the map with its evidence at the places that stand out; see `drcore.focus`.
+
+        Args:
+            scale: input size in pixels, or "fused".
+            rule: how to fuse; only for "fused".
+            scales: which input sizes to fuse, all where left out; only for "fused".
+
+        Returns:
+            The map and its place on the photograph, a cell for each pixel of the network's input.
+
+        Raises:
+            DrcoreError: the photograph failed, or there is no such scale.
+        """
+        frame = self._there()
+        return self._placed(frame, self._focused(frame, scale, rule, scales))
 
     def ram(
         self,
@@ -163,7 +196,7 @@ class GradeReport:
         rule: FusionRule = "mean",
         scales: Sequence[int] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the Regression Activation Map on the original photograph's pixels.
+        """Return the focused Regression Activation Map on the original photograph's pixels.
 
         Args:
             scale: input size in pixels, or "fused".
@@ -176,36 +209,73 @@ class GradeReport:
         Raises:
             DrcoreError: the photograph failed, or there is no such scale.
         """
-        frame, values = self._square_map(scale, rule, scales)
+        frame = self._there()
+        values = self._focused(frame, scale, rule, scales)
         full = np.asarray(frame.warp_back(values), np.float32)
-        full[~frame.field_of_view.mask(self.height, self.width, self._margin)] = np.nan
+        full[~frame.field_of_view.mask(self.height, self.width, self._rim)] = np.nan
         return full
 
-    def _square_map(
-        self, scale: Scale, rule: FusionRule, scales: Sequence[int] | None
-    ) -> tuple[Frame, NDArray[np.float32]]:
+    def _there(self) -> Frame:
         if self._frame is None:
             raise DrcoreError(f"{self.name}: there is no map, because {self.reason}")
-        wanted = list(scales) if scales is not None else list(self.scales)
-        for size in wanted if scale == "fused" else [scale]:
+        return self._frame
+
+    def _placed(self, frame: Frame, values: NDArray[np.float32]) -> Cells:
+        cells = values.shape[0]
+        values = np.where(frame.coverage(cells, self._rim) > 0, values, np.float32(np.nan))
+        step = 2 * frame.field_of_view.radius / cells
+        return Cells(
+            values=values.astype(np.float32),
+            x0=frame.field_of_view.x - frame.field_of_view.radius + step / 2,
+            y0=frame.field_of_view.y - frame.field_of_view.radius + step / 2,
+            step=step,
+        )
+
+    def _focused(
+        self, frame: Frame, scale: Scale, rule: FusionRule, scales: Sequence[int] | None
+    ) -> NDArray[np.float32]:
+        wanted = self._wanted(scale, scales)
+        maps = {
+            size: focus(
+                self._maps[size],
+                frame.coverage(self._maps[size].shape[0], self._rim),
+                self._contrast,
+                frame.coverage(min(size, SQUARE), self._rim),
+            )
+            for size in wanted
+        }
+        return self._square_map(frame, scale, rule, scales, maps)
+
+    def _wanted(self, scale: Scale, scales: Sequence[int] | None) -> list[int]:
+        """Return the input sizes that a map is made of, all of them known."""
+        fused = list(scales) if scales is not None else list(self.scales)
+        wanted = fused if scale == "fused" else [scale]
+        for size in wanted:
             if size not in self._maps:
                 raise DrcoreError(
                     f"{self.name}: there is no map at {size}; choose "
                     f"{', '.join(map(str, self.scales))} or 'fused'."
                 )
+        return [int(size) for size in wanted]
+
+    def _square_map(
+        self,
+        frame: Frame,
+        scale: Scale,
+        rule: FusionRule,
+        scales: Sequence[int] | None,
+        maps: dict[int, NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        wanted = self._wanted(scale, scales)
         if scale != "fused":
-            return self._frame, self._maps[int(scale)]
-        cells = max(self._maps[size].shape[0] for size in wanted) if wanted else 1
-        fine = self._frame.coverage(cells, self._margin)
+            return maps[wanted[0]]
+        cells = max((maps[size].shape[0] for size in wanted), default=1)
+        fine = frame.coverage(cells, self._rim)
         aligned = [
-            resample(
-                self._maps[size],
-                self._frame.coverage(self._maps[size].shape[0], self._margin),
-                fine,
-            )
+            resample(maps[size], frame.coverage(maps[size].shape[0], self._rim), fine)
             for size in wanted
         ]
-        return self._frame, fuse(aligned, fine, rule)
+        return fuse(aligned, fine, rule)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,6 +287,7 @@ class Prepared:
     quality: Quality
     inputs: dict[int, NDArray[np.float32]]
     coverage: dict[int, NDArray[np.float32]]
+    contrast: NDArray[np.uint8]
 
 
 class Grader:
@@ -359,9 +430,11 @@ class Grader:
         """
         return GradeReport(
             name=name, sha256="", status="failed", reason=reason, grade=None, score=float("nan"),
-            scores={}, thresholds=self.bundle.thresholds, biases={}, width=0, height=0,
+            scores={}, thresholds=self.bundle.thresholds, probabilities=None, grade_set=None,
+            referable_sensitive=None, biases={}, width=0, height=0,
             field_of_view=None, quality=None, laterality=None, patient=None,
-            model_version=self.version, _frame=None, _maps={}, _margin=0.0,
+            model_version=self.version, _frame=None, _maps={},
+            _contrast=np.zeros((0, 0), np.uint8), _rim=0.0,
         )  # fmt: skip
 
     def grade_of(self, score: float) -> int:
@@ -390,12 +463,15 @@ class Grader:
         preparation = self.bundle.preparation
         square = np.asarray(frame.warp(photograph.rgb), np.uint8)
         mask = frame.mask(preparation.margin)
+        finest = preparation.contrast(square, mask, SQUARE)
         inputs, coverage = {}, {}
         for size, network in self.bundle.networks.items():
-            inputs[size] = preparation.normalise(preparation.contrast(square, mask, size))
+            contrast = finest if size == SQUARE else preparation.contrast(square, mask, size)
+            inputs[size] = preparation.normalise(contrast)
             coverage[size] = frame.coverage(network.config.map_size, preparation.margin)
         kept = replace(photograph, rgb=np.empty((0, 0, 3), np.uint8))
-        return Prepared(kept, frame, quality, inputs, coverage)
+        green = np.ascontiguousarray(finest[..., 1])
+        return Prepared(kept, frame, quality, inputs, coverage, green)
 
     def _report(self, prepared: list[Prepared]) -> list[GradeReport]:
         import torch
@@ -417,18 +493,22 @@ class Grader:
         for index, item in enumerate(prepared):
             scores = {size: float(out[0][index]) for size, out in sorted(outputs.items())}
             score = float(np.mean(list(scores.values())))
-            gradable = item.quality.gradable
+            grade = self.grade_of(score) if item.quality.gradable else None
             photograph = item.photograph
+            probabilities, grade_set, sensitive = self._certainty(grade, score, scores)
             reports.append(
                 GradeReport(
                     name=photograph.name,
                     sha256=photograph.sha256,
-                    status="graded" if gradable else "ungradable",
+                    status="ungradable" if grade is None else "graded",
                     reason=item.quality.reason,
-                    grade=self.grade_of(score) if gradable else None,
+                    grade=grade,
                     score=score,
                     scores=scores,
                     thresholds=self.bundle.thresholds,
+                    probabilities=probabilities,
+                    grade_set=grade_set,
+                    referable_sensitive=sensitive,
                     biases={s: n.bias for s, n in sorted(self.bundle.networks.items())},
                     width=photograph.width,
                     height=photograph.height,
@@ -439,10 +519,25 @@ class Grader:
                     model_version=self.version,
                     _frame=item.frame,
                     _maps={s: out[1][index].numpy().copy() for s, out in sorted(outputs.items())},
-                    _margin=self.bundle.preparation.margin,
+                    _contrast=item.contrast,
+                    _rim=self.bundle.preparation.margin,
                 )
             )
         return reports
+
+    def _certainty(
+        self, grade: int | None, score: float, scores: dict[int, float]
+    ) -> tuple[tuple[float, ...] | None, tuple[int, ...] | None, bool | None]:
+        """Probabilities, set of grades and the call at the sensitive operating point."""
+        certainty = self.bundle.certainty
+        if certainty is None or grade is None:
+            return None, None, None
+        probabilities = certainty.probabilities(score, spread_of(scores.values()))
+        return (
+            tuple(probabilities.tolist()),
+            certainty.grade_set(probabilities, grade),
+            score >= certainty.sensitive,
+        )
 
 
 def _name_of(source: object, name: str | None) -> str:

@@ -8,7 +8,7 @@ import logging
 import re
 import unicodedata
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -27,7 +27,9 @@ __all__ = [
     "Laterality",
     "Photograph",
     "Source",
+    "check_size",
     "clean_name",
+    "encoded_bytes",
     "parse_name",
     "read_photograph",
 ]
@@ -39,10 +41,11 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 RGB = NDArray[np.uint8]
-Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB
 Laterality = Literal["OD", "OS"]
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom"}
+)
 """File name endings that a folder walk picks up. What a file *is* is decided by its content."""
 
 MAX_PIXELS = 150_000_000
@@ -89,8 +92,11 @@ class Photograph:
         reduction: original pixels per pixel of `rgb` along each axis: 1, 2, 4 or 8.
         name: display name without folders or control characters; still untrusted text.
         sha256: SHA-256 of the encoded file (of the pixels, where an array was given), hex.
-        laterality: "OD", "OS", or None where the name does not tell.
-        patient: what the name says beside the laterality, or None where it has none.
+        laterality: "OD", "OS", or None where neither DICOM header nor name tells.
+        patient: the DICOM header's PatientID, or what the name says beside the laterality, or
+            None where there is neither.
+        burned_in: whether the DICOM header says that identity is burnt into the pixels; None
+            where nothing is said.
     """
 
     rgb: RGB
@@ -101,6 +107,10 @@ class Photograph:
     sha256: str
     laterality: Laterality | None
     patient: str | None
+    burned_in: bool | None = None
+
+
+Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB | Photograph
 
 
 def read_photograph(
@@ -113,7 +123,8 @@ def read_photograph(
     """Read one photograph, whatever its container, by content and never by extension.
 
     Args:
-        source: a path, the encoded bytes, a binary file object, or RGB uint8 (H, W, 3) pixels.
+        source: a path, the encoded bytes, a binary file object, RGB uint8 (H, W, 3) pixels, or a
+            photograph that was read before, such as a frame of a DICOM file.
         name: display name; taken from the path or the file object where left out.
         for_grading: let a large JPEG be decoded at 1/2, 1/4 or 1/8 of its size (the discrete
             cosine transform gives these for free), never below `GRADING_SIDE` px.
@@ -123,25 +134,24 @@ def read_photograph(
         The photograph; 16-bit, grey, palette, alpha and CMYK pictures become 8-bit RGB.
 
     Raises:
-        PhotographError: the source is missing, empty, truncated, foreign, too large or too small.
+        PhotographError: the source is missing, empty, truncated, foreign, too large or too small,
+            or a DICOM file with several photographs (`drcore.dicom.read_frames` reads those).
     """
+    if isinstance(source, Photograph):
+        return source if name is None else replace(source, name=clean_name(name))
     if isinstance(source, np.ndarray):
         return _from_array(source, name, max_pixels)
-    data, found = _bytes_of(source)
-    label = clean_name(name if name is not None else found)
-    if not data:
-        raise PhotographError(f"{label}: the file is empty. Export the photograph again.")
-    if len(data) > MAX_BYTES:
-        raise PhotographError(
-            f"{label}: the file has {len(data) / 2**20:.0f} MiB; at most {MAX_BYTES >> 20} MiB "
-            "are accepted. Export it as JPEG."
-        )
+    data, label = encoded_bytes(source, name)
     kind = _kind(data)
     if kind is None:
         raise PhotographError(
-            f"{label}: this is not a JPEG, PNG, TIFF, BMP or WebP picture. "
+            f"{label}: this is not a JPEG, PNG, TIFF, BMP, WebP or DICOM picture. "
             "Export the photograph in one of these formats."
         )
+    if kind == "DICOM":
+        from drcore.dicom import read_single_frame  # an extra, which most readers do without
+
+        return read_single_frame(data, label, max_pixels)
     rgb, width, height, reduction = _decode(
         data, kind, label, for_grading=for_grading, max_pixels=max_pixels
     )
@@ -191,7 +201,7 @@ def parse_name(name: str) -> tuple[Laterality | None, str | None]:
         Laterality, and the rest of the name as the patient; both None where the name holds no
         side or both sides, the patient alone None where there is nothing but the side.
     """
-    stem = re.sub(r"\.(jpe?g|png|tiff?|bmp|webp)$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(r"\.(jpe?g|png|tiff?|bmp|webp|dcm|dicom)$", "", name, flags=re.IGNORECASE)
     parts = re.split(r"([\s_.\-()\[\]]+)", stem)  # words at even places, what parts them at odd
     hits = [i for i in range(0, len(parts), 2) if parts[i].lower() in _SIDE_TOKENS]
     if len({_SIDE_TOKENS[parts[i].lower()] for i in hits}) != 1:
@@ -209,13 +219,40 @@ def _from_array(rgb: NDArray[np.generic], name: str | None, max_pixels: int) -> 
         raise PhotographError(
             f"{label}: expected RGB uint8 of shape (H, W, 3), got {rgb.dtype} {rgb.shape}."
         )
-    _check_size(rgb.shape[1], rgb.shape[0], label, max_pixels)
+    check_size(rgb.shape[1], rgb.shape[0], label, max_pixels)
     pixels = np.ascontiguousarray(rgb, dtype=np.uint8)
     laterality, patient = parse_name(label)
     digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
     return Photograph(
         pixels, pixels.shape[1], pixels.shape[0], 1, label, digest, laterality, patient
     )
+
+
+def encoded_bytes(
+    source: str | Path | bytes | bytearray | memoryview | BinaryIO, name: str | None = None
+) -> tuple[bytes, str]:
+    """Read an encoded file whole, if it is there and not too large.
+
+    Args:
+        source: a path, the encoded bytes, or a binary file object.
+        name: display name; taken from the path or the file object where left out.
+
+    Returns:
+        The bytes, and the cleaned display name.
+
+    Raises:
+        PhotographError: the source is missing, empty or larger than `MAX_BYTES`.
+    """
+    data, found = _bytes_of(source)
+    label = clean_name(name if name is not None else found)
+    if not data:
+        raise PhotographError(f"{label}: the file is empty. Export the photograph again.")
+    if len(data) > MAX_BYTES:
+        raise PhotographError(
+            f"{label}: the file has {len(data) / 2**20:.0f} MiB; at most {MAX_BYTES >> 20} MiB "
+            "are accepted. Export it as JPEG."
+        )
+    return data, label
 
 
 def _bytes_of(source: str | Path | bytes | bytearray | memoryview | BinaryIO) -> tuple[bytes, str]:
@@ -248,13 +285,29 @@ def _bytes_of(source: str | Path | bytes | bytearray | memoryview | BinaryIO) ->
 
 
 def _kind(data: bytes) -> str | None:
+    # Before all others: the preamble of a DICOM file may be the head of a TIFF. Without preamble
+    # the file starts with a low tag of group 2 or 8.
+    if data[128:132] == b"DICM" or re.match(
+        rb"[\x02\x08]\0[\0-\x20]\0(UL|..\0\0|[A-Z]{2})", data, re.DOTALL
+    ):
+        return "DICOM"
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             return kind
     return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
-def _check_size(width: int, height: int, label: str, max_pixels: int) -> None:
+def check_size(width: int, height: int, label: str, max_pixels: int) -> None:
+    """Refuse a picture by its declared size, before anything is decoded.
+
+    Args:
+        width, height: in pixels.
+        label: display name, for the error.
+        max_pixels: largest number of pixels accepted.
+
+    Raises:
+        PhotographError: the picture is too large, or too small to be a fundus photograph.
+    """
     if width * height > max_pixels:
         raise PhotographError(
             f"{label}: {width} x {height} is {width * height / 1e6:.0f} megapixels; at most "
@@ -277,7 +330,7 @@ def _decode(
             rgb = _decode_deep(data, kind, label, max_pixels)
             return rgb, rgb.shape[1], rgb.shape[0], 1
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            _check_size(image.width, image.height, label, max_pixels)
+            check_size(image.width, image.height, label, max_pixels)
             width, height, reduction = image.width, image.height, 1
             if for_grading and kind == "JPEG":
                 reduction = _reduction(width, height)
@@ -327,7 +380,7 @@ def _decode_deep(data: bytes, kind: str, label: str, max_pixels: int) -> RGB:
     else:
         width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
         orientation = 1
-    _check_size(width, height, label, max_pixels)
+    check_size(width, height, label, max_pixels)
     if kind == "PNG" and (2 * width * height > _DEFLATE * len(data) or not _png_ends(data)):
         raise ValueError("it holds less than it declares")
     if kind == "PNG" and b"eXIf" in data:

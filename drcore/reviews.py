@@ -1,7 +1,8 @@
-"""The record of readers' decisions: append-only, in SQLite or another database."""
+"""The record of readers' decisions: append-only, in SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -26,13 +27,12 @@ from sqlalchemy import (
     insert,
     make_url,
     select,
-    text,
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
-from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import TypeDecorator
 
+from drcore import migrations
 from drcore.batch import csv_text
 from drcore.errors import ReviewError
 from drcore.photograph import Laterality, clean_name
@@ -40,7 +40,7 @@ from drcore.photograph import Laterality, clean_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Connection, Dialect, Engine, Executable
+    from sqlalchemy import Connection, Dialect, Engine
     from sqlalchemy import Row as DatabaseRow
 
     from drcore.batch import Row
@@ -53,13 +53,15 @@ T = TypeVar("T")
 REVIEW_COLUMNS = (
     "decided_at", "reader", "image", "sha256", "action", "grade", "note",
     "machine_status", "machine_grade", "machine_score", "model_version",
-    "laterality", "patient",
+    "laterality", "patient", "seconds", "overlay_seen", "overlay_scales",
 )  # fmt: skip
 """Columns of `ReviewStore.csv_text`: the fields of `Decision`, `decided_at` in ISO 8601 and UTC,
-an empty cell for None, `machine_score` with four decimals."""
+an empty cell for None, `machine_score` with four decimals, `seconds` with one, `overlay_seen` true
+or false, `overlay_scales` parted by blanks."""
 
 _STATUSES = ("graded", "ungradable", "failed")
 _MAX_TEXT = {"image": 4096, "model_version": 200, "note": 10_000, "reader": 200, "patient": 400}
+_SCALE = re.compile(r"[1-9][0-9]{1,3}|fused")
 _BUSY_SECONDS = 30
 """How long a writer waits for others before it gives up."""
 
@@ -77,11 +79,15 @@ class Decision:
         machine_score: continuous severity in grades, None where there was none.
         action: "agree" with the machine's grade, "change" to another, or "ungradable".
         grade: the reader's grade 0-4; the machine's where they agree, None where ungradable.
-        note: free text, may be empty.
+        note: the reader's reason, free text, may be empty.
         reader: who decided, may be empty where the viewer has no names.
         decided_at: when, with a time zone.
         laterality: "OD", "OS" or None.
         patient: None where unknown.
+        seconds: the photograph was looked at, before this decision and since the one before it;
+            None where that was not recorded.
+        overlay_scales: at which the reader saw the map before deciding ("128", "fused", ...); empty
+            where the map was hidden the whole time, None where it was not recorded.
 
     Raises:
         ReviewError: the fields contradict each other or cannot be stored.
@@ -100,11 +106,19 @@ class Decision:
     decided_at: datetime
     laterality: Laterality | None = None
     patient: str | None = None
+    seconds: float | None = None
+    overlay_scales: tuple[str, ...] | None = None
+
+    @property
+    def overlay_seen(self) -> bool | None:
+        """Whether the reader saw the map at any scale; None where it was not recorded."""
+        return None if self.overlay_scales is None else bool(self.overlay_scales)
 
     def __post_init__(self) -> None:
         label = clean_name(str(self.image))
         self._check_texts(label)
         self._check_machine(label)
+        self._check_attention(label)
         if self.action not in get_args(Action):
             raise ReviewError(
                 f"{label}: the decision {self.action!r} is not known; choose "
@@ -162,6 +176,20 @@ class Decision:
         if self.machine_score is not None and not math.isfinite(self.machine_score):
             raise ReviewError(f"{label}: the model's score is not a number. Leave it out.")
 
+    def _check_attention(self, label: str) -> None:
+        if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds >= 0):
+            raise ReviewError(f"{label}: {self.seconds} seconds is not a time. Leave it out.")
+        scales = self.overlay_scales
+        if scales is not None and not (
+            isinstance(scales, tuple)
+            and all(isinstance(name, str) and _SCALE.fullmatch(name) for name in scales)
+            and len(set(scales)) == len(scales)
+        ):
+            raise ReviewError(
+                f"{label}: {clean_name(str(scales))} are not scales of the map. Give each once, "
+                'as its size in pixels or as "fused", or leave them out.'
+            )
+
 
 def _is_grade(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 4
@@ -184,6 +212,21 @@ class _UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class _Words(TypeDecorator[tuple[str, ...]]):
+    """Words without blanks, kept in one text; none at all is an empty text and not NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str | None:
+        del dialect
+        return None if value is None else " ".join(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
+        del dialect
+        return None if value is None else tuple(value.split())
+
+
 _DECISIONS = Table(
     "decisions",
     MetaData(),
@@ -201,12 +244,9 @@ _DECISIONS = Table(
     Column("decided_at", _UtcDateTime, nullable=False),
     Column("laterality", String(2)),
     Column("patient", String(_MAX_TEXT["patient"])),
+    Column("seconds", Float),
+    Column("overlay_scales", _Words),
     sqlite_autoincrement=True,  # an id is never given twice, not even after a deletion by hand
-)
-_APPEND_ONLY = tuple(
-    f"CREATE TRIGGER IF NOT EXISTS decisions_no_{what.lower()} BEFORE {what} ON decisions "
-    "BEGIN SELECT RAISE(ABORT, 'decisions are only ever added'); END"
-    for what in ("UPDATE", "DELETE")
 )
 _FIELDS = tuple(field.name for field in fields(Decision))
 
@@ -214,15 +254,15 @@ _FIELDS = tuple(field.name for field in fields(Decision))
 class ReviewStore:
     """Decisions in a database; every method may be called from any thread and process.
 
-    Decisions are only ever added: a reader who changes a mind adds another. In SQLite, triggers
-    refuse to change or delete them.
+    Decisions are only ever added: a reader who changes a mind adds another. Triggers refuse to
+    change or delete them. A database of an older version is brought up to date when it is opened.
 
     Args:
-        url_or_path: path of an SQLite file, made where missing, or the URL of another database
-            ("postgresql+psycopg://user@host/name"; its driver must be installed).
+        url_or_path: path of an SQLite file, made where missing, or the URL of a PostgreSQL database
+            ("postgresql://user@host/name"; psycopg must be installed, the extra "postgresql").
 
     Raises:
-        ReviewError: the database cannot be opened.
+        ReviewError: the database cannot be opened, or was made by a newer version.
     """
 
     def __init__(self, url_or_path: str | Path) -> None:
@@ -303,6 +343,19 @@ class ReviewStore:
         """
         return csv_text([_cells(decision) for decision in self.decisions()], REVIEW_COLUMNS)
 
+    def json_text(self) -> str:
+        """Return all decisions as JSON: a list of objects with `REVIEW_COLUMNS`.
+
+        Returns:
+            Numbers are numbers, what is unknown is null, `decided_at` is ISO 8601 in UTC, and
+            `overlay_scales` is a list; ends in a line break.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        objects = [_object(decision) for decision in self.decisions()]
+        return json.dumps(objects, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
     def close(self) -> None:
         """Let go of the database; the store can still be used and opens it again."""
         self._engine.dispose()
@@ -310,7 +363,8 @@ class ReviewStore:
     def _open(self, url: URL) -> Engine:
         try:
             if self._file is None:
-                return create_engine(url, pool_pre_ping=True)
+                patience = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
+                return create_engine(url, pool_pre_ping=True, connect_args=patience)
             self._file.parent.mkdir(parents=True, exist_ok=True)
             # A connection for each call: a file that was moved away is noticed, not written to.
             return create_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY_SECONDS})
@@ -323,30 +377,25 @@ class ReviewStore:
             raise self._failed(error, "opened") from error
 
     def _create(self) -> None:
-        """Make the table where it is missing, and check that it is ours."""
-        statements: list[Executable] = [
-            CreateTable(_DECISIONS, if_not_exists=True),
-            *(CreateIndex(index, if_not_exists=True) for index in _DECISIONS.indexes),
-        ]
-        if self._file is not None:
-            # Readers and a writer do not block each other; stays with the file.
-            statements.insert(0, text("PRAGMA journal_mode=WAL"))
-            statements += [text(statement) for statement in _APPEND_ONLY]
-
-        def create(connection: Connection) -> None:
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute(select(_DECISIONS).limit(0))
-
-        # Processes that make the same file at once may trip over each other; the next try finds it.
-        for pause in (0.1, 0.4):
+        """Make or upgrade the table, and check that it is ours."""
+        give_up = time.monotonic() + _BUSY_SECONDS
+        while True:
             try:
-                self._with(create, "opened")
-            except ReviewError:
-                time.sleep(pause)
+                self._with(self._prepare, "opened")
+                if self._file is not None:
+                    self._with(_journal_ahead, "opened")
+            except ReviewError as error:
+                # Not every lock of SQLite waits for its turn: switching to WAL fails at once.
+                if "locked" not in str(error.__cause__) or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.05)
             else:
                 return
-        self._with(create, "opened")
+
+    def _prepare(self, connection: Connection) -> None:
+        if not migrations.is_current(connection, self._label):
+            migrations.upgrade(connection, self._label)
+        connection.execute(select(_DECISIONS).limit(0))
 
     def _run(self, work: Callable[[Connection], T], what: str) -> T:
         # Moved away since: begin anew. Path.exists() would raise where a folder may not be entered.
@@ -373,6 +422,11 @@ class ReviewStore:
         )
 
 
+def _journal_ahead(connection: Connection) -> None:
+    # Readers and a writer do not block each other; stays with the file.
+    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+
 def _url(url_or_path: str | Path) -> URL:
     if isinstance(url_or_path, Path) or "://" not in url_or_path:
         return URL.create("sqlite", database=str(Path(url_or_path).expanduser()))
@@ -382,15 +436,29 @@ def _url(url_or_path: str | Path) -> URL:
         raise ReviewError(
             "The URL of the database is not understood. Write kind://user@host/name."
         ) from error
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+    kind = url.get_backend_name()
+    if kind == "sqlite" and url.database in {None, "", ":memory:"}:
         raise ReviewError(
             "Decisions in memory would be lost with the program. Give the path of a file."
+        )
+    if url.drivername in {"postgresql", "postgres"}:
+        return url.set(drivername="postgresql+psycopg")
+    if kind not in {"sqlite", "postgresql"}:  # what refuses changes was written for these two
+        raise ReviewError(
+            f"Databases of the kind {clean_name(kind)} cannot be opened: decisions are kept in "
+            "SQLite or PostgreSQL. Give a file's path or postgresql://user@host/name."
         )
     return url
 
 
 def _decision(row: DatabaseRow[Any]) -> Decision:
     return Decision(**{name: row._mapping[name] for name in _FIELDS})  # noqa: SLF001 - public API
+
+
+def _object(decision: Decision) -> dict[str, Any]:
+    values = {name: getattr(decision, name) for name in REVIEW_COLUMNS}
+    values["decided_at"] = decision.decided_at.astimezone(UTC).isoformat()
+    return values
 
 
 def _cells(decision: Decision) -> Row:
@@ -401,4 +469,8 @@ def _cells(decision: Decision) -> Row:
     cells["decided_at"] = decision.decided_at.astimezone(UTC).isoformat(timespec="milliseconds")
     if decision.machine_score is not None:
         cells["machine_score"] = f"{decision.machine_score:.4f}"
+    if decision.seconds is not None:
+        cells["seconds"] = f"{decision.seconds:.1f}"
+    cells["overlay_seen"] = cells["overlay_seen"].lower()
+    cells["overlay_scales"] = " ".join(decision.overlay_scales or ())
     return cells

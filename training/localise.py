@@ -32,6 +32,7 @@ from training.lesions import DISC, LESION_TYPES, Annotated, Lesions, read_lesion
 from training.rivals import (
     KeptScore,
     centre_gaussian,
+    contrast_alone,
     grad_cam,
     kept_score,
     mean_map,
@@ -132,7 +133,8 @@ class Rivals:
     """Which other maps are measured beside the Regression Activation Maps.
 
     Attributes:
-        cheap: random maps, a centre Gaussian and Grad-CAM.
+        cheap: random maps, a centre Gaussian, the photograph's local contrast without a network,
+            and Grad-CAM.
         occlusion: input sizes, in pixels, at which patches are taken away; about 700 forward
             passes a photograph each.
     """
@@ -271,15 +273,17 @@ def deletion_and_insertion(
     values = np.nan_to_num(ram.ravel()[places], nan=np.finfo(np.float32).min)
     places = places[np.argsort(-values, kind="stable")]
     shares = (np.arange(steps + 1) / steps) ** 2
-    kept = np.ones((2, steps + 1, retina.size), np.float32)
-    kept[1, :, places] = 0
-    for step, share in enumerate(shares):
+    # The surround stays: it holds nothing that could be taken away.
+    kept = np.ones((2 * steps, retina.size), np.float32)
+    kept[steps:, places] = 0
+    for step, share in enumerate(shares[:-1]):
         first = places[: round(share * len(places))]
-        kept[0, step, first] = 0
-        kept[1, step, first] = 1
-    # The surround is neutral whether kept or not; it is kept, so that both curves share their ends.
-    curves = score(kept.reshape(-1, *retina.shape)).reshape(2, steps + 1)
-    deletion, insertion = np.trapezoid(curves, shares, axis=1)
+        kept[step, first] = 0
+        kept[steps + step, first] = 1
+    taken, put_back = score(kept.reshape(-1, *retina.shape)).reshape(2, steps)
+    # Each curve ends where the other begins.
+    deletion = np.trapezoid(np.append(taken, put_back[0]), shares)
+    insertion = np.trapezoid(np.append(put_back, taken[0]), shares)
     return float(deletion), float(insertion)
 
 
@@ -361,7 +365,9 @@ def localise(
         quiet: no progress bar.
 
     Returns:
-        By name of the map ("ram 128", "fused mean", "grad-cam 256", ...), one entry a photograph.
+        By name of the map, one entry a photograph: "ram 128" of one scale, "fused mean" by a rule,
+        "cells 128" as the network gave it (before `drcore.focus`), "grad-cam 256",
+        "grad-cam 128+256" for the mean over scales, "contrast", "centre".
 
     Raises:
         DrcoreError: a photograph cannot be read, or there is no such scale.
@@ -408,13 +414,14 @@ def healthy_excess(
 
     Args:
         grader: the bundle.
-        rows: photographs of grade 0.
+        rows: photographs of grade 0, at least one.
         draws: bootstrap resamples over patients.
         quiet: no progress bar.
 
     Returns:
         For all and by dataset: photographs, share with an excess, its 95 % interval, and the
-        median over photographs of the largest value.
+        median over photographs of the largest value; the same three again under "cells" for the
+        map as the networks gave it.
 
     Raises:
         DrcoreError: a photograph cannot be read.
@@ -427,24 +434,31 @@ def healthy_excess(
     ):  # fmt: skip
         if report.status == "failed":
             raise DrcoreError(f"{row.path.name} cannot be measured: {report.reason}")
-        largest.append(float(np.nanmax(report.ram("fused"))))
-    values = np.array(largest)
+        both = report.ram("fused"), report.cells("fused").values
+        largest.append([float(np.nanmax(ram)) for ram in both])
+    shown, given = np.array(largest).T
     datasets = np.array([row.dataset for row in rows])
     patients = np.array([f"{row.dataset} {row.patient}" for row in rows])
     result = {}
     for name in ("all", *sorted(set(datasets))):
         chosen = np.flatnonzero((datasets == name) | (name == "all"))
-        above = values[chosen] > HEALTHY_LIMIT
         result[name] = {
             "photographs": len(chosen),
-            "share": _mean(above),
-            "interval": bootstrap_interval(
-                lambda i, above=above: _mean(above[i]),
-                len(chosen), groups=patients[chosen], draws=draws,
-            ),
-            "median_largest": float(np.median(values[chosen])) if len(chosen) else math.nan,
-        }  # fmt: skip
+            **_excess(shown[chosen], patients[chosen], draws),
+            "cells": _excess(given[chosen], patients[chosen], draws),
+        }
     return result
+
+
+def _excess(largest: NDArray[np.float64], patients: NDArray[np.str_], draws: int) -> dict[str, Any]:
+    above = largest > HEALTHY_LIMIT
+    return {
+        "share": _mean(above),
+        "interval": bootstrap_interval(
+            lambda i: _mean(above[i]), len(above), groups=patients, draws=draws
+        ),
+        "median_largest": float(np.median(largest)),
+    }
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -459,21 +473,23 @@ def table(result: Mapping[str, Any]) -> str:
     lines = [result["model"]]
     for name, entry in result["sets"].items():
         lines += ["", f"{name}: {entry['photographs']} photographs, 95 % intervals over them", ""]
-        lines += _where_table(entry["maps"]) + [""] + _type_table(entry["maps"])
-        lines += ["", f"{FUSED} less, and over, other maps (paired); AP of all lesions"]
+        lines += [*_where_table(entry["maps"]), "", *_type_table(entry["maps"]), ""]
+        lines.append(f"paired: {FUSED} less, and over, other maps; AP of all lesions")
         for other, c in entry["compared"].items():
             lines.append(
                 f"  {other:<26} hit {_cell(c['hit'])}   AP {_cell(c['average_precision'])}   "
                 f"ratio {_cell(c['average_precision_ratio'])}"
             )
+        lines += [f"best by AP among {kind}: {name}" for kind, name in entry["best"].items()]
     if result.get("healthy"):
         lines += ["", f"healthy eyes whose {FUSED} map exceeds {HEALTHY_LIMIT:g} grade somewhere"]
         for name, entry in result["healthy"].items():
-            low, high = entry["interval"]
-            lines.append(
-                f"  {name:<12}{entry['share']:6.3f} ({low:.3f} {high:.3f}) of "
-                f"{entry['photographs']}; median largest value {entry['median_largest']:.2f}"
-            )
+            for label, some in ((name, entry), (f"{name}, cells", entry["cells"])):
+                low, high = some["interval"]
+                lines.append(
+                    f"  {label:<20}{some['share']:6.3f} ({low:.3f} {high:.3f}) of "
+                    f"{entry['photographs']}; median largest value {some['median_largest']:.2f}"
+                )
     return "\n".join(lines)
 
 
@@ -503,6 +519,10 @@ def _regression_maps(report: GradeReport, frame: Frame) -> Iterator[_Candidate]:
         scales = report.scales if scale == "fused" else (int(scale),)
         outside = outside_share(full, field_of_view)
         yield _Candidate(name, _divided(value, weight), scales, outside)
+    # As the networks gave them, before `drcore.focus`.
+    for scale in (*report.scales, "fused"):
+        of = report.scales if scale == "fused" else (int(scale),)
+        yield _Candidate(f"cells {scale}", report.cells(scale).values, of)
 
 
 def _rival_maps(
@@ -511,6 +531,8 @@ def _rival_maps(
     margin = grader.bundle.preparation.margin
     makers: dict[str, tuple[tuple[int, ...], Callable[[int], Map]]] = {}
     if rivals.cheap:
+        finest = prepared.inputs[grader.scales[-1]]
+        yield _Candidate("contrast", contrast_alone(finest), grader.scales)
         yield _Candidate("centre", centre_gaussian(GRID), grader.scales)
         makers["random"] = (
             grader.scales,
@@ -535,7 +557,7 @@ def _rival_maps(
         for size, ram in maps.items():
             yield _Candidate(f"{kind} {size}", ram, (size,))
         if len(maps) > 1:
-            name = f"{kind} mean of {'+'.join(map(str, scales))}"
+            name = f"{kind} {'+'.join(map(str, scales))}"
             yield _Candidate(name, mean_map(list(maps.values())), grader.scales)
 
 
@@ -672,27 +694,40 @@ def _result(
     photographs: Sequence[Annotated],
     figures: Mapping[str, list[LocalisationFigures]],
     selections: Mapping[str, Sequence[int]],
+    draws: int,
 ) -> dict[str, Any]:
     result: dict[str, Any] = {"model": grader.version, "grid": GRID, "sets": {}}
     for selection, places in selections.items():
         chosen = {name: [entries[i] for i in places] for name, entries in figures.items()}
         result["sets"][selection] = {
             "photographs": len(places),
-            "maps": {name: summarise(entries) for name, entries in chosen.items()},
+            "maps": {name: summarise(some, draws=draws) for name, some in chosen.items()},
             "compared": {
-                name: compare(chosen[FUSED], entries)
-                for name, entries in chosen.items()
+                name: compare(chosen[FUSED], some, draws=draws)
+                for name, some in chosen.items()
                 if name != FUSED
             },
         }
+        result["sets"][selection]["best"] = _best(result["sets"][selection]["maps"])
     result["photographs"] = {
         photograph.name: {
             "clean": photograph.clean,
-            **{name: entries[i].to_dict() for name, entries in figures.items()},
+            "maps": {name: entries[i].to_dict() for name, entries in figures.items()},
         }
         for i, photograph in enumerate(photographs)
     }
     return result
+
+
+def _best(maps: Mapping[str, Any]) -> dict[str, str]:
+    """Name the map of highest average precision among single scales, and among real rivals."""
+    kinds = {"single scales": ("ram ",), "Grad-CAM and occlusion": ("grad-cam ", "occlusion ")}
+    best = {}
+    for kind, starts in kinds.items():
+        names = [name for name in maps if name.startswith(starts)]
+        if names:
+            best[kind] = max(names, key=lambda n: maps[n]["average_precision"]["all"]["mean"])
+    return best
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -714,6 +749,7 @@ def _parser() -> argparse.ArgumentParser:
         "--healthy", type=int, metavar="N",
         help="measure N healthy validation photographs, drawn by a seed (default: all; 0: none)",
     )  # fmt: skip
+    parser.add_argument("--draws", type=int, default=1000, help="resamples of the intervals")
     parser.add_argument("--json", type=Path, help="write everything here too")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
@@ -723,8 +759,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Print how well the maps of a bundle point at lesions, from the command line."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    if given.steps < 0 or (given.healthy or 0) < 0:
-        parser.error("--steps and --healthy count: give 0 or more.")
+    if given.steps < 0 or (given.healthy or 0) < 0 or given.draws < 1:
+        parser.error("--steps, --healthy and --draws count: give 0 or more (draws: 1 or more).")
+    if given.occlusion_scales and given.rivals != "all":
+        parser.error("--occlusion-scales is for --rivals all.")
+    if given.json and not given.json.absolute().parent.is_dir():
+        parser.error(f"--json: there is no folder {given.json.parent} to write into.")
     try:
         labels = read_labels(given.labels or data_root() / "labels.csv")
         photographs = read_lesions(
@@ -751,13 +791,15 @@ def main(arguments: list[str] | None = None) -> None:
             steps=given.steps,
             quiet=given.quiet,
         )
-        result = _result(grader, photographs, figures, selections)
+        result = _result(grader, photographs, figures, selections, given.draws)
         healthy = [row for row in labels if row.split == "val" and row.grade == 0]
         if given.healthy is not None and given.healthy < len(healthy):
             drawn = np.random.default_rng(0).choice(len(healthy), given.healthy, replace=False)
             healthy = [healthy[i] for i in sorted(drawn)]
         if healthy:
-            result["healthy"] = healthy_excess(grader, healthy, quiet=given.quiet)
+            result["healthy"] = healthy_excess(
+                grader, healthy, draws=given.draws, quiet=given.quiet
+            )
     except DrcoreError as error:
         parser.exit(1, f"{error}\n")
     print(table(result))

@@ -15,6 +15,7 @@ from drcore.network import RamNetwork
 __all__ = [
     "KeptScore",
     "centre_gaussian",
+    "contrast_alone",
     "grad_cam",
     "kept_score",
     "mean_map",
@@ -59,6 +60,19 @@ def centre_gaussian(cells: int, sigma: float = 0.25) -> Map:
     axis = (np.arange(cells) + 0.5) / cells - 0.5
     square = axis[:, None] ** 2 + axis[None, :] ** 2
     return np.exp(-square / (2 * sigma**2)).astype(np.float32)
+
+
+def contrast_alone(prepared: NDArray[np.float32]) -> Map:
+    """Return a map that knows only what stands out from its surroundings, lesion or vessel.
+
+    Args:
+        prepared: float32 (3, S, S), network input, 0 where the retina looks like its surroundings.
+
+    Returns:
+        float32 (S, S), at least 0: squared green contrast, lightly smoothed.
+    """
+    green = cv2.GaussianBlur(np.abs(prepared[1]), (0, 0), prepared.shape[1] / 512)
+    return np.square(green)
 
 
 def grad_cam(network: RamNetwork, prepared: NDArray[np.float32], coverage: Map) -> Map:
@@ -127,7 +141,7 @@ def kept_score(
             device = next(network.parameters()).device
             square = torch.from_numpy(inputs[size]).to(device)
             retina = torch.from_numpy(coverage[size]).to(device)
-            batch = max(1, _BATCH_PIXELS[device.type] // size**2)
+            batch = max(1, _BATCH_PIXELS.get(device.type, _BATCH_PIXELS["cpu"]) // size**2)
             for start in range(0, len(kept), batch):
                 part = np.stack([_at(one, size) for one in kept[start : start + batch]])
                 masked = square[None] * torch.from_numpy(part).to(device)[:, None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import streamlit as st
 
 from drcore.errors import DrcoreError, ReviewError
-from viewer import shell
+from viewer import looking, shell
 
 if TYPE_CHECKING:
     from drcore.grader import GradeReport
@@ -23,7 +23,14 @@ Choice = Literal["agree", "ungradable"] | int
 
 
 def decide(
-    report: GradeReport, choice: Choice | None, *, note: str, reader: str, now: datetime
+    report: GradeReport,
+    choice: Choice | None,
+    *,
+    note: str,
+    reader: str,
+    now: datetime,
+    seconds: float | None = None,
+    overlay_scales: tuple[str, ...] | None = None,
 ) -> Decision:
     """Make the decision that is to be stored.
 
@@ -33,6 +40,8 @@ def decide(
         note: free text.
         reader: name or initials.
         now: with a time zone.
+        seconds: the photograph was looked at; None where that is not known.
+        overlay_scales: at which the map was seen; None where that is not known.
 
     Returns:
         The decision.
@@ -66,6 +75,8 @@ def decide(
         decided_at=now,
         laterality=report.laterality,
         patient=report.patient,
+        seconds=seconds,
+        overlay_scales=overlay_scales,
     )
 
 
@@ -171,19 +182,23 @@ def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> 
     if report is None:
         return
     now = datetime.now(UTC)
+    looks, reader = looking.looks(), (st.session_state.get("reader") or "").strip()
     try:
         decision = decide(
             report,
             choice_of(entry),
             note=st.session_state.get(f"note-{entry.key}") or "",
-            reader=st.session_state.get("reader") or "",
+            reader=reader,
             now=now,
+            seconds=looks.seconds(entry.key),
+            overlay_scales=looks.scales(entry.key, reader),
         )
         number = store.add(decision)
     except DrcoreError as error:
         st.session_state["decision-error"] = str(error)
         return
     entry.decision = decision
+    looks.decided(entry.key, reader)
     st.session_state["choices"].pop(entry.key, None)
     st.session_state["saved"] = (
         f"Saved at {now.astimezone():%H:%M}",

@@ -73,7 +73,7 @@ def comparison(report: GradeReport, pictures: Pictures, image_id: str) -> go.Fig
     """
     figure = go.Figure()
     for scale in scales_of(report):
-        cells = report.cells(scale)
+        cells = report.focused(scale)
         figure.add_trace(
             go.Heatmap(
                 name=scale_name(scale),

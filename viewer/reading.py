@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
-from viewer import decision, pieces, shell, stage, verdict
+from viewer import decision, looking, pieces, shell, stage, verdict
 
 if TYPE_CHECKING:
     from drcore.grader import GradeReport
@@ -45,17 +45,20 @@ def reading_room(worklist: Worklist) -> None:
     st.session_state["on-screen"] = _state(worklist)
     entry, grader = worklist.selected, shell.engine().grader
     if entry is None:
+        looking.looks().show(None)
         return
     store, trouble = _store()
     if grader is not None:
         worklist.work_ahead(grader, store.latest if store else None)
     if grader is None or entry.report is None:
+        looking.looks().show(None)
         _header(worklist, entry)
         why = "The model is loading." if grader is None else "Grading\u2026"
         st.html(f'<div class="no-picture"><p><i></i>{why}</p></div>')
         return
     report = entry.report
     figure = None if report.status == "failed" else stage.figure_of(worklist, entry, report)
+    looking.looks().show(None if figure is None else entry.key)
     with st.container(horizontal=True, gap="small", key="room"):
         with st.container(key="room-left", gap="xsmall"):
             above = st.container(gap="xsmall")
@@ -73,6 +76,7 @@ def reading_room(worklist: Worklist) -> None:
         _header(worklist, entry)
         if figure is not None:
             st.fragment(stage.controls)(entry, report)
+            st.fragment(looking.watch)(entry, report)
 
 
 def _queue(worklist: Worklist) -> None:

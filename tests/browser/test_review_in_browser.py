@@ -206,6 +206,77 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     page.get_by_text(f"Grade {mine} by Dr. A").wait_for()
 
 
+def test_the_record_tells_whether_the_map_was_seen(page, phantom, encoded, tmp_path):
+    first, second = "dark_OD.jpg", "bright_OS.jpg"
+    names = {"hidden": first, "shown for a while": first, "shown from the start": second}
+
+    def download() -> list[tuple[str, str, str]]:
+        for attempt in range(3):
+            with page.expect_download() as downloading:
+                page.get_by_role("button", name="Download decisions").click()
+            # A page that is just being drawn anew takes its file back: ask again.
+            if downloading.value.failure() is None:
+                break
+            time.sleep(1 + attempt)
+        downloading.value.save_as(tmp_path / "decisions.csv")
+        with (tmp_path / "decisions.csv").open(encoding="utf-8", newline="") as lines:
+            rows = [row for row in csv.DictReader(lines) if row["reader"] == "Dr. B"]
+        assert all(0 < float(row["seconds"]) < 600 for row in rows)
+        return [(row["note"], row["overlay_seen"], row["overlay_scales"]) for row in rows]
+
+    def decide(note: str) -> None:
+        page.get_by_placeholder("Note (optional)").fill(note)
+        page.get_by_placeholder("Note (optional)").press("Control+Enter")
+        page.locator("h1.name").click()
+        page.keyboard.press("u")
+        page.locator(".st-key-choose-ungradable button[kind=primary]").wait_for()
+        page.keyboard.press("Shift+S" if names[note] == first else "s")  # the last goes nowhere
+        page.locator(".st-key-choose-ungradable button[kind=secondary]").wait_for()
+        page.get_by_text(f"{names[note]}: ungradable").wait_for()
+        time.sleep(1)  # so that the next look is told before the next decision
+
+    exposures = {first: 0.05, second: 1.0}
+    page.locator("input[type=file]").first.set_input_files(
+        [
+            {
+                "name": name,
+                "mimeType": "image/jpeg",
+                "buffer": encoded(phantom(seed=3, exposure=exposure).rgb, "JPEG"),
+            }
+            for name, exposure in exposures.items()
+        ]
+    )
+    wait_for_map(page, first)  # not fit for grading: the map starts hidden
+    wait_until(page, SEEN, [0, 0, 0, 0])
+    page.get_by_placeholder("Your name or initials").fill("Dr. B")
+    page.get_by_placeholder("Your name or initials").press("Enter")
+    time.sleep(1)
+    decide("hidden")
+    page.keyboard.press("h")
+    wait_until(page, SEEN, [0, 0, 0, 0.6])
+    page.get_by_role("radio", name="128", exact=True).click()
+    wait_until(page, SEEN, [0.6, 0, 0, 0])
+    time.sleep(1)
+    page.locator("h1.name").click()
+    page.keyboard.press("h")
+    wait_until(page, SEEN, [0, 0, 0, 0])
+    decide("shown for a while")
+
+    page.keyboard.press("ArrowRight")
+    wait_for_map(page, second)
+    time.sleep(1)
+    if page.get_by_role("button", name="Show map").count():  # a healthy eye to this model
+        page.keyboard.press("h")
+    wait_until(page, SEEN, [0.6, 0, 0, 0])
+    time.sleep(1)
+    decide("shown from the start")
+    assert download() == [
+        ("hidden", "false", ""),
+        ("shown for a while", "true", "128 fused"),
+        ("shown from the start", "true", "128"),
+    ]
+
+
 def test_a_hostile_name_is_only_text(page, sample_images):
     page.locator("input[type=file]").first.set_input_files(
         [

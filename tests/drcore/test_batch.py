@@ -32,6 +32,7 @@ from drcore.batch import (
     row_of,
     save_map,
 )
+from drcore.certainty import Certainty
 from drcore.checkpoint import Bundle
 from drcore.errors import DrcoreError, PhotographError, SourceError
 from drcore.grader import Grader
@@ -149,6 +150,30 @@ def test_rows(grader: Grader, jpegs: list[bytes]) -> None:
     )  # fmt: skip
     empty = set(COLUMNS) - {"image", "status", "reason", "gradable", "model_version"}
     assert {failed[column] for column in empty} == {""}
+
+
+def test_certainty_in_rows(grader: Grader, jpegs: list[bytes]) -> None:
+    bare = row_of(grader.grade(jpegs[0]))
+    assert {bare[column] for column in ("p0", "p1", "p2", "p3", "p4", "grade_set")} == {""}
+    assert bare["margin"]
+    certainty = Certainty(
+        cuts=(0.8, 1.4, 2.4, 3.3), width=0.3, widening=0.2,
+        coverage=0.9, level=0.8, sensitive=0.1,
+    )  # fmt: skip
+    calibrated = Grader(replace(grader.bundle, certainty=certainty))
+    report = calibrated.grade(jpegs[0])
+    row = row_of(report)
+    shares = [float(row[f"p{grade}"]) for grade in range(5)]
+    assert shares == pytest.approx(report.probabilities, abs=6e-5)
+    low, _, high = row["grade_set"].partition("-")
+    assert tuple(range(int(low), int(high or low) + 1)) == report.grade_set
+    assert float(row["margin"]) == pytest.approx(report.margin, abs=6e-5)
+    assert row_of(replace(report, grade_set=(2,)))["grade_set"] == "2"
+    assert row_of(replace(report, grade_set=(2, 3, 4)))["grade_set"] == "2-4"
+    for without in (calibrated.grade(jpegs[4]), calibrated.failed("x.jpg", "It is broken.")):
+        cells = row_of(without)
+        assert {cells[column] for column in COLUMNS[-7:]} == {""}
+        assert COLUMNS[-7] == "p0"
 
 
 def test_a_score_of_minus_nothing_has_no_sign(grader: Grader, jpegs: list[bytes]) -> None:

@@ -14,10 +14,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from drcore.certainty import Certainty
 from drcore.checkpoint import MANIFEST, Bundle, bundled_folder, load_bundle, save_bundle
 from drcore.errors import CheckpointError
 from drcore.grader import Grader
 from drcore.prepare import Preparation
+
+CERTAINTY = Certainty(
+    cuts=(0.5, 1.1, 2.0, 3.1), width=0.3, widening=0.1,
+    coverage=0.9, level=0.8, sensitive=0.9,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,7 @@ def small(make_network, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("small")
     bundle = Bundle(
         "tiny", "3", {128: network}, Preparation(gain=5.0), (0.4, 1.2, 2.1, 3.3),
-        created="2026-01-02", training={"seed": 5}, metrics={"kappa": 0.1},
+        certainty=CERTAINTY, created="2026-01-02", training={"seed": 5}, metrics={"kappa": 0.1},
         licence="Research use.", intended_use="Tests.",
     )  # fmt: skip
     save_bundle(bundle, folder)
@@ -83,6 +89,7 @@ def test_everything_comes_back(small):
     assert bundle.thresholds == (0.4, 1.2, 2.1, 3.3)
     assert bundle.training == {"seed": 5}
     assert bundle.metrics == {"kappa": 0.1}
+    assert bundle.certainty == CERTAINTY
     assert (bundle.licence, bundle.intended_use) == ("Research use.", "Tests.")
     assert list(bundle.networks) == [128]
 
@@ -171,11 +178,57 @@ def test_other_format(spoiled, other):
     refused(folder, "is not a drcore-bundle")
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", None])
+@pytest.mark.parametrize("version", [3, 0, "1", None, True, 1.0, [1]])
 def test_future_version(spoiled, version):
     refused(
         spoiled(lambda m: m.update(format_version=version)),
-        r"have manifest version .*this drcore understands 1\. Update drcore",
+        r"have manifest version .*this drcore understands 1 and 2\. Update drcore",
+    )
+
+
+def test_version_one_is_read_and_has_no_certainty(spoiled):
+    def old(manifest):
+        manifest.pop("certainty")
+        manifest.update(format_version=1)
+
+    bundle = load_bundle(spoiled(old))
+    assert bundle.certainty is None
+    assert bundle.thresholds == (0.4, 1.2, 2.1, 3.3)
+
+
+def test_certainty_in_version_one_is_not_understood(spoiled):
+    refused(spoiled(lambda m: m.update(format_version=1)), "does not understand: certainty")
+
+
+@pytest.mark.parametrize("entry", [None, "missing"])
+def test_weights_that_nobody_calibrated(spoiled, entry):
+    def change(manifest):
+        manifest.update(certainty=None)
+        if entry == "missing":
+            manifest.pop("certainty")
+
+    assert load_bundle(spoiled(change)).certainty is None
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"cuts": [2, 1, 0, -1]}, "cuts .* do not rise"),
+        ({"cuts": [0, 1, 2, float("nan")]}, "not finite"),
+        ({"width": 0}, "out of range"),
+        ({"level": 7}, "no probability"),
+        ({"code": "x"}, "not understood"),
+        ({"widening": "0.1"}, "not a number"),
+    ],
+    ids=str,
+)
+def test_certainty_that_cannot_be_used(spoiled, change, sentence):
+    refused(spoiled(lambda m: m["certainty"].update(change)), sentence)
+
+
+def test_sensitive_point_that_misses_more_than_the_default(spoiled):
+    refused(
+        spoiled(lambda m: m["certainty"].update(sensitive=1.3)), "above the threshold of grade 2"
     )
 
 
@@ -201,7 +254,7 @@ def test_missing_entry(spoiled, entry):
 
 
 @pytest.mark.parametrize("entry", ["networks", "preparation", "thresholds", "training"])
-@pytest.mark.parametrize("value", [None, 7, "text", [[[]]]])
+@pytest.mark.parametrize("value", [None, 7, "text", [[[]]], [10**400] * 4])
 def test_garbled_entry(spoiled, entry, value):
     refused(spoiled(lambda m: m.update({entry: value})), r"\.$")
 

@@ -454,6 +454,7 @@ def test_model(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert told[0] == "tiny 1"
     assert "created: 2026-01-02" in told
     assert "thresholds: 0.5, 1.5, 2.5, 3.5" in told
+    assert "certainty: not given" in told
     assert told[-3:] == ["metrics:", "  phantoms:", "    kappa: 0.25"]
     assert main(["model"]) == 0  # the bundled weights have a manifest, too
     assert main(["model", "--weights", str(tmp_path)]) == 1

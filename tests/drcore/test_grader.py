@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from drcore import Grader, GradeReport
+from drcore.certainty import Certainty
 from drcore.checkpoint import bundled_folder
 from drcore.errors import CheckpointError, DrcoreError, PhotographError
 from drcore.grader import GRADE_NAMES
@@ -79,6 +80,37 @@ def test_types_and_keys_of_the_contract(reports, which):
     assert (report.laterality, report.patient) == ("OD", which)
     assert report.quality.gradable
     assert len(report.sha256) == 64
+
+
+def test_certainty_of_the_report(grader, phantom, dark):
+    rgb = phantom(seed=1).rgb
+    bare = grader.grade(rgb)
+    assert (bare.probabilities, bare.grade_set, bare.referable_sensitive) == (None, None, None)
+    assert bare.margin == min(abs(bare.score - t) for t in bare.thresholds)
+
+    certainty = Certainty(
+        cuts=(0.8, 1.4, 2.4, 3.3), width=0.3, widening=0.2,
+        coverage=0.9, level=0.8, sensitive=bare.score - 0.1,
+    )  # fmt: skip
+    calibrated = Grader(dataclasses.replace(grader.bundle, certainty=certainty))
+    report = calibrated.grade(rgb)
+    assert same(report, bare)
+    assert len(report.probabilities) == 5
+    assert all(type(p) is float for p in report.probabilities)
+    assert sum(report.probabilities) == pytest.approx(1)
+    spread = max(bare.scores.values()) - min(bare.scores.values())
+    assert report.probabilities == tuple(certainty.probabilities(bare.score, spread))
+    assert report.grade in report.grade_set
+    assert all(type(g) is int for g in report.grade_set)
+    assert report.referable_sensitive is True
+    strict = dataclasses.replace(certainty, sensitive=bare.score + 0.1)
+    calibrated = Grader(dataclasses.replace(grader.bundle, certainty=strict))
+    assert calibrated.grade(rgb).referable_sensitive is False
+
+    for without in (calibrated.grade(dark), calibrated.failed("x.jpg", "It is broken.")):
+        assert without.grade is None
+        assert (without.probabilities, without.grade_set) == (None, None)
+        assert (without.referable_sensitive, without.margin) == (None, None)
 
 
 @each
@@ -150,8 +182,8 @@ def test_subset_of_one_is_that_scale(reports):
 def test_cells_lie_where_they_say(reports):
     """The map is bilinear: it has a cell's own value at its middle, and nowhere beside it."""
     report = reports["off-centre"]
-    cells, ram = report.cells(512), report.ram(512)
-    assert cells.values.shape == (32, 32)
+    cells, ram = report.focused(128), report.ram(128)
+    assert cells.values.shape == (128, 128)
 
     def error(shift: tuple[float, float]) -> float:
         errors = []

@@ -354,11 +354,10 @@ def test_truncated_file_is_refused(tmp_path, encoded, kind, options, share):
     ("content", "sentence"),
     [
         (b"", r"the file is empty\. Export the photograph again\."),
-        (b"image,grade\n1.jpg,2\n", r"this is not a JPEG, PNG, TIFF, BMP or WebP picture\. Export"),
+        (b"image,grade\n1.jpg,2\n", r"this is not a JPEG, PNG, .*WebP or DICOM picture\. Export"),
         (b"<!doctype html><title>Login</title>", r"this is not a JPEG, PNG, .*\. Export"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", r"this is not a JPEG, PNG, .*\. Export"),
         (b"GIF89a\x01\x00\x01\x00\x80\x00\x00", r"this is not a JPEG, PNG, .*\. Export"),
-        (b"\0" * 128 + b"DICM" + b"\0" * 64, r"this is not a JPEG, PNG, .*\. Export"),
         (b"\xff\xd8\xff", r"the JPEG data is damaged or cut short.*Export"),
         (b"\x89PNG\r\n\x1a\n", r"the PNG data is damaged or cut short.*Export"),
         (b"II*\x00", r"the TIFF data is damaged or cut short.*Export"),

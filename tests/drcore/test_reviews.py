@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import sqlite3
 import subprocess
@@ -69,6 +70,8 @@ UNGRADABLE = {"machine_status": "ungradable", "machine_grade": None, "machine_sc
         {**UNGRADABLE, "action": "ungradable", "grade": None},
         {"machine_score": None, "laterality": None, "patient": None, "reader": ""},
         {"machine_grade": 0, "grade": 0},
+        {"seconds": 0.0, "overlay_scales": ()},
+        {"seconds": 12.25, "overlay_scales": ("128", "fused")},
     ],
 )
 def test_what_is_kept_comes_back(store: ReviewStore, changes: dict[str, Any]) -> None:
@@ -105,6 +108,11 @@ def test_what_is_kept_comes_back(store: ReviewStore, changes: dict[str, Any]) ->
         ({"reader": None}, "the reader is not a text"),
         ({"decided_at": datetime(2026, 1, 1)}, "needs a time zone"),  # noqa: DTZ001
         ({"decided_at": "2026-01-01"}, "needs a time zone"),
+        ({"seconds": -0.1}, "not a time"),
+        ({"seconds": float("inf")}, "not a time"),
+        ({"overlay_scales": ("fused", "fused")}, "not scales of the map"),
+        ({"overlay_scales": ("all of them",)}, "not scales of the map"),
+        ({"overlay_scales": "fused"}, "not scales of the map"),
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, Any], sentence: str) -> None:
@@ -140,7 +148,12 @@ def test_latest_is_the_one_added_last(store: ReviewStore) -> None:
 
 def test_nothing_is_changed_or_deleted(store: ReviewStore, tmp_path: Path) -> None:
     store.add(decision())
-    for statement in ("UPDATE decisions SET grade = 0", "DELETE FROM decisions"):
+    for statement in (
+        "UPDATE decisions SET grade = 0",
+        "DELETE FROM decisions",
+        "INSERT OR REPLACE INTO decisions SELECT * FROM decisions",
+        "UPDATE decisions SET note = 'x' WHERE id = 1",
+    ):
         with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
             sql(tmp_path / "reviews.sqlite3", statement)
     assert store.decisions() == [decision()]
@@ -159,7 +172,9 @@ def test_the_record_outlives_the_store(tmp_path: Path) -> None:
 def test_csv(store: ReviewStore) -> None:
     note = 'seen, "twice"\n=HYPERLINK("http://x")'
     store.add(decision(image="=1.jpg", note=note))
-    store.add(decision(action="ungradable", grade=None, patient=None, machine_score=-0.5))
+    unseen: dict[str, Any] = {"seconds": 3.96, "overlay_scales": ()}
+    store.add(decision(action="ungradable", grade=None, patient=None, machine_score=-0.5, **unseen))
+    store.add(decision(seconds=60.0, overlay_scales=("512", "fused")))
     text = store.csv_text()
     rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     assert tuple(rows[0]) == REVIEW_COLUMNS
@@ -170,7 +185,30 @@ def test_csv(store: ReviewStore) -> None:
         "2", "2", "1.8765",
     )  # fmt: skip
     assert (rows[1]["grade"], rows[1]["patient"], rows[1]["machine_score"]) == ("", "", "-0.5000")
-    assert set(REVIEW_COLUMNS) == set(Decision.__slots__)
+    looks = [(row["seconds"], row["overlay_seen"], row["overlay_scales"]) for row in rows]
+    assert looks == [("", "", ""), ("4.0", "false", ""), ("60.0", "true", "512 fused")]
+    assert set(REVIEW_COLUMNS) == {*Decision.__slots__, "overlay_seen"}
+
+
+def test_json(store: ReviewStore) -> None:
+    assert json.loads(store.json_text()) == []
+    note = '</script>"\n=1+1 é'
+    store.add(decision(note=note))
+    store.add(decision(seconds=3.96, overlay_scales=(), patient=None))
+    store.add(decision(overlay_scales=("128", "fused")))
+    first, second, third = json.loads(store.json_text())
+    assert tuple(first) == REVIEW_COLUMNS
+    assert first["note"] == note
+    assert datetime.fromisoformat(first["decided_at"]) == NOON
+    assert (first["machine_score"], first["grade"]) == (1.87654321, 2)
+    assert (first["seconds"], first["overlay_seen"], first["overlay_scales"]) == (None,) * 3
+    assert (second["seconds"], second["overlay_seen"], second["overlay_scales"]) == (
+        3.96,
+        False,
+        [],
+    )
+    assert second["patient"] is None
+    assert third["overlay_scales"] == ["128", "fused"]
 
 
 _APPENDER = """
@@ -186,7 +224,7 @@ for number in range(int(sys.argv[3])):
 
 
 def test_threads_and_processes_lose_nothing(tmp_path: Path) -> None:
-    each, threads = 20, 6
+    each, threads, processes_count = 60, 3, 4
     file = tmp_path / "shared.db"
     (tmp_path / "tests_decision.py").write_text(Path(__file__).read_text(encoding="utf-8"))
     command = [sys.executable, "-c", _APPENDER, str(file)]
@@ -196,9 +234,9 @@ def test_threads_and_processes_lose_nothing(tmp_path: Path) -> None:
             [*command, f"process {n}", str(each)],
             env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
-        for n in range(2)
+        for n in range(processes_count)
     ]  # fmt: skip
-    for process in processes:  # both made the same new file at about the same time
+    for process in processes:  # all made the same new file at about the same time
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     store = ReviewStore(file)
@@ -215,14 +253,19 @@ def test_threads_and_processes_lose_nothing(tmp_path: Path) -> None:
     workers = [threading.Thread(target=append, args=(f"thread {n}",)) for n in range(threads)]
     for worker in workers:
         worker.start()
+    for process in processes:  # all at once, and not each when the one before it has ended
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
     for process in processes:
-        process.communicate("go\n", timeout=240)
+        process.communicate(timeout=240)
         assert process.returncode == 0
     for worker in workers:
         worker.join(240)
     assert not failures
     kept = [(d.reader, int(d.note)) for d in store.decisions()]
-    writers = [*(f"thread {n}" for n in range(threads)), "process 0", "process 1"]
+    writers = [f"thread {n}" for n in range(threads)]
+    writers += [f"process {n}" for n in range(processes_count)]
     for writer in writers:  # each writer's decisions are all there, in its order
         assert [note for reader, note in kept if reader == writer] == list(range(each))
     assert len(kept) == each * len(writers)
@@ -282,6 +325,7 @@ def test_a_database_that_breaks_later_is_told(store: ReviewStore, tmp_path: Path
     ("url", "sentence"),
     [
         ("nosuch://user:secret@host/db", "kind nosuch cannot be opened"),
+        ("mysql://user:secret@host/db", "kept in SQLite or PostgreSQL"),
         ("postgresql+nosuch://user:secret@host/db", "cannot be opened"),
         ("://user:secret@host", "URL of the database is not understood"),
         ("postgresql://user:secret@host:port/db", "URL of the database is not understood"),

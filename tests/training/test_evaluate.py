@@ -1,4 +1,4 @@
-"""Figures, thresholds, and torchvision beside a CPU-only torch."""
+"""Figures, and torchvision beside a CPU-only torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from training.evaluate import figures, table
-from training.export import fit_thresholds
 
 
 def test_figures_of_a_known_case() -> None:
@@ -39,17 +38,6 @@ def test_table_has_a_line_for_each_set_and_scale() -> None:
     assert sum(line.startswith("d/val ") for line in text.splitlines()) == 2
     assert "1 of 5 would be called ungradable" in text
     json.dumps(result)
-
-
-def test_thresholds_recover_a_shifted_scale() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.integers(0, 5, 800)
-    score = truth * 0.8 + 0.1 + rng.normal(0, 0.05, 800)
-    thresholds = fit_thresholds(score, truth, np.repeat("d", 800))
-    given = np.searchsorted(thresholds, score, side="right")
-    assert (given == truth).mean() > 0.98
-    plain = np.searchsorted((0.5, 1.5, 2.5, 3.5), score, side="right")
-    assert (plain == truth).mean() < (given == truth).mean()
 
 
 def test_torchvision_imports_beside_this_torch() -> None:

@@ -28,7 +28,7 @@ def figure(graded):
 def test_maps_lie_on_the_photograph_in_its_own_pixels(graded, figure):
     report, _ = graded
     for trace, scale in zip(figure.data, (128, 256, 512, "fused"), strict=False):
-        cells = report.cells(scale)
+        cells = report.focused(scale)
         assert (trace.x0, trace.dx, trace.y0, trace.dy) == (
             cells.x0, cells.step, cells.y0, cells.step,
         )  # fmt: skip

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,72 +51,87 @@ def read_kaggle(folder: Path, *, validation: float = 0.1, seed: int = 0) -> list
     """Read the original files of the competition.
 
     Args:
-        folder: holds `trainLabels.csv` (image, level) and `train/`, and, where they are there,
+        folder: holds `trainLabels.csv` (image, level) and `train/`, and, where both are there,
             `retinopathy_solution.csv` (image, level, Usage) and `test/`.
         validation: share of patients that become the split "val".
         seed: of that choice.
 
     Returns:
         Rows of the splits "train" and "val" (dataset "kaggle"), then "test" (dataset "public" or
-        "private").
+        "private"), none of these where the solution or its photographs are not there.
 
     Raises:
         LabelsError: a column or a photograph is missing, a grade or a usage is unknown, a name
             stands twice, or a patient is in both files. Names the line.
     """
     seen: dict[str, str] = {}
-    rows = split_patients(_read(folder, "trainLabels.csv", "train", seen), validation, seed)
-    if (folder / "retinopathy_solution.csv").exists():
+    train = [row for _, row in _read(folder, "trainLabels.csv", "train", seen)]
+    rows = split_patients(train, validation, seed)
+    if (folder / "retinopathy_solution.csv").is_file() and (folder / "test").is_dir():
         mine = {row.patient for row in rows}
-        test = _read(folder, "retinopathy_solution.csv", "test", seen)
-        for line, row in enumerate(test, start=2):
+        for where, row in _read(folder, "retinopathy_solution.csv", "test", seen):
             if row.patient in mine:
                 raise LabelsError(
-                    f"retinopathy_solution.csv, line {line}: patient {row.patient!r} is in "
-                    "trainLabels.csv too; keep each patient on one side."
+                    f"{where}: patient {row.patient!r} is in trainLabels.csv too; keep each "
+                    "patient on one side."
                 )
-        rows += test
+            rows.append(row)
     return rows
 
 
-def _read(folder: Path, table: str, part: str, seen: dict[str, str]) -> list[Labelled]:
-    """Read one table, a row a line, so that the k-th row stands on line k + 2."""
-    try:
-        with (folder / table).open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            lines = list(reader)
-            columns = set(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelsError(f"{table}: cannot be read ({error}).") from error
-    wanted = {"image", "level"} | ({"Usage"} if part == "test" else set())
-    if wanted - columns:
-        raise LabelsError(f"{table}: column(s) missing: {', '.join(sorted(wanted - columns))}.")
-    if not lines:
-        raise LabelsError(f"{table}: there are no rows.")
+def _read(folder: Path, table: str, part: str, seen: dict[str, str]) -> list[tuple[str, Labelled]]:
+    """Read one table; each row comes with the place where it stands, for what is found later."""
+    lines = _lines(folder / table, {"image", "level"} | ({"Usage"} if part == "test" else set()))
     files = _photographs(folder / part)
     rows = []
-    for number, line in enumerate(lines, start=2):
+    for number, line in lines:
         where = f"{table}, line {number}"
-        name, level = line["image"] or "", line["level"] or ""
-        if not _NAME.fullmatch(name):
-            raise LabelsError(f"{where}: {name!r} is not a name like 10_left or 10_right.")
-        if level not in {"0", "1", "2", "3", "4"}:
-            raise LabelsError(f"{where}: grade {level!r} of {name!r} is not an ICDR grade 0-4.")
+        name, grade = _name_and_grade(line, where)
         if name.lower() in seen:
             raise LabelsError(f"{where}: {name!r} stands already in {seen[name.lower()]}.")
         if name not in files:
             raise LabelsError(f"{where}: there is no photograph of {name!r} in {part}/.")
-        dataset = "kaggle"
-        if part == "test":
-            dataset = (line["Usage"] or "").lower()
-            if dataset not in {"public", "private"}:
-                raise LabelsError(
-                    f"{where}: usage {line['Usage']!r} of {name!r} is not Public or Private."
-                )
         seen[name.lower()] = where
-        patient = name.rpartition("_")[0]
-        rows.append(Labelled(files[name], int(level), dataset, part, patient))
+        dataset = _usage(line, where) if part == "test" else "kaggle"
+        rows.append((where, Labelled(files[name], grade, dataset, part, name.rpartition("_")[0])))
     return rows
+
+
+def _lines(table: Path, wanted: set[str]) -> list[tuple[int, dict[str, str | None]]]:
+    """Read the lines of a table with their numbers, and check its columns."""
+    try:
+        # A spreadsheet may have put a byte order mark before the first column's name.
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = set(reader.fieldnames or ())
+            # The reader's own count: it passes over blank lines, and a cell may hold a line end.
+            lines = [(reader.line_num, line) for line in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LabelsError(f"{table.name}: cannot be read ({error}).") from error
+    if wanted - columns:
+        missing = ", ".join(sorted(wanted - columns))
+        raise LabelsError(f"{table.name}: column(s) missing: {missing}.")
+    if not lines:
+        raise LabelsError(f"{table.name}: there are no rows.")
+    return lines
+
+
+def _name_and_grade(line: dict[str, str | None], where: str) -> tuple[str, int]:
+    name, level = line["image"] or "", line["level"] or ""
+    if not _NAME.fullmatch(name):  # no folders, no dots: it cannot lead out of the folder
+        raise LabelsError(f"{where}: {name!r} is not a name like 10_left or 10_right.")
+    if level not in {"0", "1", "2", "3", "4"}:
+        raise LabelsError(f"{where}: grade {level!r} of {name!r} is not an ICDR grade 0-4.")
+    return name, int(level)
+
+
+def _usage(line: dict[str, str | None], where: str) -> str:
+    usage = line["Usage"] or ""
+    if usage.lower() not in {"public", "private"}:
+        raise LabelsError(
+            f"{where}: usage {usage!r} of {line['image']!r} is not Public or Private."
+        )
+    return usage.lower()
 
 
 def _photographs(folder: Path) -> dict[str, Path]:
@@ -126,41 +142,71 @@ def _photographs(folder: Path) -> dict[str, Path]:
     except OSError as error:
         raise LabelsError(f"The folder {folder.name}/ cannot be listed ({error}).") from error
     paths = (folder / name for name in found)
-    return {path.stem: path for path in paths if path.suffix.lower() in _SUFFIXES}
+    names: dict[str, Path] = {}
+    for path in paths:
+        if path.suffix.lower() in _SUFFIXES:
+            twin = names.setdefault(path.stem, path)
+            if twin is not path:
+                raise LabelsError(
+                    f"{folder.name}/ has both {twin.name!r} and {path.name!r}: it is not clear "
+                    "which one is meant. Take one out."
+                )
+    return names
 
 
 def split_patients(rows: Sequence[Labelled], share: float, seed: int) -> list[Labelled]:
-    """Put a share of the patients aside for validation, alike many of each grade.
+    """Put a share of the patients aside for validation, the same share of each grade.
+
+    Where a grade's share is no whole number, the grades with the largest remainders give one more,
+    so that a small file has its validation patients too.
 
     Args:
-        rows: photographs; their splits are replaced by "train" and "val".
+        rows: photographs; splits other than "test" are replaced by "train" and "val".
         share: of the patients, 0-1.
         seed: of the choice.
 
     Returns:
         The rows in their order; all photographs of a patient have one split. A patient counts by
         the worse eye.
+
+    Raises:
+        LabelsError: the share is not between 0 and 1.
     """
+    if not 0 <= share <= 1:
+        raise LabelsError(f"The share {share} of validation patients is not between 0 and 1.")
     worst: dict[tuple[str, str], int] = defaultdict(int)
     for row in rows:
+        if row.split == "test":  # a test set that somebody else has fixed stays one
+            continue
         key = (row.dataset, row.patient)
         worst[key] = max(worst[key], row.grade)
     rng = np.random.default_rng(seed)
     aside: set[tuple[str, str]] = set()
-    for grade in range(5):
-        patients = sorted(key for key, value in worst.items() if value == grade)
-        count = round(share * len(patients))
+    strata = [sorted(key for key, value in worst.items() if value == grade) for grade in range(5)]
+    for patients, count in zip(strata, _shares(strata, share), strict=True):
         aside.update(patients[i] for i in rng.permutation(len(patients))[:count])
     return [
-        replace(row, split="val" if (row.dataset, row.patient) in aside else "train")
+        row
+        if row.split == "test"
+        else replace(row, split="val" if (row.dataset, row.patient) in aside else "train")
         for row in rows
     ]
 
 
-def eye_of(name: str) -> str | None:
+def _shares(strata: Sequence[Sequence[tuple[str, str]]], share: float) -> list[int]:
+    """Divide the share of all among the strata, by largest remainder."""
+    exact = np.array([share * len(patients) for patients in strata])
+    # A product such as .1 x 30 may fall a hair short of the whole number that is meant.
+    counts = np.floor(exact + 1e-9)
+    left = round(share * sum(map(len, strata))) - int(counts.sum())
+    counts[np.argsort(counts - exact, kind="stable")[:left]] += 1
+    return [int(count) for count in counts]
+
+
+def eye_of(name: str) -> Literal["left", "right"] | None:
     """Return "left" or "right" where a file name like `10_left.jpeg` tells, else None."""
     ending = Path(name).stem.lower().rpartition("_")[2]
-    return ending if ending in {"left", "right"} else None
+    return "left" if ending == "left" else "right" if ending == "right" else None
 
 
 def pair_eyes(rows: Sequence[Labelled]) -> NDArray[np.int64]:

@@ -404,7 +404,9 @@ def _render_maps(maps: dict[str, Any] | None) -> list[str]:
         "## One map against fused maps",
         "",
         "Claim: the maps of 128 and 256 px fused cover more pathology than either. Judged against "
-        "pixel-level lesions, which the paper did not.",
+        "pixel-level lesions, which the paper did not. The networks are those that this package "
+        'ships; "cells" are their maps as they come out, "ram" and "fused" what a user sees, '
+        "focused within each neighbourhood (`drcore/focus.py`).",
         "",
     ]
     if not maps:
@@ -421,8 +423,24 @@ def _render_maps(maps: dict[str, Any] | None) -> list[str]:
                 f"| {name} | {_with_interval(row['pointing_hit'])} "
                 f"| {_with_interval(row['average_precision'])} |"
             )
-        lines += ["", *entry.get("notes", []), ""]
+        lines += ["", *(f"- {note}" for note in entry["notes"]), ""]
+        if "accuracy" in entry:
+            lines += [*_render_accuracy(entry["accuracy"]), ""]
     return lines
+
+
+def _render_accuracy(accuracy: dict[str, dict[str, list[float]]]) -> list[str]:
+    columns = list(next(iter(accuracy.values()), {}))
+    return [
+        "Quadratic weighted kappa of the same networks, alone and fused:",
+        "",
+        "| set | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+        *(
+            f"| {name} | " + " | ".join(_with_interval(entry[c]) for c in columns) + " |"
+            for name, entry in accuracy.items()
+        ),
+    ]
 
 
 def _render_kaggle(kaggle: dict[str, Any]) -> list[str]:

@@ -1,0 +1,87 @@
+"""Codes for what leaves the tool: published ones where one fits, our own where none does.
+
+The grades are the answer list LL2117-1 of LOINC (https://loinc.org), which is the ICDR scale word
+for word; LOINC is copyright Regenstrief Institute, Inc. and the LOINC Committee, and available at
+no cost under its licence. LOINC's questions for that list (71490-7, 71491-5) say "by
+ophthalmoscopy", which a graded photograph is not: the questions here are our own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "GRADE_CODES", "NOTICE", "PRIVATE_SCHEME", "QUESTIONS", "RETINA", "SIDE_CODES", "SIDE_NAMES",
+    "UNGRADABLE", "WHOLE_EYE_CODES", "YES_NO", "Concept", "model_name",
+]  # fmt: skip
+
+NOTICE = (
+    "Research use only. Not a medical device. Machine-made grade without a clinician's review; "
+    "macular oedema is not graded."
+)
+"""Stands in every document that leaves the tool."""
+
+PRIVATE_SCHEME = "99DRCORE"
+"""Designator of our own codes; DICOM keeps names that start with 99 for private schemes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A coded concept.
+
+    Attributes:
+        scheme: DICOM designator: "LN" (LOINC), "SCT" (SNOMED CT), "99DRCORE" (our own).
+        code: value in that scheme, at most 16 characters.
+        meaning: in words, at most 64 characters.
+    """
+
+    scheme: str
+    code: str
+    meaning: str
+
+
+GRADE_CODES = (
+    Concept("LN", "LA18643-9", "No apparent retinopathy"),
+    Concept("LN", "LA18644-7", "Mild non-proliferative retinopathy"),
+    Concept("LN", "LA18645-4", "Moderate non-proliferative retinopathy"),
+    Concept("LN", "LA18646-2", "Severe non-proliferative retinopathy"),
+    Concept("LN", "LA18648-8", "Proliferative retinopathy"),
+)
+"""ICDR grades 0-4."""
+
+QUESTIONS = {
+    "report": Concept(PRIVATE_SCHEME, "DR-REPORT", "Diabetic retinopathy grading report"),
+    "grade": Concept(PRIVATE_SCHEME, "ICDR-GRADE", "ICDR grade from fundus photograph"),
+    "score": Concept(PRIVATE_SCHEME, "DR-SCORE", "Continuous severity score in ICDR grades"),
+    "referable": Concept(PRIVATE_SCHEME, "REFERABLE", "Referable (ICDR grade 2 or more)"),
+    "gradable": Concept(PRIVATE_SCHEME, "GRADABLE", "Photograph fit for grading"),
+}
+"""What is answered, by a short name."""
+
+UNGRADABLE = Concept(PRIVATE_SCHEME, "UNGRADABLE", "Ungradable")
+
+YES_NO = {True: Concept("SCT", "373066001", "Yes"), False: Concept("SCT", "373067005", "No")}
+
+RETINA = Concept("SCT", "5665001", "Retina")
+
+SIDE_CODES = {"OD": Concept("SCT", "24028007", "Right"), "OS": Concept("SCT", "7771000", "Left")}
+
+WHOLE_EYE_CODES = {
+    "OD": Concept("SCT", "18944008", "Right eye structure"),
+    "OS": Concept("SCT", "8966001", "Left eye structure"),
+}
+
+SIDE_NAMES = {"OD": "Right eye", "OS": "Left eye"}
+
+
+def model_name(version: str) -> tuple[str, str]:
+    """Split what a report calls its model.
+
+    Args:
+        version: name and version, such as "drcore 0.2.0".
+
+    Returns:
+        Name and version; the version "unknown" where there is no space.
+    """
+    name, _, number = version.strip().rpartition(" ")
+    return (name, number) if name else (number or "unknown", "unknown")

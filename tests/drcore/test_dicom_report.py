@@ -1,0 +1,288 @@
+"""DICOM out: what an archive, a viewer and a validator find in the files.
+
+`dciodvfy` (Debian package dicom3tools) checks the files where it is installed; the assertions that
+read them back with pydicom and highdicom run everywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from datetime import UTC, datetime
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from drcore.clinical_codes import NOTICE
+from drcore.dicom import read_frames
+from drcore.dicom_report import overlay_capture, structured_report
+from drcore.errors import SourceError
+from drcore.overlay import overlay
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest lifts drcore's filter
+
+MADE_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+def dicom_of(rgb: np.ndarray, frames: int = 1, **attributes) -> bytes:
+    """An ophthalmic photograph as a camera stores it."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.SpecificCharacterSet = "ISO_IR 100"
+    made.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
+    made.SOPInstanceUID, made.StudyInstanceUID = generate_uid(), generate_uid()
+    made.SeriesInstanceUID = generate_uid()
+    made.PatientID, made.PatientName = "P-7", "Müller^Jane"
+    made.PatientBirthDate, made.PatientSex = "19600102", "F"
+    made.StudyID, made.StudyDate, made.StudyTime = "31", "20260101", "101010"
+    made.AccessionNumber, made.Modality, made.ImageLaterality = "A-1", "OP", "R"
+    made.Rows, made.Columns = rgb.shape[:2]
+    made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
+    made.BitsAllocated = made.BitsStored = 8
+    made.HighBit, made.PixelRepresentation = 7, 0
+    if frames > 1:
+        made.NumberOfFrames = frames
+    made.PixelData = rgb.tobytes() * frames
+    made["PixelData"].VR = "OB"
+    for keyword, value in attributes.items():
+        setattr(made, keyword, value)
+    buffer = io.BytesIO()
+    made.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def source(phantom) -> bytes:
+    return dicom_of(phantom(seed=1).rgb)
+
+
+@pytest.fixture(scope="module")
+def report(grader, source):
+    made = grader.grade(source, name="eye.dcm")
+    assert made.grade is not None
+    return made
+
+
+@pytest.fixture(scope="module")
+def picture(report, phantom):
+    return overlay(phantom(seed=1).rgb, report.ram())
+
+
+@pytest.fixture(scope="module")
+def ungradable(grader):
+    dark = np.full((320, 320, 3), 3, np.uint8)
+    data = dicom_of(dark)
+    made = grader.grade(data, name="dark.dcm")
+    assert made.status == "ungradable"
+    return made, data
+
+
+def opened(data: bytes) -> Dataset:
+    return pydicom.dcmread(io.BytesIO(data))
+
+
+def answers(document: Dataset) -> dict[str, object]:
+    """Every coded question of an SR with its answer, wherever it stands."""
+    found: dict[str, object] = {}
+
+    def collect(items) -> None:
+        for item in items:
+            asked = (
+                item.ConceptNameCodeSequence[0].CodeValue
+                if "ConceptNameCodeSequence" in item
+                else ""
+            )
+            if item.ValueType == "CODE":
+                found[asked] = item.ConceptCodeSequence[0].CodeValue
+            elif item.ValueType == "NUM":
+                found[asked] = float(item.MeasuredValueSequence[0].NumericValue)
+            elif item.ValueType == "TEXT":
+                found.setdefault(asked, []).append(item.TextValue)
+            collect(item.get("ContentSequence", []))
+
+    collect(document.ContentSequence)
+    return found
+
+
+def test_report_says_grade_score_referable_model_and_notice(report, source):
+    document = opened(structured_report(report, source, made_at=MADE_AT))
+    said = answers(document)
+    codes = ("LA18643-9", "LA18644-7", "LA18645-4", "LA18646-2", "LA18648-8")
+    assert said["ICDR-GRADE"] == codes[report.grade]
+    assert said["REFERABLE"] == ("373066001" if report.referable else "373067005")
+    assert said["DR-SCORE"] == pytest.approx(report.score, abs=1e-4)
+    assert said["GRADABLE"] == "373066001"
+    assert said["121106"] == [NOTICE]
+    assert said["111001"] == ["random"]  # algorithm name
+    assert said["111003"] == ["1"]  # algorithm version
+    assert document.VerificationFlag == "UNVERIFIED"
+    assert (document.ContentDate, document.ContentTime) == ("20260304", "050607")
+
+
+def test_report_can_be_read_by_a_tool_that_knows_the_template(report, source):
+    document = hd.sr.srread(io.BytesIO(structured_report(report, source)))
+    assert isinstance(document, hd.sr.ComprehensiveSR)
+    (group,) = document.content.get_image_measurement_groups()
+    assert [m.name.value for m in group.get_measurements()] == ["DR-SCORE"]
+    site = group.finding_sites[0]
+    assert (site.value.value, site.laterality.value) == ("5665001", "24028007")
+    (image,) = group.source_images
+    assert image.referenced_sop_instance_uid == opened(source).SOPInstanceUID
+
+
+@pytest.mark.parametrize("kind", ["report", "overlay"])
+def test_study_and_patient_are_kept_in_a_series_of_their_own(report, source, picture, kind):
+    original = opened(source)
+    if kind == "report":
+        made = opened(structured_report(report, source))
+        evidence = made.CurrentRequestedProcedureEvidenceSequence[0]
+        assert evidence.StudyInstanceUID == original.StudyInstanceUID
+        reference = evidence.ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    else:
+        made = opened(overlay_capture(report, picture, source))
+        reference = made.SourceImageSequence[0]
+    assert reference.ReferencedSOPInstanceUID == original.SOPInstanceUID
+    for keyword in ("StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "AccessionNumber",
+                    "PatientID", "PatientBirthDate", "PatientSex"):  # fmt: skip
+        assert made.get(keyword) == original.get(keyword), keyword
+    assert made.SeriesInstanceUID != original.SeriesInstanceUID
+    assert made.SOPInstanceUID != original.SOPInstanceUID
+    assert "research use only" in made.SeriesDescription
+
+
+def test_patient_name_leaves_only_when_asked_for(report, source, picture):
+    for data in (structured_report(report, source), overlay_capture(report, picture, source)):
+        assert b"ller^Jane" not in data
+        assert opened(data).PatientName == ""
+    named = opened(structured_report(report, source, patient_name=True))
+    assert str(named.PatientName) == "Müller^Jane"
+    named = opened(overlay_capture(report, picture, source, patient_name=True))
+    assert str(named.PatientName) == "Müller^Jane"
+
+
+def test_private_codes_say_that_they_are_private(report, source):
+    document = opened(structured_report(report, source))
+    (scheme,) = document.CodingSchemeIdentificationSequence
+    assert scheme.CodingSchemeDesignator == "99DRCORE"
+    assert "no published standard" in scheme.CodingSchemeName
+
+
+def test_overlay_comes_back_pixel_for_pixel(report, source, picture):
+    image = opened(overlay_capture(report, picture, source))
+    assert np.array_equal(image.pixel_array, picture)
+    assert image.ImageType[:2] == ["DERIVED", "SECONDARY"]
+    assert NOTICE in image.DerivationDescription
+    assert image.Laterality == "R"
+    assert "BurnedInAnnotation" not in image
+
+
+def test_burnt_in_identity_is_still_marked_in_the_overlay(grader, phantom):
+    rgb = phantom(seed=1).rgb
+    data = dicom_of(rgb, BurnedInAnnotation="YES")
+    made = opened(overlay_capture(grader.grade(data), np.array(rgb), data))
+    assert made.BurnedInAnnotation == "YES"
+
+
+def test_ungradable_photograph_gets_a_report_without_grade_or_score(ungradable):
+    report, data = ungradable
+    said = answers(opened(structured_report(report, data)))
+    assert (said["GRADABLE"], said["ICDR-GRADE"]) == ("373067005", "UNGRADABLE")
+    assert not {"DR-SCORE", "REFERABLE"} & set(said)
+    assert report.reason in said["121106"]
+
+
+def test_the_frame_that_was_graded_is_the_frame_referred_to(grader, phantom):
+    data = dicom_of(phantom(seed=1).rgb, frames=3)
+    report = grader.grade(read_frames(data)[1])
+    document = hd.sr.srread(io.BytesIO(structured_report(report, data)))
+    (group,) = document.content.get_image_measurement_groups()
+    assert group.source_images[0].referenced_frame_numbers in (2, [2])
+    made = opened(overlay_capture(report, np.array(phantom(seed=1).rgb), data))
+    assert made.SourceImageSequence[0].ReferencedFrameNumber == 2
+
+
+def test_photograph_of_another_patient_is_never_reported_on(report, source, phantom):
+    other = dicom_of(phantom(seed=1).rgb, PatientID="P-8")
+    with pytest.raises(SourceError, match="not the one that was graded"):
+        structured_report(report, other)
+
+
+def test_photograph_that_is_no_dicom_cannot_leave_as_dicom(grader, encoded, phantom, picture):
+    data = encoded(phantom(seed=1).rgb, "PNG")
+    report = grader.grade(data, name="eye.png")
+    with pytest.raises(SourceError, match=r"eye\.png: only photographs that came as DICOM"):
+        structured_report(report, data)
+    with pytest.raises(SourceError, match="only photographs that came as DICOM"):
+        overlay_capture(report, picture, data)
+
+
+def test_failed_photograph_has_no_report(grader, source):
+    with pytest.raises(SourceError, match=r"bad\.dcm: there is nothing to export"):
+        structured_report(grader.failed("bad.dcm", "the file is empty."), source)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"StudyInstanceUID": ""},
+        {"StudyInstanceUID": "1.2.junk"},
+        {"SOPInstanceUID": "1." + "2" * 80},
+        {"PatientBirthDate": "yesterday"},
+        {"StudyDate": "2026-99-99"},
+        {"StudyTime": "noon"},
+        {"PatientSex": "x" * 40},
+    ],
+)
+def test_hostile_identity_gives_a_readable_file_or_a_sentence(grader, phantom, attributes):
+    with pydicom.config.disable_value_validation():
+        data = dicom_of(phantom(seed=1).rgb, **attributes)
+    report = grader.grade(data, name="odd.dcm")
+    made, refusal = None, ""
+    try:
+        made = structured_report(report, data)
+    except SourceError as error:
+        refusal = str(error)
+    assert refusal.startswith("odd.dcm: ") or answers(opened(made))["GRADABLE"] == "373066001"
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32)])
+def test_overlay_that_is_no_picture_is_refused(report, source, pixels):
+    with pytest.raises(SourceError, match="expected an overlay"):
+        overlay_capture(report, pixels, source)
+
+
+@pytest.mark.parametrize("kind", ["report", "overlay", "ungradable", "frame"])
+def test_validator_finds_no_error(
+    tmp_path, report, source, picture, ungradable, kind, grader, phantom
+):
+    validator = shutil.which("dciodvfy")
+    if validator is None:
+        pytest.skip("dciodvfy is not installed (Debian package dicom3tools)")
+    if kind == "frame":
+        several = dicom_of(phantom(seed=1).rgb, frames=2)
+        data = structured_report(grader.grade(read_frames(several)[0]), several)
+    else:
+        data = {
+            "report": lambda: structured_report(report, source),
+            "overlay": lambda: overlay_capture(report, picture, source),
+            "ungradable": lambda: structured_report(*ungradable),
+        }[kind]()
+    file = tmp_path / "made.dcm"
+    file.write_bytes(data)
+    done = subprocess.run(
+        [validator, "-new", str(file)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert ("ComprehensiveSR" if kind != "overlay" else "SCImage") in said
+    # That our own scheme is unknown to it is as it should be.
+    assert not [line for line in said.splitlines() if line.startswith("Error")]

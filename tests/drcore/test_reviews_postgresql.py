@@ -1,0 +1,282 @@
+"""The record of decisions in a real PostgreSQL, which the tests start and end themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from drcore.errors import ReviewError
+from drcore.reviews import _DECISIONS, Decision, ReviewStore
+
+psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
+
+NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)
+
+DECISION = Decision(
+    sha256="ab" * 32, image="10_left.jpeg", model_version="tiny 1", machine_status="graded",
+    machine_grade=2, machine_score=1.87654321, action="change", grade=3, note="ü \U0001f441",
+    reader="Dr. Adams", decided_at=NOON, laterality="OS", patient="10", seconds=12.25,
+    overlay_scales=("128", "fused"),
+)  # fmt: skip
+
+FIRST_VERSION = (
+    """CREATE TABLE decisions (
+        id SERIAL NOT NULL, sha256 VARCHAR(64) NOT NULL, image TEXT NOT NULL,
+        model_version VARCHAR(200) NOT NULL, machine_status VARCHAR(16) NOT NULL,
+        machine_grade INTEGER, machine_score FLOAT, action VARCHAR(16) NOT NULL, grade INTEGER,
+        note TEXT NOT NULL, reader VARCHAR(200) NOT NULL,
+        decided_at TIMESTAMP WITH TIME ZONE NOT NULL, laterality VARCHAR(2),
+        patient VARCHAR(400), PRIMARY KEY (id))""",
+    "CREATE INDEX ix_decisions_sha256 ON decisions (sha256)",
+)
+"""What version 0.1.0 made in PostgreSQL."""
+
+
+def programs() -> Path | None:
+    """The folder of initdb and postgres, the newest where there are several."""
+    on_path = shutil.which("initdb")
+    candidates = [Path(on_path).resolve().parent] if on_path else []
+    versions = Path("/usr/lib/postgresql").glob("*/bin")
+    candidates += sorted(versions, key=lambda folder: folder.parent.name, reverse=True)
+    for folder in candidates:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    return None
+
+
+def unprivileged() -> dict[str, Any]:
+    """Arguments of `subprocess` that give up root, which PostgreSQL refuses to run as."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwnam(name)
+            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    pytest.skip("PostgreSQL does not run as root, and there is no other user")
+
+
+@pytest.fixture(scope="module")
+def socket_folder() -> Iterator[Path]:
+    """A server of our own that listens on a socket in this folder, and nowhere else."""
+    folder = programs()
+    if folder is None:
+        pytest.skip("there is no PostgreSQL: initdb is neither on PATH nor in /usr/lib/postgresql")
+    who = unprivileged()
+    # Not tmp_path: its parents are closed to other users, and a socket's path has 107 bytes.
+    place = Path(tempfile.mkdtemp(prefix="drcore-pg-"))
+    try:
+        if who:
+            os.chown(place, who["user"], who["group"])
+        made = subprocess.run(
+            [
+                folder / "initdb", "--pgdata", place / "data", "--auth=trust", "--username=drcore",
+                "--encoding=UTF8", "--no-locale", "--no-sync",
+            ],
+            cwd=place, capture_output=True, text=True, timeout=240, check=False, **who,
+        )  # fmt: skip
+        if made.returncode:
+            pytest.skip(f"PostgreSQL cannot make a database here: {made.stderr.strip()[-300:]}")
+        settings = {
+            "listen_addresses": "", "unix_socket_directories": str(place), "fsync": "off",
+            "max_connections": "60", "shared_buffers": "16MB",
+        }  # fmt: skip
+        options = [f"-c{name}={value}" for name, value in settings.items()]
+        control = [folder / "pg_ctl", "--pgdata", place / "data", "--wait", "--timeout=120"]
+        log = place / "log"
+        started = subprocess.run(
+            [*control, "--log", log, "--options", " ".join(f"'{o}'" for o in options), "start"],
+            cwd=place, stdout=subprocess.DEVNULL, timeout=240, check=False, **who,
+        )  # fmt: skip
+        assert started.returncode == 0, log.read_text()
+        try:
+            yield place
+        finally:
+            subprocess.run(
+                [*control, "--mode=immediate", "stop"],
+                cwd=place, stdout=subprocess.DEVNULL, timeout=240, check=True, **who,
+            )  # fmt: skip
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def url(socket_folder: Path, request: pytest.FixtureRequest) -> str:
+    """A new, empty database."""
+    name = f"test_{abs(hash(request.node.nodeid)):x}"
+    with psycopg.connect(
+        host=str(socket_folder), user="drcore", dbname="postgres", autocommit=True
+    ) as server:
+        server.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+    return f"postgresql://drcore@/{name}?host={quote(str(socket_folder))}"
+
+
+def sql(url: str, *statements: str) -> list[Any]:
+    """Speak to the database behind the store's back."""
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    try:
+        with engine.begin() as connection:
+            for statement in statements:
+                result = connection.execute(text(statement))
+            return [tuple(row) for row in result] if result.returns_rows else []
+    finally:
+        engine.dispose()
+
+
+def test_what_is_kept_comes_back(url: str) -> None:
+    tokyo = DECISION.decided_at.astimezone(timezone(timedelta(hours=9)))
+    unknown = replace(DECISION, seconds=None, overlay_scales=None, patient=None, reader="BS")
+    hidden = replace(DECISION, seconds=0.0, overlay_scales=(), decided_at=tokyo)
+    with ReviewStore(url) as store:
+        assert [store.add(given) for given in (DECISION, unknown, hidden)] == [1, 2, 3]
+        assert store.decisions() == [DECISION, unknown, hidden]
+        assert store.decisions()[2].decided_at.utcoffset() == timedelta(0)
+        assert store.latest(DECISION.sha256, reader="BS") == unknown
+        assert store.latest("cd" * 32) is None
+    with ReviewStore(url) as again:
+        rows = list(csv.DictReader(io.StringIO(again.csv_text(), newline="")))
+    assert [row["overlay_seen"] for row in rows] == ["true", "", "false"]
+
+
+def test_nothing_is_changed_or_deleted(url: str) -> None:
+    with ReviewStore(url) as store:
+        store.add(DECISION)
+        for statement in (
+            "UPDATE decisions SET grade = 0",
+            "DELETE FROM decisions",
+            "TRUNCATE decisions",
+            "INSERT INTO decisions SELECT * FROM decisions "
+            "ON CONFLICT (id) DO UPDATE SET note = 'x'",
+        ):
+            with pytest.raises(DBAPIError, match="only ever added"):
+                sql(url, statement)
+        assert store.decisions() == [DECISION]
+
+
+def test_a_record_of_the_first_version_is_upgraded_with_every_row(url: str) -> None:
+    rows = (
+        "INSERT INTO decisions (sha256, image, model_version, machine_status, machine_grade, "
+        "machine_score, action, grade, note, reader, decided_at, laterality, patient) "
+        "SELECT lpad(to_hex(n), 64, '0'), n || '_left.jpeg', 'drcore 0.1.0', 'graded', 2, 1.75, "
+        "'change', 3, 'note', 'AR', '2026-03-29 12:00:00+00', 'OS', NULL "
+        "FROM generate_series(0, 499) AS n"
+    )
+    sql(url, *FIRST_VERSION, rows)
+    for _ in range(2):
+        with ReviewStore(url) as store:
+            kept = store.decisions()
+    assert [(d.sha256, d.image) for d in kept] == [
+        (f"{n:064x}", f"{n}_left.jpeg") for n in range(500)
+    ]
+    assert {(d.grade, d.note, d.seconds, d.overlay_seen) for d in kept} == {(3, "note", None, None)}
+    with pytest.raises(DBAPIError, match="only ever added"):
+        sql(url, "DELETE FROM decisions")
+
+
+def test_the_steps_lead_to_the_table_that_is_used(url: str) -> None:
+    ReviewStore(url).close()
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": "decisions_version", "compare_type": True}
+        )
+        assert compare_metadata(context, _DECISIONS.metadata) == []
+    engine.dispose()
+
+
+def test_a_record_of_a_newer_version_is_refused(url: str) -> None:
+    ReviewStore(url).close()
+    sql(url, "UPDATE decisions_version SET version_num = '9999'")
+    with pytest.raises(ReviewError, match=r"newer version of drcore \(schema 9999\)"):
+        ReviewStore(url)
+
+
+def test_a_reader_who_may_only_add_and_read_can_work(url: str) -> None:
+    ReviewStore(url).close()
+    sql(
+        url,
+        "CREATE ROLE clerk LOGIN",
+        "GRANT SELECT, INSERT ON decisions TO clerk",
+        "GRANT SELECT ON decisions_version TO clerk",
+        "GRANT USAGE ON SEQUENCE decisions_id_seq TO clerk",
+    )
+    with ReviewStore(url.replace("drcore@", "clerk@")) as store:
+        store.add(DECISION)
+        assert store.decisions() == [DECISION]
+
+
+def test_a_connection_that_broke_is_made_again(url: str) -> None:
+    with ReviewStore(url) as store:
+        store.add(DECISION)
+        sql(
+            url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()",
+        )
+        assert store.add(DECISION) == 2
+
+
+def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path: Path) -> None:
+    with pytest.raises(ReviewError, match=r"^nowhere: .* cannot be opened") as raised:
+        ReviewStore(f"postgresql://drcore:secret@/nowhere?host={quote(str(tmp_path))}")
+    assert "secret" not in str(raised.value)
+
+
+_READER = """
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from drcore.reviews import Decision, ReviewStore
+print("ready", flush=True)
+sys.stdin.readline()
+store = ReviewStore(sys.argv[1])
+for number in range(int(sys.argv[3])):
+    store.add(Decision(
+        sha256="ab" * 32, image="10_left.jpeg", model_version="tiny 1", machine_status="graded",
+        machine_grade=2, machine_score=1.8, action="agree", grade=2, note=str(number),
+        reader=sys.argv[2], decided_at=datetime.now(UTC), seconds=1.5, overlay_scales=()))
+"""
+
+
+def test_readers_at_once_lose_nothing(url: str) -> None:
+    readers, each = 5, 100
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _READER, url, f"reader {n}", str(each)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for n in range(readers)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:  # all make the same empty database into a record at once
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        _, trouble = process.communicate(timeout=240)
+        assert (process.returncode, trouble) == (0, "")
+    with ReviewStore(url) as store:
+        kept = [(d.reader, int(d.note)) for d in store.decisions()]
+    for n in range(readers):  # each reader's decisions are all there, in the order of saving
+        assert [note for who, note in kept if who == f"reader {n}"] == list(range(each))
+    assert len(kept) == readers * each
