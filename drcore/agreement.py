@@ -1,4 +1,4 @@
-"""How well two sets of grades agree: quadratic weighted kappa and its interval, ROC area."""
+"""How well two sets of grades agree: quadratic weighted kappa, ROC area and their intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["bootstrap_interval", "confusion_matrix", "quadratic_weighted_kappa", "roc_auc"]
+__all__ = [
+    "bootstrap_interval",
+    "bootstrap_matrices",
+    "confusion_matrix",
+    "kappa_of_matrices",
+    "percentile_interval",
+    "quadratic_weighted_kappa",
+    "roc_auc",
+    "wilson_interval",
+]
 
 
 def confusion_matrix(reference: ArrayLike, given: ArrayLike, grades: int = 5) -> NDArray[np.int64]:
@@ -56,15 +65,27 @@ def quadratic_weighted_kappa(reference: ArrayLike, given: ArrayLike, grades: int
     Raises:
         DrcoreError: the lengths differ, or a grade is outside the scale.
     """
-    observed = confusion_matrix(reference, given, grades).astype(np.float64)
-    total = observed.sum()
-    if total == 0:
-        return float("nan")
-    expected = np.outer(observed.sum(axis=1), observed.sum(axis=0)) / total
-    grade = np.arange(grades)
+    return float(kappa_of_matrices(confusion_matrix(reference, given, grades)))
+
+
+def kappa_of_matrices(counts: ArrayLike) -> NDArray[np.float64]:
+    """Quadratic weighted kappa of confusion matrices.
+
+    Args:
+        counts: (..., grades, grades).
+
+    Returns:
+        float64 (...), each as `quadratic_weighted_kappa` has it.
+    """
+    observed = np.asarray(counts, np.float64)
+    grade = np.arange(observed.shape[-1])
     weight = (grade[:, None] - grade[None, :]) ** 2
-    chance = float((weight * expected).sum())
-    return 1 - float((weight * observed).sum()) / chance if chance > 0 else float("nan")
+    total = observed.sum(axis=(-2, -1))
+    margins = observed.sum(axis=-1)[..., :, None] * observed.sum(axis=-2)[..., None, :]
+    chance = (weight * margins).sum(axis=(-2, -1)) / np.where(total > 0, total, 1)
+    differing = (weight * observed).sum(axis=(-2, -1))
+    known = np.where(chance > 0, chance, np.nan)
+    return np.asarray(1 - differing / known, np.float64)
 
 
 def roc_auc(positive: ArrayLike, score: ArrayLike) -> float:
@@ -123,9 +144,85 @@ def bootstrap_interval(
     for _ in range(draws):
         drawn = rng.integers(0, len(members), len(members))
         values.append(statistic(np.concatenate([members[i] for i in drawn])))
-    finite = np.array(values)[np.isfinite(values)]
+    return percentile_interval(values, level=level)
+
+
+def bootstrap_matrices(
+    reference: ArrayLike,
+    given: ArrayLike,
+    groups: ArrayLike,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    grades: int = 5,
+) -> NDArray[np.int64]:
+    """Draw confusion matrices of resamples of whole groups, such as patients.
+
+    What `bootstrap_interval` does one resample after the other, for statistics that the matrix
+    holds: milliseconds where that takes seconds.
+
+    Args:
+        reference: int (N,), 0 to grades - 1.
+        given: int (N,), 0 to grades - 1.
+        groups: (N,) keys that are drawn together.
+        draws: resamples.
+        seed: of the resampling.
+        grades: number of grades.
+
+    Returns:
+        int64 (draws, grades, grades), row: reference, column: given; all zero where N is 0.
+
+    Raises:
+        DrcoreError: the lengths differ, or a grade is outside the scale.
+    """
+    confusion_matrix(reference, given, grades)  # refuses what cannot be paired
+    pairs = np.asarray(reference, np.int64) * grades + np.asarray(given, np.int64)
+    drawn = np.zeros((draws, grades * grades), np.int64)
+    if pairs.size:
+        names, inverse = np.unique(np.asarray(groups), return_inverse=True)
+        counts = np.zeros((len(names), grades * grades), np.int64)
+        np.add.at(counts, (inverse, pairs), 1)
+        rng = np.random.default_rng(seed)
+        for index in range(draws):
+            times = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
+            drawn[index] = times @ counts
+    return drawn.reshape(draws, grades, grades)
+
+
+def percentile_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
+    """Return the middle part of resampled values.
+
+    Args:
+        values: float (N,); what is not finite is left out.
+        level: coverage, 0-1.
+
+    Returns:
+        Lower and upper bound; NaN where no value is finite.
+    """
+    given = np.asarray(values, np.float64)
+    finite = given[np.isfinite(given)]
     if len(finite) == 0:
         return float("nan"), float("nan")
     tail = (1 - level) / 2 * 100
     low, high = np.percentile(finite, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927), which stays sensible at 0 and at 1.
+
+    Args:
+        hits: 0 to count.
+        count: observations.
+
+    Returns:
+        Lower and upper bound, 0-1; NaN where the count is 0.
+    """
+    if count == 0:
+        return float("nan"), float("nan")
+    z = 1.959963984540054
+    share = hits / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    spread = share * (1 - share) / count + z * z / (4 * count * count)
+    half = z * spread**0.5 / (1 + z * z / count)
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from drcore.certainty import Certainty
 from drcore.errors import CheckpointError
+from drcore.placement import Placement
 from drcore.prepare import Preparation
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "MANIFEST", "Bundle", "bundled_folder", "load_bundle", "save_bundle"]
 
 FORMAT = "drcore-bundle"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version that is written. Version 1 is read too: it has no `certainty`."""
 
 MANIFEST = "manifest.json"
@@ -30,7 +31,11 @@ _KNOWN = {
     "format", "format_version", "name", "version", "created", "licence", "intended_use",
     "networks", "preparation", "fusion", "thresholds", "training", "metrics",
 }  # fmt: skip
-_KNOWN_OF_VERSION = {1: _KNOWN, 2: _KNOWN | {"certainty"}}
+_KNOWN_OF_VERSION = {
+    1: _KNOWN,
+    2: _KNOWN | {"certainty"},
+    3: _KNOWN | {"certainty", "placement"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,9 @@ class Bundle:
         preparation: how squares become input.
         thresholds: the four scores that part grade 0 from 1, 1 from 2, 2 from 3, 3 from 4.
         certainty: how sure a grade is; None where nobody has calibrated it.
+        fusion: by input size in pixels, how much each scale counts in the score and in the fused
+            map, sum 1; all alike where left out.
+        placement: from which score maps are shown in their places; None for always.
         created: ISO date.
         training: data, recipes and seeds, for the reader.
         metrics: measured figures, for the reader.
@@ -55,11 +63,21 @@ class Bundle:
     preparation: Preparation
     thresholds: tuple[float, float, float, float]
     certainty: Certainty | None = None
+    fusion: dict[int, float] = field(default_factory=dict)
+    placement: Placement | None = None
     created: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
     intended_use: str = ""
+
+    def __post_init__(self) -> None:
+        """Let all scales count alike where nobody has said otherwise."""
+        if not self.fusion:
+            alike = dict.fromkeys(self.networks, 1 / max(len(self.networks), 1))
+            object.__setattr__(self, "fusion", alike)
+        elif set(self.fusion) != set(self.networks):
+            raise CheckpointError("The weights of the scales do not belong to these networks.")
 
 
 def bundled_folder() -> Path:
@@ -110,9 +128,14 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "intended_use": bundle.intended_use,
         "networks": entries,
         "preparation": bundle.preparation.to_dict(),
-        "fusion": {"rule": "mean", "scales": sorted(bundle.networks)},
+        "fusion": {
+            "rule": "mean",
+            "scales": sorted(bundle.networks),
+            "weights": [bundle.fusion[size] for size in sorted(bundle.networks)],
+        },
         "thresholds": list(bundle.thresholds),
         "certainty": None if bundle.certainty is None else bundle.certainty.to_dict(),
+        "placement": None if bundle.placement is None else bundle.placement.to_dict(),
         "training": bundle.training,
         "metrics": bundle.metrics,
     }
@@ -140,9 +163,6 @@ def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
         networks = dict(_network(entry, folder, device) for entry in manifest["networks"])
         if not networks:
             raise CheckpointError(f"The manifest of {folder.name} names no network. Get it again.")
-        fusion = manifest["fusion"]
-        if fusion != {"rule": "mean", "scales": sorted(networks)}:
-            raise CheckpointError(f"The fusion {fusion!r} in the manifest is not understood.")
         return Bundle(
             name=str(manifest["name"]),
             version=str(manifest["version"]),
@@ -150,6 +170,8 @@ def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
             preparation=preparation,
             thresholds=thresholds,
             certainty=_certainty(manifest.get("certainty"), thresholds),
+            fusion=_fusion(manifest["fusion"], sorted(networks)),
+            placement=_placement(manifest.get("placement")),
             created=str(manifest.get("created", "")),
             training=dict(manifest.get("training", {})),
             metrics=dict(manifest.get("metrics", {})),
@@ -158,7 +180,7 @@ def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(
-            f"The manifest of {folder.name} lacks or garbles an entry ({error}). "
+            f"The manifest of {folder.name} lacks or garbles an entry ({_short(error)}). "
             "Get the weights again."
         ) from error
 
@@ -187,22 +209,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from error
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"The manifest of {folder.name} is not JSON ({error}). Get the weights again."
+            f"The manifest of {folder.name} is not JSON ({_short(error)}). Get the weights again."
         ) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise CheckpointError(f"{folder.name} is not a {FORMAT}: its manifest does not say so.")
     version = manifest.get("format_version")
     if type(version) is not int or version not in _KNOWN_OF_VERSION:
         raise CheckpointError(
-            f"The weights in {folder.name} have manifest version {version!r}; this drcore "
-            f"understands {' and '.join(map(str, _KNOWN_OF_VERSION))}. "
+            f"The weights in {folder.name} have manifest version {_short(version)}; this drcore "
+            f"understands {', '.join(map(str, range(1, FORMAT_VERSION)))} and {FORMAT_VERSION}. "
             "Update drcore, or use other weights."
         )
     unknown = sorted(set(manifest) - _KNOWN_OF_VERSION[version])
     if unknown:
         raise CheckpointError(
             f"The manifest of {folder.name} has entries that this drcore does not understand: "
-            f"{', '.join(unknown)}. Update drcore."
+            f"{_short(', '.join(unknown))}. Update drcore."
         )
     return manifest
 
@@ -210,7 +232,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def _preparation(entry: dict[str, Any]) -> Preparation:
     known = {f.name for f in fields(Preparation)}
     if set(entry) != known or entry["kind"] != Preparation().kind:
-        raise CheckpointError(f"The preparation {entry!r} in the manifest is not understood.")
+        raise CheckpointError(f"The preparation {_short(entry)} in the manifest is not understood.")
     numbers = {k: float(v) for k, v in entry.items() if k != "kind"}
     if not all(math.isfinite(v) for v in numbers.values()) or numbers["std"] <= 0:
         raise CheckpointError("The preparation in the manifest holds impossible numbers.")
@@ -220,7 +242,7 @@ def _preparation(entry: dict[str, Any]) -> Preparation:
 def _thresholds(entry: list[float]) -> tuple[float, float, float, float]:
     a, b, c, d = (float(value) for value in entry)
     if not (math.isfinite(a) and a < b < c < d and math.isfinite(d)):
-        raise CheckpointError(f"The thresholds {entry} in the manifest do not rise.")
+        raise CheckpointError(f"The thresholds {_short(entry)} in the manifest do not rise.")
     return a, b, c, d
 
 
@@ -236,6 +258,24 @@ def _certainty(entry: object, thresholds: tuple[float, float, float, float]) -> 
     return certainty
 
 
+def _fusion(entry: dict[str, Any], scales: list[int]) -> dict[int, float]:
+    rest = {name: value for name, value in entry.items() if name != "weights"}
+    weights = entry.get("weights", [1 / len(scales)] * len(scales))
+    sound = (
+        rest == {"rule": "mean", "scales": scales}
+        and len(weights) == len(scales)
+        and all(type(weight) in {int, float} and 0 <= weight <= 1 for weight in weights)
+        and math.isclose(sum(weights), 1, abs_tol=1e-6)
+    )
+    if not sound:
+        raise CheckpointError(f"The fusion {_short(entry)} in the manifest is not understood.")
+    return {size: float(weight) for size, weight in zip(scales, weights, strict=True)}
+
+
+def _placement(entry: object) -> Placement | None:
+    return None if entry is None else Placement.from_dict(entry)
+
+
 def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, RamNetwork]:
     import torch
     from safetensors.torch import load
@@ -246,7 +286,7 @@ def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, Ram
     if unknown:
         raise CheckpointError(
             "A network in the manifest has entries that this drcore does not understand: "
-            f"{', '.join(unknown)}. Update drcore."
+            f"{_short(', '.join(unknown))}. Update drcore."
         )
     preset = entry["preset"]
     config = PRESETS.get(preset)
@@ -256,19 +296,25 @@ def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, Ram
         or config.input_size != entry["input_size"]
     ):
         raise CheckpointError(
-            f"The network {preset!r} in the manifest is not one that this drcore can build. "
+            f"The network {_short(preset)} in the manifest is not one that this drcore can build. "
             "Update drcore, or use other weights."
         )
     level = float(entry["level"])
     if not math.isfinite(level):
-        raise CheckpointError(f"The level of {preset!r} in the manifest is not a finite number.")
+        raise CheckpointError(
+            f"The level of {_short(preset)} in the manifest is not a finite number."
+        )
     file = folder / str(entry["file"])
     if file.name != entry["file"] or file.suffix != ".safetensors":
-        raise CheckpointError(f"The manifest names {entry['file']!r}: not a safetensors file here.")
+        raise CheckpointError(
+            f"The manifest names {_short(entry['file'])}: not a safetensors file here."
+        )
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"The weights {file.name} are missing. Get them again.") from error
+        raise CheckpointError(
+            f"The weights {_short(file.name)} are missing. Get them again."
+        ) from error
     if hashlib.sha256(data).hexdigest() != entry["sha256"]:
         raise CheckpointError(
             f"The weights {file.name} do not have the checksum that the manifest gives: "
@@ -278,7 +324,7 @@ def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, Ram
         tensors = load(data)
     except Exception as error:  # not only its own SafetensorError, on a hostile header
         raise CheckpointError(
-            f"The weights {file.name} are not whole safetensors ({error}). Get them again."
+            f"The weights {file.name} are not whole safetensors ({_short(error)}). Get them again."
         ) from error
     network = RamNetwork(config)
     wanted = {k: v for k, v in network.state_dict().items() if "num_batches_tracked" not in k}
@@ -288,7 +334,9 @@ def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, Ram
         if tensors[k].shape != v.shape or not tensors[k].is_floating_point()
     ]
     if wrong:
-        raise CheckpointError(f"The weights {file.name} do not fit the network: {wrong[0]}.")
+        raise CheckpointError(
+            f"The weights {file.name} do not fit the network: {_short(wrong[0])}."
+        )
     if not all(torch.isfinite(v).all() for v in tensors.values()):
         raise CheckpointError(f"The weights {file.name} hold numbers that are not finite.")
     network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
@@ -296,3 +344,9 @@ def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, Ram
     network.requires_grad_(requires_grad=False)
     network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return config.input_size, network
+
+
+def _short(said: object) -> str:
+    """One line of what a hostile file says, or of an error that quotes it."""
+    text = " ".join(str(said).split())
+    return text if len(text) <= 160 else f"{text[:157]}..."

@@ -11,15 +11,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
-    "GRADE_CODES", "NOTICE", "PRIVATE_SCHEME", "QUESTIONS", "RETINA", "SIDE_CODES", "SIDE_NAMES",
-    "UNGRADABLE", "WHOLE_EYE_CODES", "YES_NO", "Concept", "model_name",
+    "GRADE_CODES", "NOTICE", "PRIVATE_SCHEME", "QUESTIONS", "REPORT_NOTICE", "RETINA", "SIDE_CODES",
+    "SIDE_NAMES", "UNGRADABLE", "WHOLE_EYE_CODES", "YES_NO", "Concept", "model_name",
 ]  # fmt: skip
 
 NOTICE = (
     "Research use only. Not a medical device. Machine-made grade without a clinician's review; "
     "macular oedema is not graded."
 )
-"""Stands in every document that leaves the tool."""
+"""Stands in every document that says what the model says, and nothing else."""
+
+REPORT_NOTICE = (
+    "Research use only. Not a medical device. Decisions about patients stay with the clinician. "
+    "Diabetic macular oedema is not graded."
+)
+"""Stands in every document that holds readers' decisions too."""
 
 PRIVATE_SCHEME = "99DRCORE"
 """Designator of our own codes; DICOM keeps names that start with 99 for private schemes."""

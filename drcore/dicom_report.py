@@ -27,20 +27,17 @@ from drcore.clinical_codes import (
     Concept,
     model_name,
 )
-from drcore.dicom import Header, read_header
+from drcore.dicom import DicomSource, Header, read_header
+from drcore.dicom_frame import DicomFrame
+from drcore.dicom_identity import identity_of
 from drcore.errors import DrcoreError, PhotographError, SourceError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import BinaryIO
-
     from highdicom.sr import CodedConcept, MeasurementsAndQualitativeEvaluations
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
     from drcore.grader import GradeReport
-
-    DicomSource = str | Path | bytes | bytearray | memoryview | BinaryIO
 
 __all__ = ["overlay_capture", "structured_report"]
 
@@ -60,7 +57,7 @@ _KEPT = (
 
 def structured_report(
     report: GradeReport,
-    source: DicomSource,
+    source: DicomSource | DicomFrame | Header,
     *,
     made_at: datetime | None = None,
     patient_name: bool = False,
@@ -69,7 +66,8 @@ def structured_report(
 
     Args:
         report: of a photograph that was graded or found ungradable.
-        source: the DICOM file that was graded; its hash must be the report's.
+        source: the DICOM file that was graded, its frame, or its header; the hash must be the
+            report's. `drcore.dicom_identity.anonymous_header` gives a header without identity.
         made_at: when it was graded, by the clock of the clinic, which the study's own times
             follow; now, where left out.
         patient_name: copy the patient's name too. An archive that compares names may want it.
@@ -99,7 +97,7 @@ def structured_report(
             is_final=False,
             is_verified=False,
         )
-        _sign(document, report, made_at)
+        _sign(document, report, made_at, header)
         document.SeriesDescription = "Diabetic retinopathy grade, research use only"
         document.CodingSchemeIdentificationSequence = [_scheme()]
         return _file(document)
@@ -112,7 +110,7 @@ def structured_report(
 def overlay_capture(
     report: GradeReport,
     overlay: NDArray[np.uint8],
-    source: DicomSource,
+    source: DicomSource | DicomFrame | Header,
     *,
     made_at: datetime | None = None,
     patient_name: bool = False,
@@ -122,7 +120,8 @@ def overlay_capture(
     Args:
         report: of the photograph below the overlay.
         overlay: uint8 (h, w, 3), 0-255, RGB, such as `drcore.overlay.overlay` returns.
-        source: the DICOM file that was graded; its hash must be the report's.
+        source: the DICOM file that was graded, its frame, or its header; the hash must be the
+            report's. `drcore.dicom_identity.anonymous_header` gives a header without identity.
         made_at: when it was graded, by the clock of the clinic, which the study's own times
             follow; now, where left out.
         patient_name: copy the patient's name too.
@@ -164,7 +163,7 @@ def overlay_capture(
             manufacturer=_MANUFACTURER,
             transfer_syntax_uid="1.2.840.10008.1.2.1",
         )
-        _sign(image, report, made_at)
+        _sign(image, report, made_at, header)
         reference = Dataset()
         reference.ReferencedSOPClassUID = evidence.SOPClassUID
         reference.ReferencedSOPInstanceUID = evidence.SOPInstanceUID
@@ -184,15 +183,16 @@ def overlay_capture(
         raise _unfit(header, error) from error
 
 
-def _origin(report: GradeReport, source: DicomSource) -> tuple[Header, int]:
+def _origin(report: GradeReport, source: DicomSource | DicomFrame | Header) -> tuple[Header, int]:
     """Find the photograph of the report in its file; returns the frame's number too, from 1."""
     if report.status == "failed":
         raise SourceError(
             f"{report.name}: there is nothing to export, because {report.reason} Choose a "
             "photograph that was graded."
         )
+    file = source.file if isinstance(source, DicomFrame) else source
     try:
-        header = read_header(source, name=report.name)
+        header = file if isinstance(file, Header) else read_header(file, name=report.name)
     except PhotographError as error:
         raise SourceError(
             f"{report.name}: only photographs that came as DICOM can leave as DICOM, for the "
@@ -346,7 +346,7 @@ def _scheme() -> Dataset:
     return item
 
 
-def _sign(document: Dataset, report: GradeReport, made_at: datetime | None) -> None:
+def _sign(document: Dataset, report: GradeReport, made_at: datetime | None, header: Header) -> None:
     """Put model and time into the equipment and content modules."""
     moment = made_at or datetime.now(UTC).astimezone()
     name, version = model_name(report.model_version)
@@ -355,6 +355,8 @@ def _sign(document: Dataset, report: GradeReport, made_at: datetime | None) -> N
     document.DeviceSerialNumber = version[:64]
     document.ContentDate = moment.strftime("%Y%m%d")
     document.ContentTime = moment.strftime("%H%M%S")
+    for keyword, value in identity_of(header.dataset).items():
+        setattr(document, keyword, value)
 
 
 def _file(document: Dataset) -> bytes:

@@ -62,13 +62,19 @@ def local_contrast(
     """
     height, width = mask.shape
     size = (max(1, width // 4), max(1, height // 4))
-    weight = mask.astype(np.float32)
-    masked = rgb * mask[..., None].astype(np.uint8)
-    coarse_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    inside = mask.view(np.uint8)
+    coarse_weight = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    masked = cv2.bitwise_and(rgb, rgb, mask=inside)
     coarse = cv2.resize(masked, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     spread = sigma * size[0]
     share = np.maximum(cv2.GaussianBlur(coarse_weight, (0, 0), spread), 1e-3)
     total = cv2.GaussianBlur(coarse, (0, 0), spread) / share[..., None]
     mean = cv2.resize(total, (width, height), interpolation=cv2.INTER_LINEAR)
-    contrast = (rgb.astype(np.float32) - mean) * np.float32(gain) * weight[..., None]
-    return np.asarray(np.clip(contrast + 128.5, 0, 255), np.uint8)
+    # In place, in one block of memory: every photograph goes through here three times.
+    contrast = np.asarray(cv2.subtract(rgb, mean, dtype=cv2.CV_32F), np.float32)
+    contrast *= np.float32(gain)
+    contrast += np.float32(128.5)
+    np.clip(contrast, 0, 255, out=contrast)
+    result = np.full_like(rgb, 128)
+    cv2.copyTo(contrast.astype(np.uint8), inside, result)
+    return result

@@ -146,7 +146,8 @@ def _full_frame(width: int, height: int, note: str) -> FieldOfView:
 def _retina_mask(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Largest bright region, holes filled; None where nothing stands out."""
     # The brightest channel: in dark photographs only red rises above the rim.
-    value = cv2.medianBlur(np.ascontiguousarray(small.max(axis=2)), 5)
+    red, green, blue = cv2.split(small)
+    value = cv2.medianBlur(cv2.max(cv2.max(red, green), blue), 5)
     dark, bright = (float(v) for v in np.percentile(value, (1, 90)))
     if bright - dark < 8:
         return None

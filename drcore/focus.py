@@ -1,6 +1,6 @@
 """From cells to lesions: within its neighbourhood, a map's evidence goes to what stands out.
 
-A network that sees a few hundred pixels around each cell can tell that there are lesions here, and
+A network that sees some 300 pixels around each cell can tell that there are lesions here, and
 hardly where to the pixel. What it saw tells: local contrast is neutral where retina looks like its
 surroundings, and neutral input is no evidence. So the part of a map that rises above its usual
 level is shared out, neighbourhood by neighbourhood, in proportion to the squared green contrast.
@@ -21,8 +21,9 @@ __all__ = ["DETAIL", "NEIGHBOURHOODS", "focus"]
 DETAIL = 512
 """Side in pixels at which the contrast is kept."""
 
-NEIGHBOURHOODS = 32
-"""Neighbourhoods a side of the square; evidence moves within about one of them."""
+NEIGHBOURHOODS = 16
+"""Neighbourhoods a side of the square; evidence moves within about one of them, a sixteenth of the
+field of view: well inside what one cell of the finest network sees."""
 
 _SIGMA = 1.0
 _STEEPEST = 40.0

@@ -91,7 +91,8 @@ class Frame:
         x, y = self.field_of_view.x / reduction, self.field_of_view.y / reduction
         if nearest:
             return _affine(image, scale, x, y, self.size, cv2.INTER_NEAREST)
-        shrink = int(1 / scale)
+        # Blocks larger than the picture would only be filled up, and cost memory without end.
+        shrink = int(min(1 / scale, *image.shape[:2]))
         if shrink >= 2:
             # Whole blocks first: area averaging is the only filter that neither rings nor aliases.
             image = _block_mean(image, shrink)

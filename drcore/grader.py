@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from drcore import logs
 from drcore.certainty import spread_of
 from drcore.checkpoint import Bundle, bundled_folder, load_bundle
 from drcore.errors import DrcoreError
@@ -16,13 +17,14 @@ from drcore.field_of_view import FieldOfView, find_field_of_view
 from drcore.focus import focus
 from drcore.frame import Frame
 from drcore.photograph import Laterality, Photograph, Source, clean_name, read_photograph
+from drcore.placement import placed
 from drcore.quality import Quality, assess
 from drcore.ram import FusionRule, fuse, resample
+from drcore.runner import open_runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    import torch
     from numpy.typing import NDArray
 
 __all__ = ["GRADE_NAMES", "Cells", "GradeReport", "Grader", "Named", "Prepared", "Scale", "Status"]
@@ -74,7 +76,8 @@ class GradeReport:
         status: "graded", "ungradable" (read, scored, but not fit for a grade) or "failed".
         reason: a sentence where there is no grade, else empty.
         grade: ICDR grade 0-4, None unless graded.
-        score: continuous severity in grades, the mean of `scores`; NaN where it failed.
+        score: continuous severity in grades, the mean of `scores` with the weights of `fusion`; NaN
+            where it failed.
         scores: by input size in pixels.
         thresholds: the four scores that part the grades.
         probabilities: of the grades 0-4, sum 1; None without a grade or without calibration.
@@ -82,12 +85,16 @@ class GradeReport:
             as the calibration says (`Certainty.coverage`, 90 %); None like `probabilities`.
         referable_sensitive: referable at the sensitive operating point, which misses fewer eyes
             than `referable` and calls more healthy ones; None like `probabilities`.
+        fusion: by input size: how much it counts in the score and in the fused map, sum 1.
         biases: by input size: score less the mean of the map.
         width, height: of the original, upright, in pixels; 0 where it failed.
         field_of_view: in pixels of the original; None where it failed.
         quality: what the gradability check measured; None where it failed.
         laterality, patient: from the file name, None where it does not tell.
         model_version: name and version of the weights.
+        burned_in: whether the DICOM header says that identity is burnt into the pixels; None where
+            nothing is said.
+        placed: 0-1, how much of the evidence is shown in its place; see `drcore.placement`.
     """
 
     name: str
@@ -101,6 +108,7 @@ class GradeReport:
     probabilities: tuple[float, ...] | None
     grade_set: tuple[int, ...] | None
     referable_sensitive: bool | None
+    fusion: dict[int, float]
     biases: dict[int, float]
     width: int
     height: int
@@ -109,10 +117,12 @@ class GradeReport:
     laterality: Laterality | None
     patient: str | None
     model_version: str
+    placed: float
     _frame: Frame | None = field(repr=False)
     _maps: dict[int, NDArray[np.float32]] = field(repr=False)
     _contrast: NDArray[np.uint8] = field(repr=False)
     _rim: float = field(repr=False)
+    burned_in: bool | None = field(default=None, kw_only=True)
 
     @property
     def gradable(self) -> bool:
@@ -164,7 +174,7 @@ class GradeReport:
             DrcoreError: the photograph failed, or there is no such scale.
         """
         frame = self._there()
-        return self._placed(frame, self._square_map(frame, scale, rule, scales, self._maps))
+        return self._on_photograph(frame, self._square_map(frame, scale, rule, scales))
 
     def focused(
         self,
@@ -174,6 +184,8 @@ class GradeReport:
         scales: Sequence[int] | None = None,
     ) -> Cells:
         """Return the map with its evidence at the places that stand out; see `drcore.focus`.
+
+        Where the score is one that healthy eyes have, nothing is placed; see `drcore.placement`.
 
         Args:
             scale: input size in pixels, or "fused".
@@ -187,7 +199,7 @@ class GradeReport:
             DrcoreError: the photograph failed, or there is no such scale.
         """
         frame = self._there()
-        return self._placed(frame, self._focused(frame, scale, rule, scales))
+        return self._on_photograph(frame, self._focused(frame, scale, rule, scales))
 
     def ram(
         self,
@@ -197,6 +209,8 @@ class GradeReport:
         scales: Sequence[int] | None = None,
     ) -> NDArray[np.float32]:
         """Return the focused Regression Activation Map on the original photograph's pixels.
+
+        Where the score is one that healthy eyes have, nothing is placed; see `drcore.placement`.
 
         Args:
             scale: input size in pixels, or "fused".
@@ -220,7 +234,7 @@ class GradeReport:
             raise DrcoreError(f"{self.name}: there is no map, because {self.reason}")
         return self._frame
 
-    def _placed(self, frame: Frame, values: NDArray[np.float32]) -> Cells:
+    def _on_photograph(self, frame: Frame, values: NDArray[np.float32]) -> Cells:
         cells = values.shape[0]
         values = np.where(frame.coverage(cells, self._rim) > 0, values, np.float32(np.nan))
         step = 2 * frame.field_of_view.radius / cells
@@ -234,17 +248,16 @@ class GradeReport:
     def _focused(
         self, frame: Frame, scale: Scale, rule: FusionRule, scales: Sequence[int] | None
     ) -> NDArray[np.float32]:
-        wanted = self._wanted(scale, scales)
-        maps = {
-            size: focus(
-                self._maps[size],
-                frame.coverage(self._maps[size].shape[0], self._rim),
-                self._contrast,
-                frame.coverage(min(size, SQUARE), self._rim),
-            )
-            for size in wanted
-        }
-        return self._square_map(frame, scale, rule, scales, maps)
+        # Fused before it is focused: one pass at the finest scale, and no coarse focus that blurs.
+        ram = self._square_map(frame, scale, rule, scales)
+        finest = min(max(self._wanted(scale, scales)), SQUARE)
+        coverage = frame.coverage(ram.shape[0], self._rim)
+        return focus(
+            placed(ram, coverage, self.placed),
+            coverage,
+            self._contrast,
+            frame.coverage(finest, self._rim),
+        )
 
     def _wanted(self, scale: Scale, scales: Sequence[int] | None) -> list[int]:
         """Return the input sizes that a map is made of, all of them known."""
@@ -264,18 +277,19 @@ class GradeReport:
         scale: Scale,
         rule: FusionRule,
         scales: Sequence[int] | None,
-        maps: dict[int, NDArray[np.float32]],
     ) -> NDArray[np.float32]:
         wanted = self._wanted(scale, scales)
         if scale != "fused":
-            return maps[wanted[0]]
-        cells = max((maps[size].shape[0] for size in wanted), default=1)
+            return self._maps[wanted[0]]
+        cells = max((self._maps[size].shape[0] for size in wanted), default=1)
         fine = frame.coverage(cells, self._rim)
         aligned = [
-            resample(maps[size], frame.coverage(maps[size].shape[0], self._rim), fine)
+            resample(self._maps[size], frame.coverage(self._maps[size].shape[0], self._rim), fine)
             for size in wanted
         ]
-        return fuse(aligned, fine, rule)
+        weights = [self.fusion[size] for size in wanted]
+        # Of scales that count for nothing, asked for by themselves, all count alike.
+        return fuse(aligned, fine, rule, weights if any(weights) else None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -288,21 +302,25 @@ class Prepared:
     inputs: dict[int, NDArray[np.float32]]
     coverage: dict[int, NDArray[np.float32]]
     contrast: NDArray[np.uint8]
+    seconds: float = 0.0
 
 
 class Grader:
     """Grades photographs with the networks of a bundle; safe to share between threads.
 
     Args:
-        bundle: networks, thresholds and preparation.
+        bundle: networks, thresholds and preparation; later changes to the networks do not count.
         device: "cpu" or "cuda".
+
+    Attributes:
+        bundle, device: as given.
+        runner: runs the networks.
     """
 
     def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
         self.bundle = bundle
         self.device = device
-        # One forward pass at a time: two would only fight for the same cores and memory.
-        self._lock = threading.Lock()
+        self.runner = open_runner(bundle.networks, device)
 
     @classmethod
     def bundled(cls, device: str | None = None) -> Grader:
@@ -373,13 +391,20 @@ class Grader:
         Returns:
             What `finish` takes: a prepared photograph, or the failed report of a bad one.
         """
+        began = time.perf_counter()
         try:
-            return self._prepare(source, name)
+            prepared = self._prepare(source, name)
         except DrcoreError as error:
-            return self.failed(_name_of(source, name), str(error))
+            report = self.failed(_name_of(source, name), str(error))
         except Exception as error:  # noqa: BLE001 - no input may stop ten thousand good ones
+            logs.accident("reading a photograph", error)
             label = _name_of(source, name)
-            return self.failed(label, f"{label}: unexpected {type(error).__name__}: {error}")
+            kind = type(error).__name__  # what it says may hold a path of the server
+            report = self.failed(label, f"{label}: it cannot be read ({kind}). Export it again.")
+        else:
+            return replace(prepared, seconds=time.perf_counter() - began)
+        logs.photograph(report, reading=time.perf_counter() - began, network=0.0)
+        return report
 
     def finish(self, attempted: Sequence[Prepared | GradeReport]) -> list[GradeReport]:
         """Run the networks over what `attempt` returned.
@@ -391,7 +416,12 @@ class Grader:
             One report for each, in order.
         """
         ready = [item for item in attempted if isinstance(item, Prepared)]
-        reports = iter(self._report(ready) if ready else [])
+        began = time.perf_counter()
+        finished = self._report(ready) if ready else []
+        share = (time.perf_counter() - began) / max(len(ready), 1)
+        for item, report in zip(ready, finished, strict=True):
+            logs.photograph(report, reading=item.seconds, network=share)
+        reports = iter(finished)
         return [item if isinstance(item, GradeReport) else next(reports) for item in attempted]
 
     def grade_many(
@@ -431,9 +461,9 @@ class Grader:
         return GradeReport(
             name=name, sha256="", status="failed", reason=reason, grade=None, score=float("nan"),
             scores={}, thresholds=self.bundle.thresholds, probabilities=None, grade_set=None,
-            referable_sensitive=None, biases={}, width=0, height=0,
+            referable_sensitive=None, fusion=self.bundle.fusion, biases={}, width=0, height=0,
             field_of_view=None, quality=None, laterality=None, patient=None,
-            model_version=self.version, _frame=None, _maps={},
+            model_version=self.version, placed=0.0, _frame=None, _maps={},
             _contrast=np.zeros((0, 0), np.uint8), _rim=0.0,
         )  # fmt: skip
 
@@ -474,25 +504,14 @@ class Grader:
         return Prepared(kept, frame, quality, inputs, coverage, green)
 
     def _report(self, prepared: list[Prepared]) -> list[GradeReport]:
-        import torch
-
-        outputs: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        with self._lock, torch.inference_mode():
-            for size, network in self.bundle.networks.items():
-                squares = torch.from_numpy(np.stack([item.inputs[size] for item in prepared]))
-                coverage = torch.from_numpy(np.stack([item.coverage[size] for item in prepared]))
-                squares = squares.to(self.device, memory_format=torch.channels_last)
-                coverage = coverage.to(self.device)
-                scores, maps = network(squares, coverage)
-                # An eye and its mirror image have one grade: the mean of both is steadier, and so
-                # is the map, of which it remains the mean.
-                mirrored, back = network(squares.flip(3), coverage.flip(2))
-                scores, maps = (scores + mirrored) / 2, (maps + back.flip(2)) / 2
-                outputs[size] = scores.double().cpu(), maps.cpu()
+        answers = self.runner.run(
+            [item.inputs for item in prepared], [item.coverage for item in prepared]
+        )
+        placement = self.bundle.placement
         reports = []
-        for index, item in enumerate(prepared):
-            scores = {size: float(out[0][index]) for size, out in sorted(outputs.items())}
-            score = float(np.mean(list(scores.values())))
+        for item, answer in zip(prepared, answers, strict=True):
+            scores = {size: score for size, (score, _) in answer.items()}
+            score = sum(weight * scores[size] for size, weight in self.bundle.fusion.items())
             grade = self.grade_of(score) if item.quality.gradable else None
             photograph = item.photograph
             probabilities, grade_set, sensitive = self._certainty(grade, score, scores)
@@ -509,6 +528,7 @@ class Grader:
                     probabilities=probabilities,
                     grade_set=grade_set,
                     referable_sensitive=sensitive,
+                    fusion=self.bundle.fusion,
                     biases={s: n.bias for s, n in sorted(self.bundle.networks.items())},
                     width=photograph.width,
                     height=photograph.height,
@@ -516,9 +536,11 @@ class Grader:
                     quality=item.quality,
                     laterality=photograph.laterality,
                     patient=photograph.patient,
+                    burned_in=photograph.burned_in,
                     model_version=self.version,
+                    placed=1.0 if placement is None else placement.share(score),
                     _frame=item.frame,
-                    _maps={s: out[1][index].numpy().copy() for s, out in sorted(outputs.items())},
+                    _maps={size: ram for size, (_, ram) in answer.items()},
                     _contrast=item.contrast,
                     _rim=self.bundle.preparation.margin,
                 )

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from drcore.dicom_frame import DicomFrame
 from drcore.errors import PhotographError
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "check_size",
     "clean_name",
     "encoded_bytes",
+    "is_dicom",
     "parse_name",
     "read_photograph",
 ]
@@ -110,7 +112,7 @@ class Photograph:
     burned_in: bool | None = None
 
 
-Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB | Photograph
+Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB | Photograph | DicomFrame
 
 
 def read_photograph(
@@ -123,8 +125,8 @@ def read_photograph(
     """Read one photograph, whatever its container, by content and never by extension.
 
     Args:
-        source: a path, the encoded bytes, a binary file object, RGB uint8 (H, W, 3) pixels, or a
-            photograph that was read before, such as a frame of a DICOM file.
+        source: a path, the encoded bytes, a binary file object, RGB uint8 (H, W, 3) pixels, a
+            frame of a DICOM file, or a photograph that was read before.
         name: display name; taken from the path or the file object where left out.
         for_grading: let a large JPEG be decoded at 1/2, 1/4 or 1/8 of its size (the discrete
             cosine transform gives these for free), never below `GRADING_SIDE` px.
@@ -135,12 +137,16 @@ def read_photograph(
 
     Raises:
         PhotographError: the source is missing, empty, truncated, foreign, too large or too small,
-            or a DICOM file with several photographs (`drcore.dicom.read_frames` reads those).
+            or a DICOM file with several photographs (`drcore.dicom.photographs_in` parts those).
     """
     if isinstance(source, Photograph):
         return source if name is None else replace(source, name=clean_name(name))
     if isinstance(source, np.ndarray):
         return _from_array(source, name, max_pixels)
+    if isinstance(source, DicomFrame):
+        from drcore.dicom import read_frame
+
+        return read_frame(source.file, source.number, name=name, max_pixels=max_pixels)
     data, label = encoded_bytes(source, name)
     kind = _kind(data)
     if kind is None:
@@ -284,12 +290,23 @@ def _bytes_of(source: str | Path | bytes | bytearray | memoryview | BinaryIO) ->
     return data, found if isinstance(found, str) else "upload"
 
 
+def is_dicom(head: bytes) -> bool:
+    """Tell whether a file is DICOM.
+
+    Args:
+        head: its first 132 bytes or more.
+
+    Returns:
+        True for DICOM, with or without a preamble.
+    """
+    # Without preamble the file starts with a low tag of group 2 or 8.
+    return head[128:132] == b"DICM" or bool(
+        re.match(rb"[\x02\x08]\0[\0-\x20]\0(UL|..\0\0|[A-Z]{2})", head, re.DOTALL)
+    )
+
+
 def _kind(data: bytes) -> str | None:
-    # Before all others: the preamble of a DICOM file may be the head of a TIFF. Without preamble
-    # the file starts with a low tag of group 2 or 8.
-    if data[128:132] == b"DICM" or re.match(
-        rb"[\x02\x08]\0[\0-\x20]\0(UL|..\0\0|[A-Z]{2})", data, re.DOTALL
-    ):
+    if is_dicom(data):  # before all others: its preamble may be the head of a TIFF
         return "DICOM"
     for magic, kind in _MAGIC:
         if data.startswith(magic):
@@ -350,6 +367,11 @@ def _decode(
     except UnidentifiedImageError as error:
         raise PhotographError(f"{damaged}. Export the photograph again.") from error
     except Exception as error:  # decoders raise whatever they like on hostile bytes
+        if _out_of_memory(error):
+            raise PhotographError(
+                f"{label}: there is not enough memory to decode it. Close other programs, use "
+                "fewer workers, or export it smaller."
+            ) from error
         raise PhotographError(f"{damaged} ({_short(error)}). Export it again.") from error
     if orientation in _TRANSPOSED:
         width, height = height, width
@@ -470,6 +492,13 @@ def _turn_upright(rgb: RGB, orientation: int) -> RGB:
     if mirror:
         rgb = rgb[:, ::-1]
     return np.ascontiguousarray(np.rot90(rgb, quarter_turns))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether a decoder lacked memory, which is no fault of the picture."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, cv2.error) and ("memory" in str(error) or "bad_alloc" in str(error))
+    )
 
 
 def _short(error: Exception) -> str:

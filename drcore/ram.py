@@ -57,16 +57,23 @@ def resample(ram: Map, coverage: Map, fine_coverage: Map) -> Map:
     return fine + np.float32(covered_mean(ram, coverage) - covered_mean(fine, fine_coverage))
 
 
-def fuse(maps: Sequence[Map], coverage: Map, rule: FusionRule = "mean") -> Map:
+def fuse(
+    maps: Sequence[Map],
+    coverage: Map,
+    rule: FusionRule = "mean",
+    weights: Sequence[float] | None = None,
+) -> Map:
     """Fuse maps of one photograph from several input scales.
 
     Args:
         maps: float32 (m, m) each, grades, all with the same cells (see `resample`).
         coverage: float32 (m, m), 0-1; cells without retina do not count in minima and maxima.
         rule: "mean", in grade units: its mean over the retina plus the mean bias is the mean
-            score. "max", in grade units: the highest claim of any scale. "minmax_sum": each map
-            stretched to 0-1, then added (Wang & Yang 2017, section 4); no unit. "product": each
-            stretched to 0-1, then multiplied; no unit.
+            score, all three with the same weights. "max", in grade units: the highest claim of
+            any scale. "minmax_sum": each map stretched to 0-1, then added (Wang & Yang 2017,
+            section 4); no unit. "product": each stretched to 0-1, then multiplied; no unit.
+        weights: how much each map counts in the mean, not all 0; all alike where left out. The
+            other rules have none.
 
     Returns:
         float32 (m, m).
@@ -77,7 +84,7 @@ def fuse(maps: Sequence[Map], coverage: Map, rule: FusionRule = "mean") -> Map:
     if not maps:
         raise DrcoreError("There is no map to fuse: choose at least one scale.")
     if rule == "mean":
-        return np.asarray(np.mean(maps, axis=0), np.float32)
+        return np.asarray(np.average(maps, axis=0, weights=weights), np.float32)
     if rule == "max":
         return np.asarray(np.max(maps, axis=0), np.float32)
     if rule not in FUSION_RULES:

@@ -23,6 +23,14 @@ from training.phantom import PhantomRecipe, make_phantom
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_worklists(tmp_path_factory: pytest.TempPathFactory):
+    """Lists that tests keep go to a folder of theirs, servers that they start included."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRCORE_WORKLISTS", str(tmp_path_factory.mktemp("worklists")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def sample_images() -> Path:
     """The folder of photographs that anyone may redistribute."""
@@ -166,3 +174,46 @@ def turned():
 def make_network():
     """The function `random_network`."""
     return random_network
+
+
+def dicom_file(rgb: np.ndarray, frames: int = 1, **attributes) -> bytes:
+    """Write an ophthalmic photograph as a camera stores it.
+
+    Args:
+        rgb: uint8 (h, w, 3).
+        frames: how often it is stored.
+        attributes: of the header, instead of those that are there.
+    """
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.SpecificCharacterSet = "ISO_IR 100"
+    made.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
+    made.SOPInstanceUID, made.StudyInstanceUID = generate_uid(), generate_uid()
+    made.SeriesInstanceUID = generate_uid()
+    made.PatientID, made.PatientName = "P-7", "Müller^Jane"
+    made.PatientBirthDate, made.PatientSex = "19600102", "F"
+    made.StudyID, made.StudyDate, made.StudyTime = "31", "20260101", "101010"
+    made.AccessionNumber, made.Modality, made.ImageLaterality = "A-1", "OP", "R"
+    made.Rows, made.Columns = rgb.shape[:2]
+    made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
+    made.BitsAllocated = made.BitsStored = 8
+    made.HighBit, made.PixelRepresentation = 7, 0
+    if frames > 1:
+        made.NumberOfFrames = frames
+    made.PixelData = rgb.tobytes() * frames
+    made["PixelData"].VR = "OB"
+    for keyword, value in attributes.items():
+        setattr(made, keyword, value)
+    buffer = io.BytesIO()
+    made.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def dicom_of():
+    """The function `dicom_file`."""
+    return dicom_file

@@ -7,6 +7,8 @@ photographs, from file to mean over square and mirror image: what a user gets.
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from drcore.certainty import Certainty, reluctance, spread_of
 from drcore.checkpoint import Bundle, bundled_folder, save_bundle
 from drcore.errors import DrcoreError
 from drcore.grader import REFERABLE, Grader
+from drcore.placement import Placement
 from training.data import Labelled, data_root, read_labels
 from training.evaluate import evaluate
 
@@ -32,6 +35,8 @@ __all__ = [
     "cross_validated",
     "expected_calibration_error",
     "fit_certainty",
+    "fit_fusion",
+    "fit_placement",
     "fit_thresholds",
     "grade_with",
     "measure",
@@ -49,6 +54,13 @@ BAGS = 50
 FOLDS = 5
 COVERAGE = 0.9
 SENSITIVITY = 0.95
+WEIGHT_STEP = 0.05
+LEAST_WEIGHT = 0.1
+"""No scale counts for less in the fused score and map: the reader may look at each of them."""
+HEALTHY_UNPLACED = 0.96
+"""Share of healthy eyes whose map is shown as its mean alone."""
+PLACEMENT_RAMP = 0.3
+"""Width of the ramp from there to a map in all its places, in grades."""
 
 Statistic = Callable[[NDArray[np.int64]], float]
 """Of the observations with these indices."""
@@ -98,10 +110,12 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What a calibration gives: thresholds between the grades, and the certainty."""
+    """What a calibration gives: thresholds, certainty, weights of the scales, placement of maps."""
 
+    fusion: tuple[float, ...]
     thresholds: tuple[float, float, float, float]
     certainty: Certainty
+    placement: Placement | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,17 +143,18 @@ def score_photographs(grader: Grader, rows: Sequence[Labelled], *, quiet: bool =
         DrcoreError: a photograph cannot be read.
     """
     reports = grader.grade_many(row.path for row in rows)
-    scores, gradable = [], []
+    fused, scores, gradable = [], [], []
     for row, found in tqdm(
         zip(rows, reports, strict=True), total=len(rows), unit="photograph", disable=quiet
     ):
         if found.status == "failed":
             raise DrcoreError(f"{row.path.name} cannot be calibrated on: {found.reason}")
+        fused.append(found.score)
         scores.append([found.scores[scale] for scale in grader.scales])
         gradable.append(found.gradable)
     scales = np.array(scores, np.float64).reshape(len(rows), len(grader.scales))
     return Scored(
-        score=scales.mean(axis=1),
+        score=np.array(fused, np.float64),
         spread=np.array([spread_of(row) for row in scales.tolist()]),
         truth=np.array([row.grade for row in rows], np.int64),
         dataset=np.array([row.dataset for row in rows]),
@@ -387,7 +402,7 @@ def folds(scored: Scored, seed: int = 0) -> Iterator[tuple[NDArray[np.int64], ND
 
 
 def calibrate(scored: Scored) -> Fitted:
-    """Fit thresholds and certainty.
+    """Fit weights of the scales, thresholds, certainty and placement.
 
     Args:
         scored: validation photographs; those that the Grader turns away are left out, since
@@ -406,8 +421,55 @@ def calibrate(scored: Scored) -> Fitted:
             f"Of the gradable validation photographs {counts.tolist()} have the grades 0-4: "
             "thresholds need some of each. Label more."
         )
+    weights = fit_fusion(scored)
+    scored = replace(scored, score=scored.scales @ np.array(weights))
     thresholds = fit_thresholds(scored.score, scored.truth, scored.dataset, scored.patient)
-    return Fitted(thresholds, fit_certainty(scored, thresholds))
+    return Fitted(weights, thresholds, fit_certainty(scored, thresholds), fit_placement(scored))
+
+
+def fit_fusion(scored: Scored) -> tuple[float, ...]:
+    """Fit how much each scale counts, by the squared error of the fused score.
+
+    Args:
+        scored: validation photographs; datasets count by the root of their size.
+
+    Returns:
+        A weight for each input size, rising sizes, multiples of `WEIGHT_STEP`, none below
+        `LEAST_WEIGHT`, sum 1.
+    """
+    parts = [
+        (scored.scales[chosen], scored.truth[chosen])
+        for name in np.unique(scored.dataset)
+        if (chosen := scored.dataset == name).any()
+    ]
+    steps, scales = round(1 / WEIGHT_STEP), scored.scales.shape[1]
+    least = min(round(LEAST_WEIGHT / WEIGHT_STEP), steps // scales)
+    tried = [
+        np.array(counts) / steps
+        for counts in itertools.product(range(least, steps + 1), repeat=scales)
+        if sum(counts) == steps
+    ]
+    errors = [
+        sum(math.sqrt(len(t)) * np.mean((s @ weights - t) ** 2) for s, t in parts)
+        for weights in tried
+    ]
+    return tuple(float(weight) for weight in tried[int(np.argmin(errors))])
+
+
+def fit_placement(scored: Scored) -> Placement:
+    """Fit from which score maps are shown in their places.
+
+    Args:
+        scored: validation photographs, at least one of them healthy.
+
+    Returns:
+        Starts at the score that `HEALTHY_UNPLACED` of the healthy eyes stay under.
+    """
+    healthy = np.sort(scored.score[scored.truth == 0])
+    # The order statistic above the quantile: the share must be under it in the next sample too.
+    nowhere = healthy[min(math.ceil(HEALTHY_UNPLACED * (len(healthy) + 1)), len(healthy)) - 1]
+    nowhere = round(float(nowhere), 3)
+    return Placement(nowhere, round(nowhere + PLACEMENT_RAMP, 3))
 
 
 def judge(fitted: Fitted, scored: Scored) -> Judged:
@@ -594,16 +656,22 @@ def with_calibration(bundle: Bundle, fitted: Fitted) -> Bundle:
     Returns:
         The bundle to save.
     """
+    weights = tuple(bundle.fusion[size] for size in sorted(bundle.networks))
+    unchanged = (bundle.thresholds, weights) == (fitted.thresholds, fitted.fusion)
     return replace(
         bundle,
         thresholds=fitted.thresholds,
         certainty=fitted.certainty,
-        metrics=bundle.metrics if bundle.thresholds == fitted.thresholds else {},
+        fusion=dict(zip(sorted(bundle.networks), fitted.fusion, strict=True)),
+        placement=fitted.placement,
+        metrics=bundle.metrics if unchanged else {},
         training={
             **bundle.training,
             "thresholds": "fitted on the validation split, on the scores that the Grader reports: "
             "mean over resamples of the optimum of the mean kappa over datasets",
             "certainty": "fitted on the validation split, datasets counting by the root of size",
+            "fusion": "weights of the scales fitted on the validation split by squared error",
+            "placement": f"{HEALTHY_UNPLACED:.0%} of healthy validation eyes are below its start",
         },
     )
 
@@ -666,7 +734,9 @@ def _printed(grader: Grader, scored: Scored) -> str:
             )
         lines.append("")
     if len(test):
-        fitted = Fitted(grader.bundle.thresholds, certainty)
+        bundle = grader.bundle
+        weights = tuple(bundle.fusion[size] for size in sorted(bundle.networks))
+        fitted = Fitted(weights, bundle.thresholds, certainty, bundle.placement)
         lines += ["Fitted on the validation photographs", report(test, judge(fitted, test))]
     return "\n".join(lines)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from drcore.checkpoint import Bundle, bundled_folder, save_bundle
+from drcore.checkpoint import Bundle, bundled_folder, load_bundle, save_bundle
 from drcore.errors import DrcoreError
 from drcore.grader import Grader
+from drcore.network import RamNetwork
 from drcore.prepare import Preparation
 from training.calibrate import (
     PLAIN,
@@ -59,10 +60,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--name", default="ram-lite0")
     parser.add_argument("--model-version", default="0.1.0")
     parser.add_argument("--labels", type=Path, help="labels.csv (default: $DRCORE_DATA/labels.csv)")
+    parser.add_argument(
+        "--keep", nargs="+", default=[], choices=PRESETS, metavar="PRESET",
+        help="take these networks from the weights that ship, not from the run",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     try:
         rows = read_labels(given.labels or data_root() / "labels.csv")
-        networks = {n.config.input_size: n for n in (load_average(p, given.run) for p in PRESETS)}
+        kept = load_bundle(bundled_folder()) if given.keep else None
+        networks = {
+            n.config.input_size: n
+            for n in (_network(p, given.run, kept if p in given.keep else None) for p in PRESETS)
+        }
         bundle = Bundle(
             name=given.name,
             version=given.model_version,
@@ -76,7 +85,9 @@ def main(arguments: list[str] | None = None) -> None:
                     for d in sorted({r.dataset for r in rows})
                 },
                 "start": "EfficientNet-Lite0, ImageNet weights",
-                "recipes": {p: _recipe(given.run, p) for p in PRESETS},
+                "recipes": {
+                    p: _recipe(given.run, p, kept if p in given.keep else None) for p in PRESETS
+                },
                 "lesion_masks": "not used",
             },
             licence=LICENCE,
@@ -94,10 +105,19 @@ def main(arguments: list[str] | None = None) -> None:
         parser.exit(1, f"{error}\n")
 
 
-def _recipe(run: Path, preset: str) -> dict[str, object]:
+def _network(preset: str, run: Path, kept: Bundle | None) -> RamNetwork:
+    if kept is None:
+        return load_average(preset, run)
+    return next(n for n in kept.networks.values() if n.config.name == preset)
+
+
+def _recipe(run: Path, preset: str, kept: Bundle | None) -> dict[str, object]:
+    if kept is not None:
+        return dict(kept.training["recipes"][preset])
     with safe_open(run / f"{preset}.state.safetensors", framework="pt") as file:
-        recipe = json.loads(file.metadata()["recipe"])
-    return dict(recipe)
+        metadata = file.metadata()
+    # What was done, which after a run that was cut short is less than what was planned.
+    return {**json.loads(metadata["recipe"]), "done": json.loads(metadata["progress"])}
 
 
 if __name__ == "__main__":

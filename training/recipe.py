@@ -45,8 +45,9 @@ class Recipe:
 
     Attributes:
         preset: network, a key of `drcore.network.PRESETS`.
-        warm_start: "imagenet", "none", or the preset whose finished run in the same folder gives
-            the first weights (128 -> 256 -> 512, Wang & Yang 2017, section 3).
+        warm_start: "imagenet", "none", "bundled" (the weights that ship), or the preset whose
+            finished run in the same folder gives the first weights (128 -> 256 -> 512, Wang &
+            Yang 2017, section 3).
         epochs: passes; an epoch draws as many photographs as the training split has.
         batch: photographs a step.
         rate: largest learning rate of AdamW, reached after `warmup` of the steps, cosine to 1 %.
@@ -81,5 +82,16 @@ RECIPES: dict[str, Recipe] = {
     "ram-128": Recipe("ram-128", warm_start="imagenet", epochs=4, rate=1e-3),
     "ram-256": Recipe("ram-256", warm_start="ram-128", epochs=5, rate=6e-4),
     "ram-512": Recipe("ram-512", warm_start="ram-256", epochs=2, batch=24, rate=4e-4),
+    # Most APTOS photographs here are 224 px high and show nothing new at 512 px.
+    "ram-512-longer": Recipe(
+        "ram-512",
+        warm_start="bundled",
+        epochs=3,
+        batch=24,
+        rate=4e-4,
+        datasets=(("idrid", 4.0), ("eyepacs", 1.5), ("aptos2019", 0.6)),
+        seed=1,
+    ),
+    "ram-256-longer": Recipe("ram-256", warm_start="bundled", epochs=8, rate=6e-4, seed=1),
     "tiny-128": Recipe("tiny-128", epochs=10, batch=16, rate=3e-3, average=0.95),
 }

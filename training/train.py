@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from drcore.agreement import quadratic_weighted_kappa
+from drcore.checkpoint import bundled_folder, load_bundle
 from drcore.errors import DrcoreError
 from drcore.network import PRESETS, RamNetwork
 from drcore.prepare import Preparation
@@ -353,6 +354,13 @@ def _warm_start(network: RamNetwork, recipe: Recipe, out: Path) -> None:
     if recipe.warm_start == "imagenet":
         network.load_state_dict(dict(_imagenet(network)), strict=False)
         return
+    if recipe.warm_start == "bundled":
+        bundle = load_bundle(bundled_folder())
+        for given in bundle.networks.values():
+            if given.config == network.config:
+                network.load_state_dict(given.state_dict())
+                return
+        raise RunError(f"The bundled model has no {recipe.preset}: choose another --warm-start.")
     file = out / f"{recipe.warm_start}.average.safetensors"
     if not file.exists():
         raise RunError(
@@ -473,24 +481,29 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/first"), help="folder of the run")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for squares")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--warm-start", help="instead of the recipe's: imagenet, none or a preset")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--warm-start", help="instead of the recipe's: imagenet, none, bundled or a preset"
+    )
+    parser.add_argument("--seed", type=int, help="instead of the recipe's")
     parser.add_argument("--workers", type=int, default=1, help="processes that augment")
     parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     given = parser.parse_args(arguments)
     preparation = Preparation()
     try:
         table = given.labels or data_root() / "labels.csv"
         squares = Squares.build(read_labels(table, given.images), given.cache, preparation)
         for preset in given.presets:
-            recipe = replace(RECIPES[preset], seed=given.seed)
+            recipe = RECIPES[preset]
+            if given.seed is not None:
+                recipe = replace(recipe, seed=given.seed)
             if given.epochs:
                 recipe = replace(recipe, epochs=given.epochs)
             if given.warm_start:
                 recipe = replace(recipe, warm_start=given.warm_start)
             train(
                 recipe, squares, given.out, preparation=preparation, device=given.device,
-                workers=given.workers,
+                workers=given.workers, quiet=given.quiet,
             )  # fmt: skip
     except DrcoreError as error:
         parser.exit(1, f"{error}\n")

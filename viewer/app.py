@@ -1,21 +1,7 @@
-"""The viewer's entry: `streamlit run viewer/app.py`. Navigation only."""
-
-from pathlib import Path
+"""The viewer's entry: `streamlit run viewer/app.py`. The server; its pages are in navigation.py."""
 
 import streamlit as st
 
-st.set_page_config(
-    page_title="Retinopathy review",
-    # A file of our own: Streamlit would fetch a named icon from the internet.
-    page_icon=str(Path(__file__).with_name("icon.png")),
-    layout="wide",
-    initial_sidebar_state=250,
-)
-st.navigation(
-    [
-        st.Page("review.py", title="Review", icon=":material/visibility:", default=True),
-        st.Page("batch.py", title="Batch", icon=":material/folder_open:"),
-        st.Page("model.py", title="Model", icon=":material/info:"),
-    ],
-    position="top",
-).run()
+from viewer.serving import MIDDLEWARE, opened
+
+app = st.App("navigation.py", middleware=MIDDLEWARE, lifespan=opened)

@@ -156,6 +156,7 @@ def _figures(metrics: dict[str, Any]) -> None:
         with column:
             st.text(name)
             st.plotly_chart(
-                figures.confusion(matrix), key=f"confusion-{name}",
+                figures.confusion(matrix, dark=st.context.theme.type == "dark"),
+                key=f"confusion-{name}",
                 config={"displayModeBar": False}, alt=f"Confusion matrix of {name}",
             )  # fmt: skip

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import streamlit as st
 
 from drcore.errors import DrcoreError, ReviewError
-from viewer import looking, shell
+from viewer import looking, shell, study
 
 if TYPE_CHECKING:
+    from drcore.decisions import Decision
     from drcore.grader import GradeReport
-    from drcore.reviews import Decision, ReviewStore
+    from drcore.reviews import ReviewStore
+    from viewer.study import Circumstances
     from viewer.worklist import Entry, Worklist
 
 __all__ = ["Choice", "choice_of", "decide", "latest_sentence", "panel", "said"]
@@ -31,6 +33,7 @@ def decide(
     now: datetime,
     seconds: float | None = None,
     overlay_scales: tuple[str, ...] | None = None,
+    circumstances: Circumstances | None = None,
 ) -> Decision:
     """Make the decision that is to be stored.
 
@@ -42,6 +45,7 @@ def decide(
         now: with a time zone.
         seconds: the photograph was looked at; None where that is not known.
         overlay_scales: at which the map was seen; None where that is not known.
+        circumstances: of the study; None where they are not known.
 
     Returns:
         The decision.
@@ -49,13 +53,15 @@ def decide(
     Raises:
         ReviewError: something is missing, or contradicts the report.
     """
-    from drcore.reviews import Decision
+    from drcore.decisions import Decision
 
     if choice is None:
         raise ReviewError("Choose first: agree, another grade, or ungradable.")
     if not reader.strip():
         raise ReviewError("Enter your name or initials: each decision is kept with its reader.")
-    if choice in {"agree", report.grade} and choice != "ungradable":
+    if choice == "agree" and report.grade is None:
+        raise ReviewError("There is no grade of the model to agree with. Choose a grade.")
+    if choice in {"agree", report.grade}:
         action, grade = "agree", report.grade
     elif choice == "ungradable":
         action, grade = "ungradable", None
@@ -77,6 +83,7 @@ def decide(
         patient=report.patient,
         seconds=seconds,
         overlay_scales=overlay_scales,
+        **(circumstances or {}),
     )
 
 
@@ -100,17 +107,20 @@ def choice_of(entry: Entry) -> Choice | None:
     return st.session_state.get("choices", {}).get(entry.key)
 
 
-def panel(worklist: Worklist, entry: Entry, store: ReviewStore) -> None:
+def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool = False) -> None:
     """Show the controls of the decision on an entry.
 
     Args:
         worklist: of the entry.
         entry: has a report that did not fail.
         store: where decisions go.
+        hidden: the reader must not know the model's grade yet.
     """
     report = entry.report
     if report is None or report.status == "failed":
         return
+    if hidden and choice_of(entry) == "agree":  # chosen before the grade was hidden
+        st.session_state["choices"].pop(entry.key)
     choice = choice_of(entry)
 
     def button(label: str, value: Choice, shortcut: str, *, disabled: bool = False) -> None:
@@ -125,7 +135,7 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore) -> None:
             args=(entry.key, value),
         )
 
-    if report.grade is not None:
+    if report.grade is not None and not hidden:
         button(f"Agree: grade {report.grade}", "agree", "A")
     with st.container(horizontal=True, gap="xxsmall", key="grades"):
         for grade in range(5):
@@ -182,7 +192,7 @@ def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> 
     if report is None:
         return
     now = datetime.now(UTC)
-    looks, reader = looking.looks(), (st.session_state.get("reader") or "").strip()
+    looks, reader = looking.looks(), study.reader()
     try:
         decision = decide(
             report,
@@ -192,6 +202,7 @@ def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> 
             now=now,
             seconds=looks.seconds(entry.key),
             overlay_scales=looks.scales(entry.key, reader),
+            circumstances=study.circumstances(entry),
         )
         number = store.add(decision)
     except DrcoreError as error:

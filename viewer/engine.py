@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-import traceback
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from drcore import logs
 from drcore.errors import DrcoreError
 
 if TYPE_CHECKING:
@@ -77,13 +78,15 @@ class Engine:
         return self._grader
 
     def _run(self) -> None:
+        began = time.monotonic()
         try:
             self._grader = self._load()
             self.state = "ready"
+            logs.event("model loaded", "info", seconds=round(time.monotonic() - began, 2))
         except DrcoreError as error:
             self.error, self.state = str(error), "failed"
-        except Exception:  # noqa: BLE001 - whatever it was, the page must say that it failed
-            traceback.print_exc()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the page must say it failed
+            logs.accident("loading the model", error, says=True)
             self.error = "The model could not be loaded. The server's terminal says why."
             self.state = "failed"
         finally:

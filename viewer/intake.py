@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from drcore.errors import DrcoreError
+from viewer.arrivals import arrive
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from viewer.worklist import Worklist
@@ -38,12 +43,12 @@ _TITLES = {
 """What the page calls the samples, in the order in which it shows them."""
 
 PRIVACY = (
-    "Photographs stay on this computer: they are held in its memory for this session and "
-    "sent nowhere."
+    "Photographs stay on the computer that runs this viewer and are sent nowhere. It keeps the "
+    "list for 30 days after its last use, or until you clear it."
 )
 
 
-def uploader(worklist: Worklist, label: str = "Drop fundus photographs here") -> None:
+def uploader(worklist: Worklist, label: str = "Drop fundus photographs or a folder here") -> None:
     """Show the place to drop photographs; what is dropped goes to the list at once.
 
     Args:
@@ -143,12 +148,26 @@ def _take(worklist: Worklist, key: str) -> None:
     files = uploaded(key)
     if not files:
         return
-    added = [worklist.add(file.name, file.getvalue()) for file in files]
-    worklist.select(added[0].key)
-    release(files)
-    st.session_state["upload-generation"] += 1  # a new, empty place to drop
+
+    def one_by_one() -> Iterator[tuple[str, bytes]]:
+        for file in files:
+            yield file.name, file.getvalue()
+            release([file])  # on the disk now: memory has room for the next
+            file.truncate(0)
+
+    try:
+        arrival = arrive(worklist, one_by_one())
+    finally:
+        release(files)
+        st.session_state["upload-generation"] += 1  # a new, empty place to drop
+    if arrival.first is not None:
+        worklist.select(arrival.first.key)
+    st.session_state["arrivals"] = arrival.sentences
 
 
 def _open_sample(worklist: Worklist, file: Path) -> None:
-    worklist.select(worklist.add(file.name, file.read_bytes(), origin=sample_origin(file)).key)
+    try:
+        worklist.select(worklist.add(file.name, file, origin=sample_origin(file)).key)
+    except DrcoreError as error:
+        st.session_state["arrivals"] = [str(error)]
     st.session_state["upload-generation"] += 1

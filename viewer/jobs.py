@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
-import tempfile
 import threading
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from drcore.errors import DrcoreError, SourceError
-from drcore.photograph import EXTENSIONS, clean_name
+from drcore import logs
+from drcore.errors import DrcoreError
 
 if TYPE_CHECKING:
-    from drcore.batch import Found, Row
+    from drcore.grader import Grader
+    from drcore.rows import Row
+    from drcore.sources import Found
     from viewer.engine import Engine
+    from viewer.spool import Spool
 
-__all__ = ["BatchJob", "Jobs", "Progress", "duration", "filtered", "root_from_environment", "spool"]
+__all__ = ["BatchJob", "Jobs", "Progress", "duration", "filtered", "root_from_environment"]
 
 State = Literal["waiting", "running", "finished", "cancelled", "failed"]
 
-KEPT = 8
+KEPT = 32
 """Runs that a server remembers; the oldest that has ended goes first."""
+
+KEPT_SECONDS = 24 * 3600.0
+"""How long a run is remembered after its end, and with it the uploaded copies."""
+
+_PATIENCE = 3
+"""Photographs in a row that may break the networks before the run itself breaks off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class BatchJob:
     Args:
         found: the photographs, in order.
         title: what the page calls the run; untrusted text.
-        spooled: folder of uploaded copies that goes when the run is forgotten.
+        spooled: uploaded copies, which go when the run is forgotten.
 
     Attributes:
         token: names the run to those who know it; not to be guessed.
@@ -64,7 +71,7 @@ class BatchJob:
         self,
         found: Sequence[Found],
         title: str,
-        spooled: tempfile.TemporaryDirectory[str] | None = None,
+        spooled: Spool | None = None,
     ) -> None:
         self.token = secrets.token_urlsafe(12)
         self.found = list(found)
@@ -96,8 +103,17 @@ class BatchJob:
         left = (total - done) / rate if rate > 0 and done < total else None
         return Progress(done, total, rate, left)
 
+    @property
+    def idle(self) -> float:
+        """Seconds since it ended; 0 while it is active."""
+        return 0.0 if self.active else time.monotonic() - self._ended
+
     def start(self, engine: Engine) -> None:
-        """Begin in a thread, as soon as the model is there."""
+        """Begin in a thread, as soon as the model is there; an ended run goes on where it was."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._stop.clear()
+        self.state, self.error = "waiting", ""
         self._thread = threading.Thread(
             target=self._run, args=(engine,), name="drcore-batch", daemon=True
         )
@@ -127,26 +143,60 @@ class BatchJob:
         try:
             grader = engine.wait()
             if grader is None:
-                self.error = engine.error or "The model is not available."
-                self.state = "failed"
+                self._end("failed", engine.error or "The model is not available.")
                 return
-            from drcore.batch import grade_batch
-
-            self.state, self._began = "running", time.monotonic()
-            workers = max(1, min(4, (os.cpu_count() or 2) // 2))
-            for row, _ in grade_batch(grader, self.found, workers=workers, stop=self._stop):
-                self._rows.append(row)
-            done = len(self._rows) == len(self.found)
-            self._ended = time.monotonic()
-            self.state = "finished" if done else "cancelled"
+            # Time and rows of an earlier part count on.
+            self._began = time.monotonic() - (self._ended - self._began)
+            self._ended = 0.0
+            self.state = "running"
+            self._grade(grader)
+            self._end("finished" if len(self._rows) == len(self.found) else "cancelled")
         except DrcoreError as error:
-            self.error, self.state = str(error), "failed"
-        except Exception:  # noqa: BLE001 - whatever it was, the page must say that it ended
-            traceback.print_exc()
-            self.error = "The run broke off. The server's terminal says why."
-            self.state = "failed"
-        finally:
-            self._ended = self._ended or time.monotonic()
+            self._end("failed", str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the page must say that it ended
+            logs.accident("a batch run", error)
+            self._end("failed", "The run broke off. The server's terminal says why.")
+
+    def _end(self, state: State, error: str = "") -> None:
+        self._ended = time.monotonic()
+        self._began = self._began or self._ended
+        self.error, self.state = error, state
+
+    def _grade(self, grader: Grader) -> None:
+        """Grade what has no row yet; what breaks the networks even alone gets a row that says so.
+
+        Raises:
+            Exception: whatever broke them `_PATIENCE` times in a row.
+        """
+        from drcore.batch import BATCH, grade_batch
+        from drcore.rows import row_of
+
+        workers = max(1, min(4, (os.cpu_count() or 2) // 2))
+        broken = alone = 0  # up to `alone`, each photograph goes through the networks by itself
+        while len(self._rows) < len(self.found) and not self._stop.is_set():
+            begin = len(self._rows)
+            careful = begin < alone
+            stream = grade_batch(
+                grader, self.found[begin : alone if careful else None],
+                workers=workers, batch=1 if careful else BATCH, stop=self._stop,
+            )  # fmt: skip
+            try:
+                with closing(stream):
+                    for row, _ in stream:
+                        self._rows.append(row)
+                        broken = 0
+            except Exception as error:
+                logs.accident("a batch run", error)
+                place = len(self._rows)
+                if not careful:
+                    alone = place - place % BATCH + BATCH
+                    continue
+                broken += 1
+                if broken >= _PATIENCE:
+                    raise
+                item = self.found[place]
+                sentence = f"{item.image}: the networks broke off here. Grade it by itself."
+                self._rows.append(row_of(grader.failed(item.image, sentence), item.image))
 
 
 class Jobs:
@@ -157,18 +207,14 @@ class Jobs:
         self._lock = threading.Lock()
 
     def add(self, job: BatchJob) -> None:
-        """Remember a run; forget the oldest that has ended, beyond `KEPT`."""
+        """Remember a run; forget the oldest that have ended, beyond `KEPT`."""
         with self._lock:
             self._jobs[job.token] = job
-            ended = [old for old in self._jobs.values() if not old.active]
-            excess = ended[: max(0, len(self._jobs) - KEPT)]
-            for old in excess:
-                del self._jobs[old.token]
-        for old in excess:
-            old.forget()
+        self._prune()
 
     def get(self, token: str | None) -> BatchJob | None:
-        """Return the run of a token, or None."""
+        """Return the run of a token, or None where there is none, or none any more."""
+        self._prune()
         with self._lock:
             return self._jobs.get(token or "")
 
@@ -179,69 +225,21 @@ class Jobs:
         if job is not None:
             job.forget()
 
+    def _prune(self) -> None:
+        with self._lock:
+            ended = [job for job in self._jobs.values() if not job.active]
+            excess = len(self._jobs) - KEPT
+            gone = [j for i, j in enumerate(ended) if i < excess or j.idle > KEPT_SECONDS]
+            for job in gone:
+                del self._jobs[job.token]
+        for job in gone:
+            job.forget()
+
 
 def root_from_environment() -> Path | None:
     """Return the folder of DRCORE_BATCH_ROOT, below which the server's folders may be graded."""
     value = os.environ.get("DRCORE_BATCH_ROOT", "").strip()
     return Path(value) if value else None
-
-
-def spool(
-    files: Iterable[tuple[str, bytes]],
-) -> tuple[list[Found], tempfile.TemporaryDirectory[str]]:
-    """Write uploads of a folder to a private folder of this computer, for a long run.
-
-    Names are untrusted: each copy lies in a numbered folder of its own, under a harmless form of
-    its name (which may tell eye and patient).
-
-    Args:
-        files: path below the dropped folder, and bytes.
-
-    Returns:
-        The photographs among them, by the endings that drcore knows, and the folder.
-
-    Raises:
-        SourceError: there is no photograph, or the disk is full.
-    """
-    from drcore.batch import Found
-
-    # Goes with its last reference too, should nobody forget the run.
-    folder = tempfile.TemporaryDirectory(prefix="drcore-")
-    found: list[Found] = []
-    names: set[str] = set()
-    try:
-        for number, (name, data) in enumerate(files, start=1):
-            raw = [part for part in re.split(r"[\\/]", name) if part not in {"", "."}]
-            if not raw or any(part.startswith(".") for part in raw):  # hidden, or ".."
-                continue
-            parts = [clean_name(part) for part in raw]
-            ending = PurePosixPath(parts[-1]).suffix.lower()
-            if ending not in EXTENSIONS:
-                continue
-            image = "/".join(parts)
-            if image in names:
-                image = f"{image} ({number})"
-            names.add(image)
-            place = Path(folder.name, f"{number:06d}")
-            place.mkdir()
-            # Its end tells the eye; file systems take 255 bytes.
-            stem = re.sub(r"[^\w.() -]+", "_", PurePosixPath(parts[-1]).stem).encode()[-180:]
-            copy = place / f"{stem.decode(errors='ignore')}{ending}"
-            copy.write_bytes(data)
-            found.append(Found(copy, image))
-    except OSError as error:
-        folder.cleanup()
-        raise SourceError(
-            f"The photographs cannot be kept for the run ({error.strerror}). "
-            "Free some space, or put the folder on the server."
-        ) from error
-    if not found:
-        folder.cleanup()
-        raise SourceError(
-            "There is no photograph in this folder: no file that ends in "
-            f"{', '.join(sorted(EXTENSIONS))}. Choose another folder."
-        )
-    return found, folder
 
 
 def filtered(

@@ -19,16 +19,11 @@ export default function ({ data, setStateValue }) {
     return tallies.get(data.turn);
   };
 
-  // null where the chart of this photograph is not there (yet).
+  // null where this photograph is not on the stage (yet).
   const painted = () => {
-    const chart = document.querySelector(".st-key-stage .js-plotly-plot");
-    if (chart?.layout?.uirevision !== data.image) return null;
-    return data.scales.filter((_, index) => {
-      const image = chart.querySelector(`.x2y2 .hm:nth-child(${index + 1}) image`);
-      if (!image) return false;
-      const style = getComputedStyle(image);
-      return style.visibility === "visible" && style.display !== "none" && Number(style.opacity) > 0;
-    });
+    const stage = document.querySelector("[data-stage]");
+    if (stage?.dataset.photograph !== data.image) return null;
+    return data.scales.filter((scale) => stage.dataset.painted.split(" ").includes(scale));
   };
 
   const tick = () => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 if TYPE_CHECKING:
-    from drcore.grader import GradeReport
     from viewer.worklist import Entry
 
 __all__ = ["Looks", "looks", "watch"]
@@ -149,16 +148,15 @@ def looks() -> Looks:
     return kept
 
 
-def watch(entry: Entry, report: GradeReport) -> None:
+def watch(entry: Entry, sizes: Sequence[int]) -> None:
     """Have the browser tell which maps it paints; only this part runs again when it does.
 
     Args:
         entry: on screen.
-        report: of the entry, not failed.
+        sizes: of the maps that can be shown, in pixels; empty where the map is kept from the
+            reader.
     """
-    from viewer import figures
-
-    scales = [str(scale) for scale in figures.scales_of(report)]
+    scales = [*map(str, sizes), "fused"] if sizes else []
     st.session_state["looking-scales"] = scales
     _watch()(
         key="looking",

@@ -1,74 +1,160 @@
-"""Photographs as the browser gets them: thumbnails and the views of one photograph, as JPEG."""
+"""Photographs as the browser gets them: the file itself where it can show it, and its views."""
 
 from __future__ import annotations
 
 import base64
+import io
+import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from drcore.enhance import clahe, green_channel
-from drcore.photograph import Source, read_photograph
+from drcore.enhance import clahe, local_contrast
+from drcore.errors import PhotographError
+from drcore.field_of_view import find_field_of_view
+from drcore.photograph import Photograph, Source, encoded_bytes, read_photograph
 
-__all__ = ["VIEWS", "Pictures", "data_uri", "pictures_of", "thumbnail"]
+__all__ = [
+    "ENHANCED", "Picture", "Pictures", "data_uri", "enhanced", "pictures_of", "readable_type",
+    "thumbnail",
+]  # fmt: skip
 
 RGB = NDArray[np.uint8]
 
 LONG_SIDE = 1600
-"""Longest side of a view in pixels: three times what two panels on a large screen can show."""
+"""Longest side of a reduced picture in pixels: what two panels on a large screen can show."""
 
 THUMBNAIL_SIDE = 112
 
-VIEWS = {"Colour": None, "Red-free": green_channel, "Contrast": clahe}
-"""Ways to look at the original, by the name on the page."""
+MOST_PIXELS = 12_500_000
+"""Largest enhanced picture, in pixels: local contrast takes forty bytes of memory for each."""
+
+ENHANCED = ("clahe", "local")
+"""Views that are made on the server; colour and red-free come from the photograph itself."""
+
+_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+_ORIENTATION = 274
+_DEEP_PNG = b"\x10"
+
+# One full-size enhancement at a time: two would need the memory of both.
+_ENHANCING = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One encoded picture.
+
+    Attributes:
+        data: the file, such as JPEG.
+        mimetype: of the file.
+        width, height: in pixels.
+    """
+
+    data: bytes
+    mimetype: str
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """The views of one photograph, ready to send.
+    """One photograph, ready to send.
 
     Attributes:
         sha256: of the file, hex.
         width, height: of the original, upright, in pixels.
-        views: by name of the view, a JPEG as data URI.
+        original: full size; the file itself where browsers show it as drcore reads it, else a
+            JPEG of high quality.
+        reduced: by view ("colour" and `ENHANCED`), at most `LONG_SIDE` pixels.
     """
 
     sha256: str
     width: int
     height: int
-    views: dict[str, str]
+    original: Picture
+    reduced: dict[str, Picture]
 
 
 def pictures_of(source: Source, *, name: str | None = None, long_side: int = LONG_SIDE) -> Pictures:
-    """Read a photograph and make its views.
+    """Read a photograph and make what the browser needs of it.
 
     Args:
-        source: path or encoded bytes.
+        source: path, encoded bytes, or a photograph that was read before.
         name: display name, for the error.
-        long_side: of the views, in pixels; a smaller photograph keeps its size.
+        long_side: of the reduced pictures, in pixels; a smaller photograph keeps its size.
 
     Returns:
-        Every view of `VIEWS`.
+        The original and every reduced view.
 
     Raises:
         PhotographError: the source cannot be read as a photograph.
     """
-    photograph = read_photograph(source, name=name)
+    data = encoded_bytes(source, name)[0] if isinstance(source, bytes | str | Path) else b""
+    photograph = read_photograph(data or source, name=name)
+    mimetype = readable_type(data)
+    original = (
+        Picture(data, mimetype, photograph.width, photograph.height)
+        if mimetype
+        else _jpeg(photograph.rgb, 95)
+    )
     small = _shrunk(photograph.rgb, long_side)
-    views = {
-        name: data_uri(_jpeg(small if enhance is None else enhance(small), 88))
-        for name, enhance in VIEWS.items()
-    }
-    return Pictures(photograph.sha256, photograph.width, photograph.height, views)
+    reduced = {"colour": _jpeg(small, 88)}
+    reduced |= {view: _jpeg(_enhance(small, view), 88) for view in ENHANCED}
+    return Pictures(photograph.sha256, photograph.width, photograph.height, original, reduced)
+
+
+def enhanced(original: Picture, view: str) -> Picture:
+    """Make a view of a photograph at full size; takes a second and much memory.
+
+    Args:
+        original: of `Pictures`.
+        view: one of `ENHANCED`.
+
+    Returns:
+        A JPEG of the original's size, or smaller where that has more than `MOST_PIXELS`.
+
+    Raises:
+        PhotographError: there is no such view.
+    """
+    if view not in ENHANCED:
+        raise PhotographError(f"There is no view of this name; choose {' or '.join(ENHANCED)}.")
+    with _ENHANCING:
+        rgb = read_photograph(original.data).rgb
+        factor = min(1.0, (MOST_PIXELS / (rgb.shape[0] * rgb.shape[1])) ** 0.5)
+        return _jpeg(_enhance(_shrunk(rgb, int(max(rgb.shape[:2]) * factor)), view), 90)
+
+
+def readable_type(data: bytes) -> str:
+    """Say as what a browser may get a file unchanged.
+
+    Args:
+        data: of a file that `read_photograph` can read, or nothing.
+
+    Returns:
+        Its media type; empty where browsers cannot show it, or would show it otherwise than
+        drcore reads it: turned, in printing colours, moving, or with more than 8 bits.
+    """
+    if not data or (data[24:25] == _DEEP_PNG and data.startswith(b"\x89PNG")):
+        return ""
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(_TYPES)) as image:
+            still = getattr(image, "n_frames", 1) == 1
+            upright = image.getexif().get(_ORIENTATION, 1) == 1
+            plain = image.mode in {"L", "LA", "P", "RGB", "RGBA"}
+            return _TYPES.get(image.format or "", "") if still and upright and plain else ""
+    except Exception:  # noqa: BLE001 - decoders raise whatever they like; then it is re-encoded
+        return ""
 
 
 def thumbnail(source: Source, *, name: str | None = None, side: int = THUMBNAIL_SIDE) -> str:
     """Read a photograph at a small size.
 
     Args:
-        source: path or encoded bytes.
+        source: path, encoded bytes, or a photograph that was read before.
         name: display name, for the error.
         side: longest side in pixels.
 
@@ -78,13 +164,25 @@ def thumbnail(source: Source, *, name: str | None = None, side: int = THUMBNAIL_
     Raises:
         PhotographError: the source cannot be read as a photograph.
     """
-    photograph = read_photograph(source, name=name, for_grading=True)
-    return data_uri(_jpeg(_shrunk(photograph.rgb, side), 78))
+    photograph: Photograph = read_photograph(source, name=name, for_grading=True)
+    return data_uri(_jpeg(_shrunk(photograph.rgb, side), 78).data)
 
 
 def data_uri(jpeg: bytes) -> str:
     """Return a JPEG as a data URI."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+
+def _enhance(rgb: RGB, view: str) -> RGB:
+    if view == "clahe":
+        return clahe(rgb)
+    fov = find_field_of_view(rgb)
+    height, width = rgb.shape[:2]
+    mask = fov.mask(height, width)
+    # Its light is evened out over a thirtieth of the square around the retina, as in grading.
+    even = local_contrast(rgb, mask, sigma=2 * fov.radius / 30 / width)
+    even[~mask] = 0
+    return even
 
 
 def _shrunk(rgb: RGB, long_side: int) -> RGB:
@@ -96,7 +194,7 @@ def _shrunk(rgb: RGB, long_side: int) -> RGB:
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _jpeg(rgb: RGB, quality: int) -> bytes:
+def _jpeg(rgb: RGB, quality: int) -> Picture:
     _, data = cv2.imencode(
         ".jpg",
         cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR),
@@ -108,4 +206,4 @@ def _jpeg(rgb: RGB, quality: int) -> bytes:
             cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
         ],
     )
-    return bytes(data)
+    return Picture(data.tobytes(), "image/jpeg", rgb.shape[1], rgb.shape[0])

@@ -1,7 +1,8 @@
-"""Two small pieces that run in the browser: the list of photographs, and the key that peeks."""
+"""The list of photographs, a small piece that runs in the browser."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -9,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from viewer.decision import said
-from viewer.palette import chip_of
+from viewer.list_rows import list_rows
 
 if TYPE_CHECKING:
-    from viewer.worklist import Entry, Worklist
+    from viewer.worklist import Worklist
 
-__all__ = ["peek_key", "queue", "queue_items"]
+__all__ = ["queue"]
 
 _HERE = Path(__file__).parent
 
@@ -38,7 +38,10 @@ def queue(worklist: Worklist, on_pick: Callable[[str], None], *, height: int) ->
     _queue()(
         key="queue",
         data={
-            "items": queue_items(worklist.entries),
+            "items": [
+                {**row, "thumbnail": _served(row["key"], row["thumbnail"])}
+                for row in list_rows(worklist)
+            ],
             "selected": selected.key if selected else "",
         },
         height=height,
@@ -46,42 +49,17 @@ def queue(worklist: Worklist, on_pick: Callable[[str], None], *, height: int) ->
     )
 
 
-def queue_items(entries: list[Entry]) -> list[dict[str, Any]]:
-    """Return what the browser needs to draw the list.
+def _served(key: str, thumbnail: str) -> str:
+    """Return the address of a thumbnail: sent as data, all of them would go with every step."""
+    if not thumbnail:
+        return ""
+    from streamlit import config
+    from streamlit.runtime import get_instance
 
-    Args:
-        entries: of the worklist.
-
-    Returns:
-        A dictionary an entry; names are untrusted and are only ever set as text.
-    """
-    items = []
-    for entry in entries:
-        report = entry.report
-        if report is None:
-            note = "waiting"
-        elif entry.decision is not None:
-            note = f"reader: {said(entry.decision)}"
-        elif report.status != "graded":
-            note = "not fit for grading" if report.status == "ungradable" else "could not be read"
-        else:
-            note = " \u00b7 ".join(filter(None, (report.laterality, entry.origin)))
-        items.append(
-            {
-                "key": entry.key,
-                "name": entry.name,
-                "note": note,
-                "thumbnail": entry.thumbnail,
-                "chip": chip_of(report),
-                "decided": entry.decision is not None,
-            }
-        )
-    return items
-
-
-def peek_key() -> None:
-    """While X is held, hide the map."""
-    _peek()(key="peek", height=1)
+    data = base64.b64decode(thumbnail.partition(",")[2])
+    url = get_instance().media_file_mgr.add(data, "image/jpeg", f"drcore-queue/{key}")
+    base = str(config.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{base}{url}" if base else url
 
 
 @cache
@@ -91,11 +69,4 @@ def _queue() -> Any:
         html='<div class="list" role="list"></div>',
         css=(_HERE / "queue.css").read_text(encoding="utf-8"),
         js=(_HERE / "queue.js").read_text(encoding="utf-8"),
-    )
-
-
-@cache
-def _peek() -> Any:
-    return st.components.v2.component(
-        "drcore_peek", js=(_HERE / "peek.js").read_text(encoding="utf-8")
     )

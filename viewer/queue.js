@@ -2,10 +2,10 @@
 export default function ({ data, parentElement, setTriggerValue }) {
   const list = parentElement.querySelector(".list");
   const known = new Map([...list.children].map((item) => [item.dataset.key, item]));
-  const wanted = data.items.map((entry) => {
+  const wanted = data.items.flatMap((entry) => {
     const item = known.get(entry.key) ?? create(entry.key);
     fill(item, entry, entry.key === data.selected);
-    return item;
+    return entry.heading ? [heading(entry.heading, `above ${entry.key}`), item] : [item];
   });
   const same = wanted.length === list.children.length
     && wanted.every((item, index) => item === list.children[index]);
@@ -15,11 +15,33 @@ export default function ({ data, parentElement, setTriggerValue }) {
     list.querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
   }
 
+  function heading(patient, key) {
+    const item = known.get(key) ?? document.createElement("div");
+    if (!item.className) {
+      item.className = "patient";
+      item.dataset.key = key;
+      item.setAttribute("role", "presentation");
+      item.innerHTML = '<span class="text"><span class="name"></span><span class="note"></span>'
+        + '</span><span class="chip"></span>';
+    }
+    item.querySelector(".name").textContent = patient.title;
+    item.querySelector(".note").textContent = patient.note;
+    item.title = `${patient.title}: ${patient.note}`;
+    paint(item.querySelector(".chip"), patient.chip);
+    return item;
+  }
+
+  function paint(chip, [text, background, ink]) {
+    chip.textContent = text;
+    chip.style.background = background;
+    chip.style.color = ink;
+  }
+
   function create(key) {
     const item = document.createElement("button");
     item.type = "button";
     item.dataset.key = key;
-    item.innerHTML = '<span class="thumb"><img alt=""></span>'
+    item.innerHTML = '<span class="thumb"><img alt="" loading="lazy"></span>'
       + '<span class="text"><span class="name"></span><span class="note"></span></span>'
       + '<span class="end"><span class="chip"></span><span class="done">\u2713</span></span>';
     item.onclick = () => setTriggerValue("pick", key);
@@ -36,10 +58,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     item.querySelector(".name").textContent = entry.name;
     item.title = entry.name;
     item.querySelector(".note").textContent = entry.note;
-    const chip = item.querySelector(".chip");
-    chip.textContent = entry.chip[0];
-    chip.style.background = entry.chip[1];
-    chip.style.color = entry.chip[2];
+    paint(item.querySelector(".chip"), entry.chip);
     item.classList.toggle("decided", entry.decided);
   }
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
-from viewer import decision, looking, pieces, shell, stage, verdict
+from viewer import decision, export_result, listing, looking, pieces, shell, stage, study, verdict
 
 if TYPE_CHECKING:
     from drcore.grader import GradeReport
@@ -56,35 +56,33 @@ def reading_room(worklist: Worklist) -> None:
         why = "The model is loading." if grader is None else "Grading\u2026"
         st.html(f'<div class="no-picture"><p><i></i>{why}</p></div>')
         return
-    report = entry.report
-    figure = None if report.status == "failed" else stage.figure_of(worklist, entry, report)
-    looking.looks().show(None if figure is None else entry.key)
+    report, hidden = entry.report, study.hides_machine(entry)
+    slide = None if report.status == "failed" else stage.slide_of(worklist, entry, report)
+    looking.looks().show(None if slide is None else entry.key)
     with st.container(horizontal=True, gap="small", key="room"):
         with st.container(key="room-left", gap="xsmall"):
             above = st.container(gap="xsmall")
-            if figure is not None:
-                stage.show(figure)
+            if slide is not None:
+                stage.show(worklist, entry, slide, store, machine=not hidden)
             else:
                 st.html(f'<div class="no-picture"><p>{_no_picture(report)}</p></div>')
         with st.container(width=296, key="room-right", gap="xsmall"):
-            st.html(verdict.card(report))
-            if store is not None and figure is not None:
-                st.fragment(_decision)(worklist, entry, store)
+            shown = entry.report_shown or report
+            veiled = hidden and report.status != "failed"
+            st.html(_unread(shown) if veiled else verdict.card(shown))
+            if store is not None and slide is not None:
+                st.fragment(_decision)(worklist, entry, store, hidden)
             if trouble:
                 shell.problem(trouble)
+            export_result.download_result(worklist, entry)
     with above:
         _header(worklist, entry)
-        if figure is not None:
-            st.fragment(stage.controls)(entry, report)
-            st.fragment(looking.watch)(entry, report)
+        if slide is not None:
+            st.fragment(looking.watch)(entry, () if hidden else report.scales)
 
 
 def _queue(worklist: Worklist) -> None:
-    waiting = f" \u00b7 {worklist.pending} to grade" if worklist.pending else ""
-    st.html(
-        f'<p class="counts"><b>{worklist.position + 1} of {len(worklist)}</b>'
-        f"<span>{worklist.decided} decided{waiting}</span></p>"
-    )
+    st.html(listing.counts(worklist))
     pieces.queue(worklist, worklist.select, height=420)
     if _state(worklist) != st.session_state["on-screen"]:
         st.rerun()
@@ -121,16 +119,27 @@ def _header(worklist: Worklist, entry: Entry) -> None:
         )  # fmt: skip
 
 
-def _decision(worklist: Worklist, entry: Entry, store: ReviewStore) -> None:
+def _decision(worklist: Worklist, entry: Entry, store: ReviewStore, hidden: bool) -> None:  # noqa: FBT001
+    if study.hides_other_readers(entry) != hidden:
+        st.rerun()  # another reader sits here now, or the decision was made elsewhere
     saved = st.session_state.get("saved")
     if saved and saved[2] != st.session_state.get("saved-shown"):
         st.session_state["saved-shown"] = saved[2]
         st.rerun()  # the list and the photograph on screen change with it
-    if entry.decision is not None:
+    if entry.decision is not None and not hidden:
         st.html(f'<p class="latest">{escape(decision.latest_sentence(entry.decision))}</p>')
-    decision.panel(worklist, entry, store)
+    decision.panel(worklist, entry, store, hidden=hidden)
     if saved:
         st.html(f'<p class="saved" role="status"><b>{saved[0]}</b> {escape(saved[1])}</p>')
+
+
+def _unread(report: GradeReport) -> str:
+    """What stands in the verdict's place until a blinded reader has decided."""
+    return (
+        '<div class="verdict"><p class="gate unread">Your reading first</p>'
+        "<p>What the model says, and its map, appear when your decision is saved.</p>"
+        f"<p>{escape(verdict.eye_sentence(report))}</p></div>"
+    )
 
 
 def _no_picture(report: GradeReport) -> str:

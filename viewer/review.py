@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from viewer import intake, pieces, reading, shell
+from viewer import intake, listing, reading, shell, study
 
 shell.open_page()
 worklist = shell.worklist()
@@ -10,7 +10,6 @@ side = st.sidebar.container()
 
 if len(worklist):
     reading.reading_room(worklist)
-    pieces.peek_key()
 else:
     st.header("Review fundus photographs")
     intake.uploader(worklist)
@@ -20,9 +19,13 @@ else:
 
 with side:
     if len(worklist):
+        study.panel(worklist)
+        listing.front(worklist)
         reading.queue(worklist)
         intake.add_more(worklist)
-        shell.download_decisions()
+        if not study.hides_record():
+            shell.download_decisions()
     else:
+        listing.notices()
         st.caption("The list of photographs appears here.")
     shell.engine_status()

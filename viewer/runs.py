@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from drcore.errors import DrcoreError
+from drcore.errors import DrcoreError, PhotographError, SourceError
 from viewer import intake, shell
-from viewer.jobs import BatchJob, Jobs, duration, filtered, root_from_environment, spool
+from viewer.jobs import BatchJob, Jobs, duration, filtered, root_from_environment
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from drcore.batch import Row
+    from drcore.rows import Row
 
 __all__ = ["choose", "csv_bytes", "current", "how_to", "jobs", "show", "start_on_server", "table"]
 
@@ -32,17 +33,27 @@ _SHOWN = (
 HERE, SERVER = "From this computer", "On the server"
 
 
-@st.cache_resource(show_spinner=False)
+# Not in Streamlit's caches: any browser may ask the server to clear those.
+_JOBS = Jobs()
+
+
 def jobs() -> Jobs:
     """Return the runs of this server."""
-    return Jobs()
+    return _JOBS
 
 
 def current() -> BatchJob | None:
     """Return the run of this session, or of the page's address after a reload."""
-    job = jobs().get(st.session_state.get("run") or st.query_params.get("run"))
+    token = st.session_state.get("run") or st.query_params.get("run")
+    job = jobs().get(token)
     if job is None:
+        st.session_state.pop("run", None)
         st.query_params.pop("run", None)
+        if token:
+            st.session_state["batch-error"] = (
+                "This run is no longer there: the server was started anew, the run was put away, "
+                "or a day has passed since its end. Start it again."
+            )
         return None
     st.session_state["run"] = job.token
     st.query_params["run"] = job.token
@@ -60,6 +71,10 @@ def how_to(job: BatchJob | None) -> None:
         st.caption("The run goes on when you leave this page. Keep its address to come back to it.")
         return
     _download(job)
+    if len(job.rows) < len(job.found):
+        st.button("Go on", key="go-on", icon=":material/play_arrow:", width="stretch",
+                  on_click=job.start, args=(shell.engine(),),
+                  help="Grades the photographs that have no row yet")  # fmt: skip
     st.button("New batch", key="new", icon=":material/add:", width="stretch",
               on_click=_forget, args=(job,))  # fmt: skip
 
@@ -85,7 +100,7 @@ def choose() -> None:
         )
         st.caption(
             "Photographs stay on this computer. Copies are kept in its temporary folder while "
-            "the run is remembered, and are sent nowhere."
+            "the run is remembered, at most a day after its end, and are sent nowhere."
         )
     error = st.session_state.pop("batch-error", "")
     if error:
@@ -98,7 +113,7 @@ def start_on_server(wanted: str) -> None:
     Args:
         wanted: path below the root, as typed.
     """
-    from drcore.batch import find_photographs, inside_root
+    from drcore.sources import find_photographs, inside_root
 
     root = root_from_environment()
     if root is None:
@@ -164,7 +179,7 @@ def table(rows: list[Row], indices: list[int]) -> pd.DataFrame:
 
 def csv_bytes(job: BatchJob) -> bytes:
     """Return the rows of a run as the command line writes them."""
-    from drcore.batch import csv_text
+    from drcore.rows import csv_text
 
     return csv_text(job.rows).encode("utf-8")
 
@@ -191,11 +206,21 @@ def _choose_on_server() -> None:
 
 
 def _start_uploaded(key: str) -> None:
+    from viewer.spool import check_upload, spool
+
     files = intake.uploaded(key)
     if not files:
         return
+
+    def one_by_one() -> Iterator[tuple[str, bytes]]:
+        for file in files:
+            yield file.name, file.getvalue()
+            intake.release([file])  # on the disk now: memory has room for the next
+            file.truncate(0)
+
     try:
-        found, folder = spool((file.name, file.getvalue()) for file in files)
+        check_upload([file.size for file in files])
+        found, folder = spool(one_by_one())
     except DrcoreError as error:
         st.session_state["batch-error"] = str(error)
     else:
@@ -215,6 +240,7 @@ def _start(job: BatchJob) -> None:
 def _forget(job: BatchJob) -> None:
     jobs().forget(job.token)
     st.session_state.pop("run", None)
+    st.query_params.pop("run", None)
 
 
 def _watch(job: BatchJob) -> None:
@@ -290,8 +316,18 @@ def _browse(job: BatchJob, rows: list[Row]) -> None:
 
 def _take_over(job: BatchJob, indices: list[int]) -> None:
     worklist = shell.worklist()
-    entries = [worklist.add(job.found[i].image, job.found[i].path) for i in indices]
-    worklist.select(entries[0].key)
+    entries, sentences = [], []
+    for found in (job.found[i] for i in indices):
+        try:
+            entries.append(worklist.add(found.image, found.source()[0]))
+        except PhotographError as error:  # it cannot be fetched any more
+            sentences.append(str(error))
+        except SourceError as error:  # the list is full
+            sentences.append(f"{len(indices) - len(entries)} not added. {error}")
+            break
+    st.session_state["arrivals"] = sentences[:10]
+    if entries:
+        worklist.select(entries[0].key)
 
 
 def _columns() -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import UTC, datetime
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from drcore import logs
 from viewer.engine import Engine
-from viewer.worklist import Worklist
 
 if TYPE_CHECKING:
     from drcore.reviews import ReviewStore
+    from viewer.worklist import Worklist
 
 __all__ = [
     "NOTICE",
@@ -38,17 +41,39 @@ FIRST_PAINT = 0.8
 
 _STYLE = Path(__file__).parent / "style.css"
 
+# Not in Streamlit's caches: any browser may ask the server to clear those.
+_ENGINE = Engine()
+_STORES: dict[str, ReviewStore] = {}
+_STORES_LOCK = threading.Lock()
+
 
 def open_page() -> None:
     """Put the style and the research-use notice on the page; the first call of every page."""
+    _start_up()
+    worklist()  # keeps its token in the address, so that a reload of any page finds it again
     st.html(_STYLE)
     st.html(f'<div class="notice" role="note">{NOTICE}</div>')
 
 
-@st.cache_resource(show_spinner=False)
+@cache
+def _start_up() -> None:
+    """Do once a server: set up its log, and delete copies that a killed server left behind."""
+    logs.configure_from_environment()
+    timer = threading.Timer(2 * FIRST_PAINT, _tidy)
+    timer.daemon = True
+    timer.start()
+
+
+def _tidy() -> None:
+    from viewer.spool import sweep  # brings OpenCV, which the first page can spare
+
+    if gone := sweep():
+        logs.event("abandoned copies deleted", "info", folders=gone)
+
+
 def engine() -> Engine:
     """Return the model of this server, the same for all sessions."""
-    return Engine()
+    return _ENGINE
 
 
 def engine_status() -> None:
@@ -74,8 +99,10 @@ def _engine_status(model: Engine) -> None:
 
 
 def worklist() -> Worklist:
-    """Return the photographs of this session."""
-    return st.session_state.setdefault("worklist", Worklist())
+    """Return the photographs of this session, as they were left before a reload or a restart."""
+    from viewer import returning
+
+    return returning.own_list()
 
 
 def reviews_location() -> str:
@@ -89,14 +116,13 @@ def store() -> ReviewStore:
     Raises:
         ReviewError: it cannot be opened.
     """
-    return _open_store(reviews_location())
+    location = reviews_location()
+    with _STORES_LOCK:
+        if location not in _STORES:
+            from drcore.reviews import ReviewStore
 
-
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _open_store(location: str) -> ReviewStore:
-    from drcore.reviews import ReviewStore
-
-    return ReviewStore(location)
+            _STORES[location] = ReviewStore(location)
+        return _STORES[location]
 
 
 def download_decisions() -> None:

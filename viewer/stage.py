@@ -1,22 +1,37 @@
-"""The stage: photograph beside map, and what switches them."""
+"""The stage: photograph beside map, drawn in the browser so that nothing waits for the server."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from viewer import marking, slides
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     from drcore.grader import GradeReport
+    from drcore.reviews import ReviewStore
+    from viewer.pictures import Picture
+    from viewer.slides import Slide
     from viewer.worklist import Entry, Worklist
 
-__all__ = ["caption", "controls", "figure_of", "show", "starts_hidden"]
+__all__ = ["AHEAD", "caption", "neighbours", "projector", "show", "slide_of", "starts_hidden"]
 
-VIEW_NAMES = ("Colour", "Red-free", "Contrast")
+AHEAD = 3
+"""Photographs that the browser gets before they are asked for: two to come, one that was."""
+
+_HERE = Path(__file__).parent
+# One script: each may use what stands in those before it.
+_SCRIPTS = (
+    "stage_pictures.js", "stage_maps.js", "stage_controls.js", "stage_marks.js",
+    "stage_panels.js", "stage.js",
+)  # fmt: skip
+_HTML = """<svg class="defs" aria-hidden="true"><filter id="green"
+color-interpolation-filters="sRGB"><feColorMatrix values="0 1 0 0 0  0 1 0 0 0  0 1 0 0 0
+0 0 0 1 0"/></filter></svg><div class="stage"></div>"""
 
 
 def starts_hidden(report: GradeReport) -> bool:
@@ -24,8 +39,8 @@ def starts_hidden(report: GradeReport) -> bool:
     return not report.grade
 
 
-def caption(report: GradeReport, *, shown: bool) -> str:
-    """Return the line under the stage."""
+def caption(report: GradeReport) -> str:
+    """Return why the map starts hidden; empty where it does not."""
     if report.grade is None:
         return "The map starts hidden: on a photograph that is not fit for grading it may mislead."
     if report.grade == 0:
@@ -33,121 +48,166 @@ def caption(report: GradeReport, *, shown: bool) -> str:
             "The map starts hidden: no retinopathy was found, and colours on a healthy retina "
             "suggest disease where there is none."
         )
-    if not shown:
-        return "The map is hidden."
-    return (
-        "Colours tell how much a region raised the score. They are not outlines of lesions. "
-        "Hold X to look underneath."
-    )
+    return ""
 
 
-def controls(entry: Entry, report: GradeReport) -> None:
-    """Show the switches and apply them; only this part runs again when one is used.
-
-    Args:
-        entry: on screen.
-        report: of the entry, not failed.
-    """
-    from viewer import figures
-
-    shown_key = f"shown-{entry.key}"
-    shown = st.session_state.setdefault(shown_key, not starts_hidden(report))
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="switches"):
-        view = st.segmented_control(
-            "Photograph",
-            range(len(VIEW_NAMES)),
-            format_func=VIEW_NAMES.__getitem__,
-            default=0,
-            required=True,
-            key="view",
-            label_visibility="collapsed",
-            persist_state="session",
-            help="Red-free shows the green channel; Contrast evens out the light (CLAHE).",
-        )
-        scale = st.segmented_control(
-            "Map",
-            figures.scales_of(report),
-            format_func=figures.scale_name,
-            default="fused",
-            required=True,
-            key="scale",
-            label_visibility="collapsed",
-            persist_state="session",
-            help="Size of the image that the network saw; fused is the mean of all.",
-        )
-        st.button(
-            "Hide map" if shown else "Show map",
-            key="toggle-map",
-            shortcut="H",
-            on_click=_toggle,
-            args=(shown_key,),
-        )
-        opacity = st.slider(
-            "Opacity of the map",
-            0,
-            100,
-            60,
-            step=5,
-            format="%d %%",
-            key="opacity",
-            label_visibility="collapsed",
-            disabled=not shown,
-            persist_state="session",
-            width=130,
-        )
-    st.html(
-        figures.layer_style(
-            report,
-            "stage",
-            scale=scale or "fused",
-            opacity=opacity / 100,
-            shown=shown,
-            view=view or 0,
-        )
-    )
-    st.caption(caption(report, shown=shown))
+def projector() -> slides.Slides:
+    """Return the slides of this session."""
+    kept: slides.Slides = st.session_state.setdefault("slides", slides.Slides())
+    return kept
 
 
-def figure_of(worklist: Worklist, entry: Entry, report: GradeReport) -> Figure | None:
-    """Return the chart of an entry; it is the same however the switches stand.
+def slide_of(worklist: Worklist, entry: Entry, report: GradeReport) -> Slide | None:
+    """Return the slide of an entry.
 
     Args:
-        worklist: keeps the views.
+        worklist: reads the photograph.
         entry: on screen.
         report: of the entry, not failed.
 
     Returns:
-        The figure; None where the file was changed or taken away since it was graded.
+        The slide; None where the file was changed or taken away since it was graded.
     """
-    from viewer import figures
-
-    try:
-        pictures = worklist.pictures(entry)
-    except DrcoreError:
-        return None
-    if pictures.sha256 != report.sha256:
-        return None
-    return figures.comparison(report, pictures, entry.image_id)
+    kept = projector()
+    kept.drop(worklist.entries)
+    return kept.slide(worklist, entry, report)
 
 
-def show(figure: Figure) -> None:
-    """Show the chart.
+def neighbours(worklist: Worklist) -> list[Entry]:
+    """Return the entries that are likely to be shown next, the likeliest first."""
+    entries, here = worklist.entries, worklist.position
+    return [entries[at] for at in (here + 1, here - 1, here + 2) if 0 <= at < len(entries)]
+
+
+def show(
+    worklist: Worklist, entry: Entry, slide: Slide, store: ReviewStore | None, *, machine: bool
+) -> None:
+    """Show the stage, kept up to date while the pictures to come are made.
 
     Args:
-        figure: of `figure_of`.
+        worklist: of the entry.
+        entry: on screen.
+        slide: of the entry.
+        store: where marks are kept; None where none can be.
+        machine: whether the map may reach the browser.
     """
-    from viewer import figures
-
-    with st.container(key="stage", height=480, border=False):
-        st.plotly_chart(
-            figure,
-            theme=None,
-            height="stretch",
-            key="comparison",
-            config=figures.CHART_CONFIG,
-            alt="The photograph beside the map of the model",
-        )
+    st.fragment(_show)(worklist, entry, slide, store, machine)
 
 
-def _toggle(key: str) -> None:
-    st.session_state[key] = not st.session_state[key]
+def message(entry: Entry, slide: Slide, slot: str, *, machine: bool) -> dict[str, Any]:
+    """Return what the browser needs of a photograph; pictures and maps as addresses.
+
+    Args:
+        entry: of the slide, with a report.
+        slide: what it shows.
+        machine: whether the map may reach the browser.
+        slot: where on the page; the files of another photograph in the same slot are let go.
+
+    Returns:
+        Plain values. The name is untrusted and is only ever set as text.
+    """
+    report, pictures = entry.report, slide.pictures
+    digest = pictures.sha256
+
+    def served(part: str, picture: Picture) -> dict[str, Any]:
+        url = _address(picture.data, picture.mimetype, f"{slot}/{part}", f"{digest}-{part}")
+        return {"url": url, "width": picture.width, "height": picture.height}
+
+    maps = None
+    if machine and report is not None:
+        raw = "application/octet-stream"
+        url = _address(slide.maps.data, raw, f"{slot}/maps", f"{digest}-maps")
+        maps = {
+            "url": url, "scales": slide.maps.scales, "probes": slide.maps.probes,
+            "hidden": starts_hidden(report), "caption": caption(report),
+        }  # fmt: skip
+    return {
+        "id": entry.image_id, "name": entry.name,
+        "width": pictures.width, "height": pictures.height,
+        "field": slides.field_of(
+            report.field_of_view if report else None, pictures.width, pictures.height
+        ),
+        "original": served("original", pictures.original),
+        "reduced": {view: served(f"small-{view}", p) for view, p in pictures.reduced.items()},
+        "large": {view: served(f"large-{view}", p) for view, p in slide.large.items()},
+        "maps": maps,
+        "caption": "" if machine else "The map appears when your decision is saved.",
+    }  # fmt: skip
+
+
+def _show(
+    worklist: Worklist,
+    entry: Entry,
+    slide: Slide,
+    store: ReviewStore | None,
+    machine: bool,  # noqa: FBT001
+) -> None:
+    kept = projector()
+    waiting = kept.prepare(worklist, neighbours(worklist))
+    ahead = []
+    for place, near in enumerate(neighbours(worklist)):
+        ready = kept.ready(near)
+        if ready is not None:
+            # Asked of the list: to ask the study would count as having been shown it.
+            open_ = near.key not in worklist.hidden
+            ahead.append(message(near, ready, f"ahead-{place}", machine=open_))
+    _stage()(
+        key="stage-view",
+        data={
+            "slide": message(entry, slide, "here", machine=machine),
+            "ahead": ahead,
+            "waiting": waiting,
+            **marking.message(entry, store),
+            **slides.colour_table(),
+        },
+        height=480,
+        on_ahead_change=_nothing,
+        on_detail_change=lambda: _enlarge(entry, slide),
+        on_mark_change=lambda: marking.add(entry, slide, store, _told("mark")),
+        on_unmark_change=lambda: marking.remove(entry, store, _told("unmark")),
+    )  # fmt: skip
+
+
+def _nothing() -> None:
+    """The browser asks whether what is to come is ready; to run again is the answer."""
+
+
+def _enlarge(entry: Entry, slide: Slide) -> None:
+    """Make a view at full size, because the reader looks closer than the reduced one goes."""
+    from viewer import pictures
+
+    asked = _told("detail")
+    view = asked.get("view")
+    if view not in pictures.ENHANCED or asked.get("id") != entry.image_id or view in slide.large:
+        return
+    try:
+        slide.large[view] = pictures.enhanced(slide.pictures.original, view)
+    except DrcoreError:  # the reduced view stays
+        return
+
+
+def _told(event: str) -> dict[str, Any]:
+    """What the browser says; untrusted."""
+    told = st.session_state["stage-view"].get(event)
+    return told if isinstance(told, dict) else {}
+
+
+def _address(data: bytes, mimetype: str, slot: str, name: str) -> str:
+    """Hand a file to Streamlit, which serves it for as long as this page shows it."""
+    from streamlit import config
+    from streamlit.runtime import get_instance
+
+    # The name is part of the address: Streamlit's own hash passes over the middle of large files.
+    url = get_instance().media_file_mgr.add(data, mimetype, f"drcore-stage/{slot}", name)
+    base = str(config.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{base}{url}" if base else url
+
+
+@cache
+def _stage() -> Any:
+    return st.components.v2.component(
+        "drcore_stage",
+        html=_HTML,
+        css=(_HERE / "stage.css").read_text(encoding="utf-8"),
+        js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viewer import palette
@@ -12,10 +13,22 @@ from viewer import palette
 if TYPE_CHECKING:
     from drcore.grader import GradeReport
 
-__all__ = ["BORDER", "agreement_sentence", "border_sentence", "card", "eye_sentence", "full_name"]
+__all__ = [
+    "BORDER",
+    "agreement_sentence",
+    "border_sentence",
+    "card",
+    "eye_sentence",
+    "full_name",
+    "placement_sentence",
+    "referral_sentence",
+    "set_sentence",
+]
 
 BORDER = 0.15
 """A score nearer than this to a threshold, in grades, is called close to the border."""
+
+_STYLE = Path(__file__).with_name("verdict.css").read_text(encoding="utf-8")
 
 _TOP = 4.0
 """End of the score's scale, in grades."""
@@ -41,7 +54,8 @@ def card(report: GradeReport) -> str:
         report: any; untrusted text in it is escaped.
 
     Returns:
-        HTML without scripts: gradability first, then grade, referral, score, agreement, eye.
+        HTML without scripts: gradability first, then grade, referral, probabilities, score,
+        agreement, eye.
     """
     if report.status == "failed":
         return _wrap(
@@ -59,7 +73,8 @@ def card(report: GradeReport) -> str:
             f"<span><small>ICDR grade {text}</small><b>{full_name(report.grade)}</b></span></div>",
             f'<p class="referable {"yes" if referable else "no"}"><b>'
             + ("Referable" if referable else "Not referable")
-            + f"</b> \u2013 grade {'2 or more' if referable else '0 or 1'}</p>",
+            + f"</b> \u2013 grade {'2 or more' if referable else '0 or 1'}"
+            + f"<small>{referral_sentence(report)}</small></p>",
         ]
     else:
         parts += [
@@ -68,7 +83,10 @@ def card(report: GradeReport) -> str:
         ]
     parts.append(_score_bar(report))
     if report.grade is not None:
+        parts.append(_probabilities(report))
         parts.append(f"<p>{agreement_sentence(report)} {border_sentence(report)}</p>")
+        if report.placed < 1:
+            parts.append(f"<p>{placement_sentence(report)}</p>")
     else:
         parts.append("<p>The score is shown for completeness; do not read it as a grade.</p>")
     eye = eye_sentence(report)
@@ -91,6 +109,36 @@ def agreement_sentence(report: GradeReport) -> str:
     return f"The image sizes disagree on the grade ({told}).{advice}"
 
 
+def referral_sentence(report: GradeReport) -> str:
+    """Say how close the call between referable and not was; of a report with a grade."""
+    from drcore.grader import REFERABLE  # brings OpenCV, which the first page can spare
+
+    line = report.thresholds[REFERABLE - 1]
+    if abs(report.score - line) < BORDER:
+        return "A close call."
+    if report.referable_sensitive and not report.referable:
+        return "A more cautious setting, which misses fewer eyes, would refer it."
+    return ""
+
+
+def set_sentence(report: GradeReport) -> str:
+    """Say which grades cannot be ruled out; empty where nobody has calibrated that."""
+    if not report.grade_set:
+        return ""
+    low, high = report.grade_set[0], report.grade_set[-1]
+    if low == high:
+        return f"Other grades than {low} are unlikely."
+    joined = f"{low} or {high}" if high - low == 1 else f"{low} to {high}"
+    return f"Grade {joined} is possible: such a range holds the right grade 9 times in 10."
+
+
+def placement_sentence(report: GradeReport) -> str:
+    """Say why the map points at no place, or only faintly; of a report with `placed` below 1."""
+    if report.placed > 0:
+        return "The score is little above that of healthy eyes: the map is drawn faint."
+    return "Healthy eyes have scores like this: the map points at no place."
+
+
 def border_sentence(report: GradeReport) -> str:
     """Say so where the score is close to the next grade; empty elsewhere."""
     nearest = min(range(4), key=lambda i: abs(report.thresholds[i] - report.score))
@@ -100,17 +148,42 @@ def border_sentence(report: GradeReport) -> str:
 
 
 def eye_sentence(report: GradeReport) -> str:
-    """Say whose eye it is, as far as the file name tells; untrusted text, to be escaped."""
+    """Say whose eye it is, as far as that is known; untrusted text, to be escaped."""
     side = {"OD": "Right eye (OD)", "OS": "Left eye (OS)"}.get(report.laterality or "", "")
     if not side:
         return ""
     patient = f", patient {report.patient}" if report.patient else ""
-    return f"{side}{patient}, as the file name says."
+    return f"{side}{patient}."
 
 
 def _gate(text: str, *, good: bool) -> str:
     kind, sign = ("good", "\u2713") if good else ("bad", "!")
     return f'<p class="gate {kind}"><span>{sign}</span>{text}</p>'
+
+
+def _probabilities(report: GradeReport) -> str:
+    """A bar for each grade, those that cannot be ruled out marked; empty without calibration."""
+    if report.probabilities is None:
+        return ""
+    possible = set(report.grade_set or ())
+    rows = "".join(
+        f'<tr class="{"in" if grade in possible else "out"}"><td>Grade {chip[0]}</td>'
+        f'<td class="bar"><i style="width:{100 * p:.1f}%;background:{chip[1]}"></i></td>'
+        f"<td>{_share(p)}</td></tr>"
+        for grade, (p, chip) in enumerate(zip(report.probabilities, palette.GRADES, strict=True))
+    )
+    return (
+        f'<style>{_STYLE}</style><table class="chances" aria-label="Probability of each grade">'
+        f"{rows}</table><p>{set_sentence(report)}</p>"
+    )
+
+
+def _share(probability: float) -> str:
+    """A probability in whole per cent, never surer than it is."""
+    percent = round(100 * probability)
+    if percent < 1:
+        return "&lt; 1 %"
+    return "&gt; 99 %" if percent > 99 else f"{percent} %"
 
 
 def _score_bar(report: GradeReport) -> str:

@@ -44,6 +44,7 @@ def app_url(record):
     environment = {
         **os.environ,
         "DRCORE_REVIEWS_URL": str(record),
+        "DRCORE_WORKLISTS": str(folder / "worklists"),
         "OMP_NUM_THREADS": "1",
     }
     with (folder / "server.log").open("w") as log:
@@ -106,26 +107,42 @@ def page(browser, app_url):
     assert outside == []
 
 
-SEEN = """() => [...document.querySelectorAll('.x2y2 .hm image')].slice(0, 4)
-    .map(image => Number(getComputedStyle(image).opacity))"""
-VIEWS = """() => [...document.querySelectorAll('.subplot.xy .imagelayer image')]
-    .map(image => getComputedStyle(image).visibility)"""
-RANGE = """() => {
-    const layout = document.querySelector('.js-plotly-plot')._fullLayout;
-    return [...layout.xaxis.range, ...layout.yaxis.range,
-            ...layout.xaxis2.range, ...layout.yaxis2.range];
-}"""
+STAGE = 'document.querySelector("[data-stage]").dataset'
+PANELS = 'document.querySelector("[data-stage]").shadowRoot.querySelectorAll(".panel")'
+PAINTED = f"() => {STAGE}.painted"
+OPACITY = f"() => [...{PANELS}].at(-1).querySelector('.map').style.opacity"
+# Of the middle of each panel: the colours of the photograph as drawn.
+DRAWN = f"""() => [...{PANELS}].map((panel) => {{
+    const canvas = panel.querySelector('.photo');
+    const ink = canvas.getContext("2d");
+    return [...ink.getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data];
+}})"""
 
 
 def wait_for_map(page, name: str) -> None:
     page.locator("h1.name", has_text=name).wait_for(timeout=PATIENCE)
-    page.wait_for_selector(".x2y2 .hm image", state="attached", timeout=PATIENCE)
+    page.wait_for_function(
+        f"() => document.querySelector('[data-stage]') && {STAGE}.photograph !== '' && "
+        f"{STAGE}.photograph === {STAGE}.stage",
+        timeout=PATIENCE,
+    )
 
 
 def wait_until(page, script: str, expected) -> None:
     page.wait_for_function(
         f"(expected) => JSON.stringify(({script})()) === JSON.stringify(expected)", arg=expected
     )
+
+
+def show_map(page) -> None:
+    """A healthy eye to this model starts without its map."""
+    if page.get_by_role("button", name="Show map").count():
+        page.keyboard.press("h")
+    page.get_by_role("button", name="Hide map").wait_for()
+
+
+def leave_fields(page) -> None:
+    page.locator("h1.name").click()
 
 
 def test_upload_look_overrule_download(page, sample_images, tmp_path):
@@ -137,53 +154,66 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     graded = page.locator(".verdict .grade").count() == 1
     assert page.locator(".st-key-queue button").count() == 2
 
-    if page.get_by_role("button", name="Show map").count():  # a healthy eye to this model
-        page.keyboard.press("h")
-        page.get_by_role("button", name="Hide map").wait_for()
-    wait_until(page, SEEN, [0, 0, 0, 0.6])
+    show_map(page)
+    wait_until(page, PAINTED, "fused")
+    assert page.get_by_role("img", name="Fundus photograph phantom_severe_OS.jpg").count() == 2
+    assert page.get_by_role("img", name="Map of the model").count() == 1
 
     # Zoom into the photograph; both panels follow, and nothing below loses the zoom.
-    before = page.evaluate(RANGE)
-    box = page.locator(".js-plotly-plot").bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.4)
-    page.mouse.wheel(0, -400)
-    page.wait_for_function(f"(before) => Math.abs(({RANGE})()[0] - before[0]) > 1", arg=before)
-    time.sleep(1)  # the zoom settles
-    zoomed = page.evaluate(RANGE)
-    assert zoomed[:4] == pytest.approx(zoomed[4:], abs=0.5)
-    assert zoomed[1] - zoomed[0] < before[1] - before[0]
+    box = page.locator(".st-key-stage-view").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5)
+    page.mouse.wheel(0, -600)
+    page.wait_for_function(f"() => Number({STAGE}.zoom) > 1.5")
+    zoomed = page.evaluate(f"() => [{STAGE}.zoom, {STAGE}.middle]")
+    left, right = page.evaluate(DRAWN)
+    assert left == right
+    assert max(left[:3]) > 20  # retina, and not black
 
-    for index, label in enumerate(["128", "256", "512", "Fused"]):
-        page.get_by_role("radio", name=label, exact=True).click()
-        wait_until(page, SEEN, [0.6 if i == index else 0 for i in range(4)])
-    page.get_by_role("radio", name="Red-free").click()
-    wait_until(page, VIEWS, ["hidden", "visible", "hidden"])
+    for key, name in (("q", "128"), ("w", "256"), ("e", "512"), ("f", "fused")):
+        page.keyboard.press(key)
+        wait_until(page, PAINTED, name)
+    page.get_by_role("button", name="128", exact=True).click()
+    wait_until(page, PAINTED, "128")
+    page.keyboard.press("f")
+    page.get_by_role("button", name="Red-free").click()
+    wait_until(page, f"() => {STAGE}.view", "green")
+    page.keyboard.press("g")
+    wait_until(page, f"() => {STAGE}.view", "colour")
+    page.keyboard.press("l")
+    page.keyboard.press("l")
+    wait_until(page, PAINTED, "128 256 512 fused")
+    page.keyboard.press("l")
+    wait_until(page, PAINTED, "fused")
 
-    slider = page.get_by_role("slider")
-    slider.focus()
     for _ in range(4):
-        slider.press("ArrowLeft")
-    wait_until(page, SEEN, [0, 0, 0, 0.4])
-    page.locator("h1.name").click()  # out of the slider: keys are the page's again
+        page.keyboard.press("ArrowDown")
+    wait_until(page, OPACITY, "0.4")
+    slider = page.get_by_role("slider", name="Opacity of the map")
+    slider.focus()
+    slider.press("ArrowRight")  # the slider's own key, and not the next photograph
+    wait_until(page, OPACITY, "0.45")
+    assert page.locator("h1.name").inner_text().startswith("phantom_severe_OS.jpg")
+    leave_fields(page)
     page.keyboard.down("x")
-    assert (
-        page.evaluate(
-            "() => getComputedStyle(document.querySelector('.x2y2 .hm image')).visibility"
-        )
-        == "hidden"
-    )
+    wait_until(page, PAINTED, "")
     page.keyboard.up("x")
-    assert (
-        page.evaluate(
-            "() => getComputedStyle(document.querySelector('.x2y2 .hm image')).visibility"
-        )
-        == "visible"
-    )
+    wait_until(page, PAINTED, "fused")
     page.keyboard.press("h")
-    wait_until(page, SEEN, [0, 0, 0, 0])
-    assert page.evaluate(RANGE) == pytest.approx(zoomed, abs=0.5)
+    wait_until(page, PAINTED, "")
+    assert page.evaluate(f"() => [{STAGE}.zoom, {STAGE}.middle]") == zoomed
+    page.keyboard.press("z")
+    wait_until(page, f"() => {STAGE}.zoom", "1.000")
+
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keys").wait_for()
+    assert "Look underneath the map" in page.get_by_role("dialog", name="Keys").inner_text()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Keys").wait_for(state="hidden")
 
     # Overrule by keyboard, with a note and a name, and go on to the next photograph.
+    page.get_by_placeholder("Note (optional)").press_sequentially("hxq4")  # a field has no keys
+    wait_until(page, PAINTED, "")
+    assert page.locator("[class*=st-key-choose-] button[kind=primary]").count() == 0
     page.get_by_placeholder("Note (optional)").fill('=2+2 "seen"')
     page.get_by_placeholder("Your name or initials").fill("Dr. A")
     page.get_by_placeholder("Your name or initials").press("Enter")
@@ -247,27 +277,27 @@ def test_the_record_tells_whether_the_map_was_seen(page, phantom, encoded, recor
         ]
     )
     wait_for_map(page, first)  # not fit for grading: the map starts hidden
-    wait_until(page, SEEN, [0, 0, 0, 0])
+    wait_until(page, PAINTED, "")
     page.get_by_placeholder("Your name or initials").fill("Dr. B")
     page.get_by_placeholder("Your name or initials").press("Enter")
     time.sleep(1)
     decide("hidden")
     page.keyboard.press("h")
-    wait_until(page, SEEN, [0, 0, 0, 0.6])
-    page.get_by_role("radio", name="128", exact=True).click()
-    wait_until(page, SEEN, [0.6, 0, 0, 0])
+    wait_until(page, PAINTED, "fused")
+    time.sleep(0.5)
+    page.get_by_role("button", name="128", exact=True).click()
+    wait_until(page, PAINTED, "128")
     time.sleep(1)
     page.locator("h1.name").click()
     page.keyboard.press("h")
-    wait_until(page, SEEN, [0, 0, 0, 0])
+    wait_until(page, PAINTED, "")
     decide("shown for a while")
 
     page.keyboard.press("ArrowRight")
     wait_for_map(page, second)
     time.sleep(1)
-    if page.get_by_role("button", name="Show map").count():  # a healthy eye to this model
-        page.keyboard.press("h")
-    wait_until(page, SEEN, [0.6, 0, 0, 0])
+    show_map(page)
+    wait_until(page, PAINTED, "128")
     time.sleep(1)
     decide("shown from the start")
     assert written() == [
@@ -291,3 +321,35 @@ def test_a_hostile_name_is_only_text(page, sample_images):
     assert page.locator("img[src=x]").count() == 0
     assert page.locator(".st-key-queue .name").inner_text().startswith("<img src=x")
     assert "owned" not in page.title()
+
+
+def test_a_mark_is_kept_where_it_was_drawn(page, sample_images, record):
+    page.locator("input[type=file]").first.set_input_files(
+        [sample_images / "phantom_moderate_OD.jpg"]
+    )
+    wait_for_map(page, "phantom_moderate_OD.jpg")
+    page.get_by_placeholder("Your name or initials").fill("Dr. M")
+    page.get_by_placeholder("Your name or initials").press("Enter")
+    leave_fields(page)
+    time.sleep(1)
+    page.keyboard.press("m")
+    page.get_by_role("button", name="haemorrhage").click()
+    panel = page.locator(".panel").first.bounding_box()
+    x, y = panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y + 20, steps=4)
+    page.mouse.up()
+    page.wait_for_selector(".mark.mine:not(.pending)", state="attached")
+    with ReviewStore(record) as reviews:
+        ((_, mark),) = [one for one in reviews.marks() if one[1].reader == "Dr. M"]
+    middle = [float(value) for value in page.evaluate(f"() => {STAGE}.middle").split()]
+    assert (mark.kind, mark.lesion) == ("box", "haemorrhage")
+    assert (mark.x0, mark.y0) == pytest.approx(middle, abs=3)
+    assert (mark.x1 - mark.x0) / (mark.y1 - mark.y0) == pytest.approx(2, rel=0.05)
+    assert page.locator(".mark").count() == 2  # in both panels
+
+    page.mouse.click(x + 20, y + 10)  # a click on a mark of one's own takes it back
+    page.wait_for_function(f"() => [...{PANELS}].every((panel) => !panel.querySelector('.mark'))")
+    with ReviewStore(record) as reviews:
+        assert not [one for one in reviews.marks() if one[1].reader == "Dr. M"]

@@ -7,9 +7,13 @@ import pytest
 
 from drcore.agreement import (
     bootstrap_interval,
+    bootstrap_matrices,
     confusion_matrix,
+    kappa_of_matrices,
+    percentile_interval,
     quadratic_weighted_kappa,
     roc_auc,
+    wilson_interval,
 )
 from drcore.errors import DrcoreError
 
@@ -121,3 +125,43 @@ def test_bootstrap_without_an_answer_is_nan():
         lambda drawn: float("nan") if 0 in drawn else 1.0, 5, draws=50, seed=1
     )
     assert rare == (1.0, 1.0)
+
+
+def test_kappa_of_many_matrices_is_that_of_each():
+    pairs = [grades(seed) for seed in range(4)]
+    matrices = [confusion_matrix(*pair) for pair in pairs] + [np.zeros((5, 5))]
+    found = kappa_of_matrices(matrices)
+    assert found[:4] == pytest.approx([quadratic_weighted_kappa(*pair) for pair in pairs])
+    assert np.isnan(found[4])
+
+
+def test_matrices_are_drawn_by_patient_as_the_plain_bootstrap_does():
+    reference, given = grades(3, 120)
+    patients = [f"p{i // 2}" for i in range(120)]  # both eyes
+    drawn = bootstrap_matrices(reference, given, patients, draws=400, seed=5)
+    assert (drawn == bootstrap_matrices(reference, given, patients, draws=400, seed=5)).all()
+    assert (drawn.sum(axis=(1, 2)) == 120).all()
+    fast = percentile_interval(kappa_of_matrices(drawn))
+    plain = bootstrap_interval(
+        lambda i: quadratic_weighted_kappa(reference[i], given[i]),
+        120, groups=patients, draws=400, seed=9,
+    )  # fmt: skip
+    assert fast == pytest.approx(plain, abs=0.04)
+    assert fast[0] < quadratic_weighted_kappa(reference, given) < fast[1]
+    assert bootstrap_matrices([], [], [], draws=3).sum() == 0
+    with pytest.raises(DrcoreError, match="cannot be compared"):
+        bootstrap_matrices([0, 5], [0, 0], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "low", "high"),
+    # Newcombe 1998, table I.
+    [
+        (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718),
+    ],
+)  # fmt: skip
+def test_wilson_interval_is_newcombes(hits, count, low, high):
+    assert wilson_interval(hits, count) == pytest.approx((low, high), abs=5e-5)
+    assert wilson_interval(count - hits, count) == pytest.approx((1 - high, 1 - low), abs=5e-5)
+    assert np.isnan(wilson_interval(0, 0)).all()

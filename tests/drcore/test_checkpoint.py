@@ -178,17 +178,31 @@ def test_other_format(spoiled, other):
     refused(folder, "is not a drcore-bundle")
 
 
-@pytest.mark.parametrize("version", [3, 0, "1", None, True, 1.0, [1]])
+@pytest.mark.parametrize("version", [4, 0, "1", None, True, 1.0, [1]])
 def test_future_version(spoiled, version):
     refused(
         spoiled(lambda m: m.update(format_version=version)),
-        r"have manifest version .*this drcore understands 1 and 2\. Update drcore",
+        r"have manifest version .*this drcore understands 1, 2 and 3\. Update drcore",
     )
+
+
+def test_version_two_is_read_and_places_every_map(spoiled):
+    def old(manifest):
+        manifest.pop("placement")
+        manifest.update(format_version=2)
+
+    assert load_bundle(spoiled(old)).placement is None
+
+
+def test_a_placement_that_falls_is_refused(spoiled):
+    entry = {"nowhere": 1.0, "everywhere": 0.5}
+    refused(spoiled(lambda m: m.update(placement=entry)), "placement of maps")
 
 
 def test_version_one_is_read_and_has_no_certainty(spoiled):
     def old(manifest):
         manifest.pop("certainty")
+        manifest.pop("placement")
         manifest.update(format_version=1)
 
     bundle = load_bundle(spoiled(old))

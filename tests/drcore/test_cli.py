@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,13 +22,16 @@ import pytest
 import torch
 from PIL import Image
 
-import drcore.batch
+import drcore.grade_command
 from drcore import __version__
-from drcore.batch import COLUMNS, find_photographs, map_files
 from drcore.checkpoint import Bundle, save_bundle
 from drcore.cli import main
+from drcore.maps import map_files
 from drcore.network import PRESETS, RamNetwork
+from drcore.parquet import parquet_to_csv
 from drcore.prepare import Preparation
+from drcore.rows import COLUMNS
+from drcore.sources import find_photographs
 from training.phantom import PhantomRecipe, make_phantom
 
 
@@ -250,6 +255,108 @@ def test_an_input_is_never_overwritten(
     assert photograph.read_bytes() == content
 
 
+# --- other places -------------------------------------------------------------------------------
+
+
+def _packed(photos: Path, file: Path) -> Path:
+    with tarfile.open(file, "w") as tape:
+        for path in sorted(photos.rglob("*.jpg"), key=lambda p: p.relative_to(photos).parts):
+            tape.add(path, path.relative_to(photos).as_posix())
+    return file
+
+
+def _without_folder(table: bytes) -> bytes:
+    return table.replace(b"s.tar/", b"")
+
+
+@pytest.mark.parametrize(
+    "out", ["o.csv", "o.parquet", "s3://clinic/o.csv", "s3://clinic/o.parquet"]
+)
+def test_shards_and_buckets_give_the_same_table_also_after_an_interruption(
+    s3: Any, photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    whole = tmp_path / "whole.csv"
+    assert grade(photos, "--csv", whole, weights=weights) == 0
+    _packed(photos, tmp_path / "s.tar")
+    s3.upload_file(str(tmp_path / "s.tar"), "clinic", "shards/s.tar")
+    where = out if "://" in out else str(tmp_path / out)
+    stream = drcore.grade_command.grade_batch
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        with closing(stream(*arguments, **options)) as results:
+            for number, result in enumerate(results):
+                if number == 10:
+                    raise KeyboardInterrupt
+                yield result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drcore.grade_command, "grade_batch", interrupted)
+        assert grade("s3://clinic/shards/", "--out", where, weights=weights) == 130
+    assert grade("s3://clinic/shards/", "--out", where, weights=weights) == 1  # not asked for
+    assert grade("s3://clinic/shards/", "--out", where, "--resume", weights=weights) == 0
+    got = tmp_path / Path(out).name
+    if "://" in out:
+        s3.download_file("clinic", Path(out).name, str(got))
+    if out.endswith(".parquet"):
+        parquet_to_csv(got, tmp_path / "back.csv")
+        got = tmp_path / "back.csv"
+    assert _without_folder(got.read_bytes()) == whole.read_bytes()
+
+
+def test_maps_of_members_of_a_shard(photos: Path, weights: Path, tmp_path: Path) -> None:
+    shard = _packed(photos, tmp_path / "s.tar")
+    maps = tmp_path / "maps"
+    assert grade(shard, "--csv", tmp_path / "o.csv", "--maps", maps, weights=weights) == 0
+    assert len(list(maps.iterdir())) == 22
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("s3://no-such-bucket/", "--csv", "o.csv"), "s3://no-such-bucket/: there is no such"),
+        (("ftp://host/x", "--csv", "o.csv"), "ftp://host/x: give a folder, or an address"),
+        (("photos", "--csv", "s3://no-such-bucket/o.csv"), "there is no such"),
+        (("photos", "--csv", "https://localhost/o.csv"), "no table can be written there"),
+    ],
+)
+def test_places_that_are_not_there_are_one_sentence(
+    s3: Any, photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert grade(*arguments, "--quiet", weights=weights) == 1
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"drcore: error: .+\.\n", told)
+    assert sentence in told
+    assert not Path("o.csv").exists()
+
+
+def test_maps_go_to_a_folder_only(photos: Path, weights: Path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        grade(photos, "--csv", "o.csv", "--maps", "s3://clinic/maps", weights=weights)
+    assert caught.value.code == 2
+
+
+# --- what is told -------------------------------------------------------------------------------
+
+
+def test_lines_of_json_tell_of_each_photograph_and_name_none(
+    photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.csv"
+    assert grade(photos, "--csv", out, "--verbose", "--log-json", weights=weights) == 0
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in told].count("photograph") == 12
+    assert {key: told[-1][key] for key in ("event", "graded", "ungradable", "failed")} == {
+        "event": "finished", "graded": 10, "ungradable": 1, "failed": 1,
+    }  # fmt: skip
+    assert "right" not in json.dumps(told)
+    assert grade(photos, "--csv", out, "--log-json", weights=weights) == 1
+    (line,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (line["event"], line["code"]) == ("ended", 1)
+    assert "o.csv exists" in line["says"]
+
+
 # --- interruptions ------------------------------------------------------------------------------
 
 
@@ -261,7 +368,7 @@ def test_interrupted_in_the_middle(
     maps = ["--maps", str(tmp_path / "maps")] if with_maps else []
     whole, out = tmp_path / "whole.csv", tmp_path / "o.csv"
     assert grade(photos, "--csv", whole, weights=weights) == 0
-    stream = drcore.batch.grade_batch
+    stream = drcore.grade_command.grade_batch
 
     def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
         with closing(stream(*arguments, **options)) as results:
@@ -271,7 +378,7 @@ def test_interrupted_in_the_middle(
                 yield result
 
     with monkeypatch.context() as patch:
-        patch.setattr(drcore.batch, "grade_batch", interrupted)
+        patch.setattr(drcore.grade_command, "grade_batch", interrupted)
         assert grade(photos, "--csv", out, *maps, weights=weights) == 130
     told = capsys.readouterr().err
     assert "go on with --resume" in told
@@ -353,14 +460,14 @@ def test_a_photograph_without_its_map_keeps_its_row(
     photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    save = drcore.batch.save_map
+    save = drcore.grade_command.save_map
 
     def vanished(report: Any, found: Any, folder: Path) -> None:
         if found.image == "04_right.jpg":
             found.path.unlink()
         save(report, found, folder)
 
-    monkeypatch.setattr(drcore.batch, "save_map", vanished)
+    monkeypatch.setattr(drcore.grade_command, "save_map", vanished)
     out = tmp_path / "o.csv"
     assert grade(photos, "--csv", out, "--maps", tmp_path / "maps", weights=weights) == 0
     assert "no map: 04_right.jpg: there is no such file" in capsys.readouterr().err

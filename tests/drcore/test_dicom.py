@@ -24,7 +24,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from drcore.dicom import read_frames, read_header
+from drcore.dicom import photographs_in, read_frame, read_frames, read_header
+from drcore.dicom_frame import DicomFrame
 from drcore.errors import PhotographError
 from drcore.photograph import MAX_PIXELS, read_photograph
 
@@ -277,10 +278,74 @@ def test_hash_is_of_the_file_and_of_each_frame():
 
 def test_several_frames_are_never_read_as_one():
     data = written(dataset([PICTURE, PICTURE[::-1]]))
-    with pytest.raises(PhotographError, match=r"eye\.dcm: .* 2 photographs, .*read_frames"):
+    with pytest.raises(PhotographError, match=r"eye\.dcm: .* 2 photographs, .*photographs_in"):
         read_photograph(data, name="eye.dcm")
     read = read_frames(data)
     assert np.array_equal(read[1].rgb, PICTURE[::-1])
+
+
+@pytest.mark.parametrize("kind", ["none", "JPEG", "JPEG2000", "RLE"])
+def test_each_frame_is_a_photograph_of_its_own(tmp_path, kind):
+    frames = [np.roll(PICTURE, 10 * i, axis=1) for i in range(3)]
+    photometric = {"JPEG": "YBR_FULL_422", "JPEG2000": "YBR_RCT"}.get(kind, "RGB")
+    data = written(dataset(frames)) if kind == "none" else compressed(frames, kind, photometric)
+    file = tmp_path / "5_od.dcm"
+    file.write_bytes(data)
+    whole = read_frames(file)
+    for source in (file, data):
+        parts = photographs_in(source, name="5_od.dcm")
+        assert [name for name, _ in parts] == [f"5_od frame {n}.dcm" for n in (1, 2, 3)]
+        assert [part for _, part in parts] == [DicomFrame(source, n) for n in (1, 2, 3)]
+        for (name, part), expected in zip(parts, whole, strict=True):
+            read = read_photograph(part, name=name)
+            assert np.array_equal(read.rgb, expected.rgb)
+            assert (read.name, read.sha256) == (expected.name, expected.sha256)
+            assert (read.laterality, read.patient) == ("OD", "P-7")
+            assert read_photograph(part).sha256 == expected.sha256
+
+
+def test_name_of_a_frame_tells_what_the_name_of_its_file_tells():
+    made = dataset([PICTURE, PICTURE])
+    del made.ImageLaterality, made.PatientID
+    (name, part), _ = photographs_in(written(made), name="12_left.dcm")
+    read = read_photograph(part, name=name)
+    assert (read.name, read.laterality, read.patient) == ("12_left frame 1.dcm", "OS", "12")
+
+
+def test_any_other_file_comes_back_as_it_is(tmp_path, encoded):
+    jpeg = encoded(PICTURE, "JPEG")
+    file = tmp_path / "eye.jpg"
+    file.write_bytes(jpeg)
+    damaged = written(dataset([PICTURE, PICTURE]))[:400]
+    single = written(dataset(PICTURE))
+    assert photographs_in(file) == [("eye.jpg", file)]
+    for source in (jpeg, damaged, single, b"", tmp_path, tmp_path / "none.dcm"):
+        assert photographs_in(source, name="x.dcm") == [("x.dcm", source)]
+
+
+@pytest.mark.parametrize("number", [0, 3, -1])
+def test_frame_that_is_not_there_is_a_sentence(number):
+    data = written(dataset([PICTURE, PICTURE]))
+    with pytest.raises(PhotographError, match=rf"eye\.dcm: there is no frame {number}; .* holds 2"):
+        read_frame(data, number, name="eye.dcm")
+
+
+def test_many_large_frames_are_read_one_by_one_but_not_at_once():
+    zeros = np.zeros((1000, 1000), np.uint8)
+    data = written(dataset([zeros] * 3, "MONOCHROME2"))
+    with pytest.raises(PhotographError, match="3 megapixels; at most 2 are read at once"):
+        read_frames(data, max_pixels=2_000_000)
+    assert read_frame(data, 3, max_pixels=2_000_000).rgb.shape == (1000, 1000, 3)
+
+
+def test_damage_to_one_frame_does_not_cost_the_others():
+    frames = [np.roll(PICTURE, 10 * i, axis=1) for i in range(2)]
+    made = dataset(frames, "YBR_FULL_422")
+    made.PixelData = encapsulate([coded(frames[0], "JPEG"), b"\0" * 900])
+    data = written(made, JPEGBaseline8Bit)
+    assert difference(read_frame(data, 1).rgb, frames[0]) < 3
+    with pytest.raises(PhotographError):
+        read_frame(data, 2)
 
 
 def test_a_frame_can_be_graded_as_it_is(grader, phantom):
@@ -289,6 +354,17 @@ def test_a_frame_can_be_graded_as_it_is(grader, phantom):
     report = grader.grade(frame)
     assert (report.name, report.sha256) == ("eye frame 2.dcm", frame.sha256)
     assert (report.laterality, report.patient) == ("OD", "P-7")
+    reports = list(grader.grade_many(photographs_in(written(dataset([rgb, rgb])), "a.dcm")))
+    assert [report.name for report in reports] == ["a frame 1.dcm", "a frame 2.dcm"]
+    assert all(report.status != "failed" for report in reports)
+
+
+def test_report_knows_of_burnt_in_identity(grader, phantom):
+    rgb = np.array(phantom(seed=1).rgb)
+    said = {"YES": True, "NO": False, "": None}
+    for value, burned_in in said.items():
+        report = grader.grade(written(dataset(rgb, BurnedInAnnotation=value)))
+        assert report.burned_in is burned_in
 
 
 def test_tiff_head_in_the_preamble_does_not_mislead():
@@ -314,7 +390,6 @@ def changed(**attributes) -> bytes:
     [
         ({"Rows": 60000, "Columns": 60000}, "3600 megapixels; at most 150"),
         ({"NumberOfFrames": 2_000_000_000}, "2000000000 frames"),
-        ({"NumberOfFrames": 900, "Rows": 1000, "Columns": 1000}, "900 megapixels"),
         ({"NumberOfFrames": -1}, "-1 frames"),
         ({"NumberOfFrames": 2}, "cut short"),
         ({"Rows": 0}, "too few"),

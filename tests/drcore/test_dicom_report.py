@@ -15,8 +15,7 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset
 
 from drcore.clinical_codes import NOTICE
 from drcore.dicom import read_frames
@@ -29,36 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest lifts d
 MADE_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
-def dicom_of(rgb: np.ndarray, frames: int = 1, **attributes) -> bytes:
-    """An ophthalmic photograph as a camera stores it."""
-    made = Dataset()
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    made.SpecificCharacterSet = "ISO_IR 100"
-    made.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
-    made.SOPInstanceUID, made.StudyInstanceUID = generate_uid(), generate_uid()
-    made.SeriesInstanceUID = generate_uid()
-    made.PatientID, made.PatientName = "P-7", "Müller^Jane"
-    made.PatientBirthDate, made.PatientSex = "19600102", "F"
-    made.StudyID, made.StudyDate, made.StudyTime = "31", "20260101", "101010"
-    made.AccessionNumber, made.Modality, made.ImageLaterality = "A-1", "OP", "R"
-    made.Rows, made.Columns = rgb.shape[:2]
-    made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
-    made.BitsAllocated = made.BitsStored = 8
-    made.HighBit, made.PixelRepresentation = 7, 0
-    if frames > 1:
-        made.NumberOfFrames = frames
-    made.PixelData = rgb.tobytes() * frames
-    made["PixelData"].VR = "OB"
-    for keyword, value in attributes.items():
-        setattr(made, keyword, value)
-    buffer = io.BytesIO()
-    made.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
 @pytest.fixture(scope="module")
-def source(phantom) -> bytes:
+def source(phantom, dicom_of) -> bytes:
     return dicom_of(phantom(seed=1).rgb)
 
 
@@ -75,7 +46,7 @@ def picture(report, phantom):
 
 
 @pytest.fixture(scope="module")
-def ungradable(grader):
+def ungradable(grader, dicom_of):
     dark = np.full((320, 320, 3), 3, np.uint8)
     data = dicom_of(dark)
     made = grader.grade(data, name="dark.dcm")
@@ -182,7 +153,7 @@ def test_overlay_comes_back_pixel_for_pixel(report, source, picture):
     assert "BurnedInAnnotation" not in image
 
 
-def test_burnt_in_identity_is_still_marked_in_the_overlay(grader, phantom):
+def test_burnt_in_identity_is_still_marked_in_the_overlay(grader, phantom, dicom_of):
     rgb = phantom(seed=1).rgb
     data = dicom_of(rgb, BurnedInAnnotation="YES")
     made = opened(overlay_capture(grader.grade(data), np.array(rgb), data))
@@ -197,7 +168,7 @@ def test_ungradable_photograph_gets_a_report_without_grade_or_score(ungradable):
     assert report.reason in said["121106"]
 
 
-def test_the_frame_that_was_graded_is_the_frame_referred_to(grader, phantom):
+def test_the_frame_that_was_graded_is_the_frame_referred_to(grader, phantom, dicom_of):
     data = dicom_of(phantom(seed=1).rgb, frames=3)
     report = grader.grade(read_frames(data)[1])
     document = hd.sr.srread(io.BytesIO(structured_report(report, data)))
@@ -207,7 +178,7 @@ def test_the_frame_that_was_graded_is_the_frame_referred_to(grader, phantom):
     assert made.SourceImageSequence[0].ReferencedFrameNumber == 2
 
 
-def test_photograph_of_another_patient_is_never_reported_on(report, source, phantom):
+def test_photograph_of_another_patient_is_never_reported_on(report, source, phantom, dicom_of):
     other = dicom_of(phantom(seed=1).rgb, PatientID="P-8")
     with pytest.raises(SourceError, match="not the one that was graded"):
         structured_report(report, other)
@@ -239,7 +210,9 @@ def test_failed_photograph_has_no_report(grader, source):
         {"PatientSex": "x" * 40},
     ],
 )
-def test_hostile_identity_gives_a_readable_file_or_a_sentence(grader, phantom, attributes):
+def test_hostile_identity_gives_a_readable_file_or_a_sentence(
+    grader, phantom, attributes, dicom_of
+):
     with pydicom.config.disable_value_validation():
         data = dicom_of(phantom(seed=1).rgb, **attributes)
     report = grader.grade(data, name="odd.dcm")
@@ -259,7 +232,7 @@ def test_overlay_that_is_no_picture_is_refused(report, source, pixels):
 
 @pytest.mark.parametrize("kind", ["report", "overlay", "ungradable", "frame"])
 def test_validator_finds_no_error(
-    tmp_path, report, source, picture, ungradable, kind, grader, phantom
+    tmp_path, report, source, picture, ungradable, kind, grader, phantom, dicom_of
 ):
     validator = shutil.which("dciodvfy")
     if validator is None:

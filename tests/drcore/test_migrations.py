@@ -17,7 +17,8 @@ from sqlalchemy import create_engine
 
 from drcore.errors import ReviewError
 from drcore.migrations import VERSION_TABLE
-from drcore.reviews import _DECISIONS, Decision, ReviewStore
+from drcore.record import DECISIONS
+from drcore.reviews import Decision, ReviewStore
 
 FIRST_VERSION = (
     """CREATE TABLE decisions (
@@ -146,7 +147,7 @@ def test_the_steps_lead_to_the_table_that_is_used(tmp_path: Path, first_version:
             context = MigrationContext.configure(
                 connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
             )
-            assert compare_metadata(context, _DECISIONS.metadata) == []
+            assert compare_metadata(context, DECISIONS.metadata) == []
         engine.dispose()
 
 
@@ -179,7 +180,7 @@ def test_many_servers_may_start_at_once(tmp_path: Path, first_version: Path, old
     for server in servers:
         output, trouble = server.communicate(timeout=120)
         assert (server.returncode, output, trouble) == (0, f"{500 if old else 0}\n", "")
-    assert sql(file, "SELECT version_num FROM decisions_version") == [("0002",)]
+    assert sql(file, "SELECT version_num FROM decisions_version") == [("0003",)]
     assert sql(file, "PRAGMA journal_mode") == [("wal",)]
 
 

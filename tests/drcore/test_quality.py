@@ -116,6 +116,25 @@ def test_what_is_no_retina_is_not_graded(name, rgb):
         assert quality.reason == NOT_A_RETINA
 
 
+def test_a_picture_tinted_with_one_colour_is_no_retina(phantom):
+    rgb = phantom(seed=1).rgb
+    quality = judged(rgb)
+    assert quality.colour_agreement < 0.95
+    tinted = rgb[..., 1:2] * np.array([1.3, 0.8, 0.4])
+    tinted = np.clip(tinted, 0, 255)
+    assert judged(tinted).colour_agreement > 0.97
+    assert judged(tinted).reason == NOT_A_RETINA
+
+
+def test_noise_is_told_from_vessels_by_how_sparse_they_are(phantom):
+    rgb = phantom(seed=1).rgb
+    disc = find_field_of_view(rgb).mask(*rgb.shape[:2])
+    noise = np.random.default_rng(0).normal(0, 30, rgb.shape)
+    spoilt = np.clip(disc[..., None] * (np.array([150, 80, 40]) + noise), 0, 255)
+    assert judged(spoilt).sparseness < judged(rgb).sparseness
+    assert judged(spoilt).reason == NOT_A_RETINA
+
+
 @pytest.mark.parametrize(("level", "reason"), [(0, TOO_DARK), (255, OVER_EXPOSED)])
 def test_all_black_and_all_white(level, reason):
     assert judged(np.full((300, 400, 3), level)).reason == reason

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from drcore.errors import ReviewError
+from drcore.marks import Mark
 from drcore.reviews import REVIEW_COLUMNS, Decision, ReviewStore
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)
@@ -41,6 +42,14 @@ def decision(**changes: Any) -> Decision:
         "patient": "10",
     }
     return Decision(**(values | changes))
+
+
+def mark(**changes: Any) -> Mark:
+    values: dict[str, Any] = {
+        "sha256": "ab" * 32, "kind": "point", "lesion": "microaneurysm", "x0": 10.0, "y0": 20.5,
+        "x1": 10.0, "y1": 20.5, "reader": "Dr. Adams", "created_at": NOON,
+    }  # fmt: skip
+    return Mark(**(values | changes))
 
 
 def sql(file: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -72,6 +81,8 @@ UNGRADABLE = {"machine_status": "ungradable", "machine_grade": None, "machine_sc
         {"machine_grade": 0, "grade": 0},
         {"seconds": 0.0, "overlay_scales": ()},
         {"seconds": 12.25, "overlay_scales": ("128", "fused")},
+        {"mode": "second reader", "role": "second", "machine_visible": False},
+        {"mode": "arbitration", "role": "arbiter", "machine_visible": True},
     ],
 )
 def test_what_is_kept_comes_back(store: ReviewStore, changes: dict[str, Any]) -> None:
@@ -187,7 +198,7 @@ def test_csv(store: ReviewStore) -> None:
     assert (rows[1]["grade"], rows[1]["patient"], rows[1]["machine_score"]) == ("", "", "-0.5000")
     looks = [(row["seconds"], row["overlay_seen"], row["overlay_scales"]) for row in rows]
     assert looks == [("", "", ""), ("4.0", "false", ""), ("60.0", "true", "512 fused")]
-    assert set(REVIEW_COLUMNS) == {*Decision.__slots__, "overlay_seen"}
+    assert set(REVIEW_COLUMNS) == {*Decision.__slots__, "overlay_seen", "number"}
 
 
 def test_json(store: ReviewStore) -> None:
@@ -279,6 +290,159 @@ def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
     store.add(decision(note="new"))
     assert [kept.note for kept in store.decisions()] == ["new"]
     assert [kept.note for kept in ReviewStore(tmp_path / "backup.db").decisions()] == ["old"]
+
+
+# --- studies ------------------------------------------------------------------------------------
+
+BLINDED = {"mode": "blinded first read", "role": "first", "machine_visible": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mode": "peeking"}, "the mode peeking is not known; choose open, blinded first read"),
+        ({"role": "third"}, "the role third is not known; choose first"),
+        ({"machine_visible": "no"}, "visible or not"),
+        ({"revises": 0}, "0 is not the number of an earlier decision"),
+        ({"revises": True}, "True is not the number"),
+    ],
+)
+def test_circumstances_that_are_not_known_are_refused(
+    changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ReviewError, match=rf"^10_left\.jpeg: .*{sentence}.*\.$"):
+        decision(**changes)
+
+
+def test_circumstances_are_kept(store: ReviewStore) -> None:
+    blind = decision(**BLINDED)
+    later = decision(**BLINDED | {"machine_visible": True}, revises=1, action="change", grade=3)
+    assert [store.add(blind), store.add(later)] == [1, 2]
+    assert store.numbered_decisions() == [(1, blind), (2, later)]
+    first, second = csv.DictReader(io.StringIO(store.csv_text(), newline=""), strict=True)
+    shown = ("number", "mode", "role", "machine_visible", "revises")
+    assert [first[name] for name in shown] == ["1", "blinded first read", "first", "false", ""]
+    assert [second[name] for name in shown] == ["2", "blinded first read", "first", "true", "1"]
+    assert [row["revises"] for row in json.loads(store.json_text())] == [None, 1]
+    assert json.loads(store.json_text())[0]["machine_visible"] is False
+
+
+def test_a_decision_revises_an_earlier_one_of_the_same_reader(store: ReviewStore) -> None:
+    store.add(decision())
+    store.add(decision(reader="BS"))
+    for wrong in ({"revises": 9}, {"revises": 2}, {"revises": 1, "sha256": "cd" * 32}):
+        with pytest.raises(ReviewError, match="is not an earlier one of the same reader"):
+            store.add(decision(**wrong))
+    assert len(store.decisions()) == 2
+    assert store.add(decision(revises=1)) == 3
+
+
+def test_who_read_what_in_which_mode(store: ReviewStore) -> None:
+    blind, second = "blinded first read", "second reader"
+    store.add(decision(mode=blind))
+    store.add(decision(mode=second, sha256="cd" * 32))
+    store.add(decision(mode=blind, reader="BS", sha256="ef" * 32))
+    store.add(decision())
+    store.add(decision(mode=blind))
+    assert store.read_by("Dr. Adams", "blinded first read") == {"ab" * 32}
+    assert store.read_by("Dr. Adams", "second reader") == {"cd" * 32}
+    assert store.read_by("Dr. Adams", "open") == frozenset()
+    assert store.latest_number("ab" * 32, "Dr. Adams", "blinded first read") == 5
+    assert store.latest_number("ab" * 32, "BS", "blinded first read") is None
+    assert store.latest_number("ab" * 32, "Dr. Adams", "second reader") is None
+
+
+def test_decisions_on_some_photographs_come_in_order(store: ReviewStore) -> None:
+    wanted = [f"{number:064x}" for number in range(0, 1200, 400)]
+    for sha256 in (wanted[2], "ef" * 32, wanted[0], wanted[2]):
+        store.add(decision(sha256=sha256))
+    many = [f"{number:064x}" for number in range(1200)]
+    kept = store.decisions_on(many)
+    assert [one.sha256 for one in kept] == [wanted[2], wanted[0], wanted[2]]
+    assert store.decisions_on([]) == []
+
+
+def test_writes_tell_that_what_was_read_is_old(store: ReviewStore) -> None:
+    assert store.writes == 0
+    store.add(decision())
+    store.correct_identity("ab" * 32, None, None, "AR")
+    assert store.writes == 2
+    with pytest.raises(ReviewError):
+        store.add(decision(revises=5))
+    assert store.writes == 2
+
+
+# --- laterality and patient ---------------------------------------------------------------------
+
+
+def test_the_last_correction_counts_and_all_are_kept(store: ReviewStore, tmp_path: Path) -> None:
+    assert store.identity("ab" * 32) is None
+    assert store.identities() == {}
+    numbers = [
+        store.correct_identity("ab" * 32, "OD", "7", "AR"),
+        store.correct_identity("cd" * 32, "OS", None, "AR"),
+        store.correct_identity("ab" * 32, None, "8", "BS"),
+    ]
+    assert numbers == [1, 2, 3]
+    last = store.identity("ab" * 32)
+    assert last is not None
+    assert (last.laterality, last.patient, last.reader) == (None, "8", "BS")
+    assert last.corrected_at.utcoffset() == timedelta(0)
+    assert set(store.identities()) == {"ab" * 32, "cd" * 32}
+    assert store.identities()["ab" * 32] == last
+    rows = sql(tmp_path / "reviews.sqlite3", "SELECT laterality, patient, reader FROM identities")
+    assert rows == [("OD", "7", "AR"), ("OS", None, "AR"), (None, "8", "BS")]
+
+
+@pytest.mark.parametrize(
+    ("sha256", "laterality", "patient", "reader", "sentence"),
+    [
+        ("x", "OD", "7", "AR", "no SHA-256"),
+        ("ab" * 32, "left", "7", "AR", "laterality is OD, OS or unknown"),
+        ("ab" * 32, "OD", "7" * 401, "AR", "the patient is not a text of at most 400"),
+        ("ab" * 32, "OD", "7\0", "AR", "the patient holds characters"),
+        ("ab" * 32, "OD", "7", None, "the reader is not a text"),
+    ],
+)
+def test_corrections_that_cannot_be_kept(
+    store: ReviewStore, sha256: Any, laterality: Any, patient: Any, reader: Any, sentence: str
+) -> None:
+    with pytest.raises(ReviewError, match=rf"^The correction: .*{sentence}"):
+        store.correct_identity(sha256, laterality, patient, reader)
+    assert store.identities() == {}
+
+
+# --- a process that is killed -------------------------------------------------------------------
+
+_SAVER = """
+import os, signal, sys
+from tests_decision import decision, mark
+from drcore.reviews import ReviewStore
+store = ReviewStore(sys.argv[1])
+for number in range(3):
+    print("saved", store.add(decision(note=str(number))), flush=True)
+print("marked", store.add_mark(mark()), flush=True)
+print("corrected", store.correct_identity("ab" * 32, "OD", "7", "AR"), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
+def test_what_was_saved_outlives_a_killed_process(tmp_path: Path) -> None:
+    file = tmp_path / "shared.db"
+    (tmp_path / "tests_decision.py").write_text(Path(__file__).read_text(encoding="utf-8"))
+    killed = subprocess.run(
+        [sys.executable, "-c", _SAVER, str(file)], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -9
+    told = ["saved 1", "saved 2", "saved 3", "marked 1", "corrected 1"]
+    assert killed.stdout.splitlines() == told
+    store = ReviewStore(file)
+    assert [kept.note for kept in store.decisions()] == ["0", "1", "2"]
+    assert len(store.marks()) == 1
+    assert store.identity("ab" * 32) is not None
+    assert store.add(decision()) == 4
 
 
 # --- what cannot be opened ----------------------------------------------------------------------

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -21,13 +22,16 @@ from urllib.parse import quote
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from drcore.database_url import connect_arguments, parse_url
 from drcore.errors import ReviewError
-from drcore.reviews import _DECISIONS, Decision, ReviewStore
+from drcore.marks import Mark
+from drcore.record import DECISIONS
+from drcore.reviews import Decision, ReviewStore
 
-psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
+native = pytest.importorskip("pg8000.native", reason="pg8000 is not installed")
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -35,7 +39,13 @@ DECISION = Decision(
     sha256="ab" * 32, image="10_left.jpeg", model_version="tiny 1", machine_status="graded",
     machine_grade=2, machine_score=1.87654321, action="change", grade=3, note="ü \U0001f441",
     reader="Dr. Adams", decided_at=NOON, laterality="OS", patient="10", seconds=12.25,
-    overlay_scales=("128", "fused"),
+    overlay_scales=("128", "fused"), mode="blinded first read", role="first",
+    machine_visible=False,
+)  # fmt: skip
+
+MARK = Mark(
+    sha256="ab" * 32, kind="box", lesion="IRMA", x0=0.1, y0=20.5, x1=3000.123456, y1=30.0,
+    reader="Dr. Adams", created_at=NOON, note="\u00fc",
 )  # fmt: skip
 
 FIRST_VERSION = (
@@ -122,16 +132,23 @@ def socket_folder() -> Iterator[Path]:
 def url(socket_folder: Path, request: pytest.FixtureRequest) -> str:
     """A new, empty database."""
     name = f"test_{abs(hash(request.node.nodeid)):x}"
-    with psycopg.connect(
-        host=str(socket_folder), user="drcore", dbname="postgres", autocommit=True
+    socket = str(socket_folder / ".s.PGSQL.5432")
+    with contextlib.closing(
+        native.Connection("drcore", unix_sock=socket, database="postgres")
     ) as server:
-        server.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        server.run(f"CREATE DATABASE {name}")
     return f"postgresql://drcore@/{name}?host={quote(str(socket_folder))}"
+
+
+def engine_of(url: str) -> Engine:
+    """An engine that knows nothing of the store."""
+    plain, arguments = connect_arguments(parse_url(url))
+    return create_engine(plain, connect_args=arguments)
 
 
 def sql(url: str, *statements: str) -> list[Any]:
     """Speak to the database behind the store's back."""
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    engine = engine_of(url)
     try:
         with engine.begin() as connection:
             for statement in statements:
@@ -154,6 +171,31 @@ def test_what_is_kept_comes_back(url: str) -> None:
     with ReviewStore(url) as again:
         rows = list(csv.DictReader(io.StringIO(again.csv_text(), newline="")))
     assert [row["overlay_seen"] for row in rows] == ["true", "", "false"]
+
+
+def test_marks_corrections_and_revisions_come_back(url: str) -> None:
+    with ReviewStore(url) as store:
+        assert [store.add_mark(MARK), store.add_mark(MARK)] == [1, 2]
+        store.remove_mark(1, "Dr. Adams")
+        assert store.marks() == store.marks("ab" * 32) == [(2, MARK)]
+        store.correct_identity("ab" * 32, "OD", "7", "AR")
+        store.correct_identity("ab" * 32, "OS", None, "AR")
+        last = store.identity("ab" * 32)
+        assert last is not None
+        assert (last.laterality, last.patient) == ("OS", None)
+        assert store.identities() == {"ab" * 32: last}
+        store.add(DECISION)
+        later = replace(DECISION, machine_visible=True, revises=1)
+        assert store.add(later) == 2
+        assert store.numbered_decisions()[1] == (2, later)
+        assert store.latest_number("ab" * 32, "Dr. Adams", "blinded first read") == 2
+        assert store.read_by("Dr. Adams", "blinded first read") == {"ab" * 32}
+        with pytest.raises(ReviewError, match="is not an earlier one of the same reader"):
+            store.add(replace(DECISION, revises=77))
+        for table in ("marks", "mark_withdrawals", "identities"):
+            for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET id = 9"):  # noqa: S608
+                with pytest.raises(DBAPIError, match=f"{table} are only ever added"):
+                    sql(url, statement)
 
 
 def test_nothing_is_changed_or_deleted(url: str) -> None:
@@ -193,12 +235,12 @@ def test_a_record_of_the_first_version_is_upgraded_with_every_row(url: str) -> N
 
 def test_the_steps_lead_to_the_table_that_is_used(url: str) -> None:
     ReviewStore(url).close()
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    engine = engine_of(url)
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection, opts={"version_table": "decisions_version", "compare_type": True}
         )
-        assert compare_metadata(context, _DECISIONS.metadata) == []
+        assert compare_metadata(context, DECISIONS.metadata) == []
     engine.dispose()
 
 
@@ -272,11 +314,38 @@ def test_readers_at_once_lose_nothing(url: str) -> None:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
+    store = ReviewStore(url)
+
+    def save(name: str) -> None:
+        for number in range(each):
+            store.add(replace(DECISION, reader=name, note=str(number)))
+
+    threads = [threading.Thread(target=save, args=(f"reader {readers + n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(240)
+    store.close()
     for process in processes:
         _, trouble = process.communicate(timeout=240)
         assert (process.returncode, trouble) == (0, "")
     with ReviewStore(url) as store:
         kept = [(d.reader, int(d.note)) for d in store.decisions()]
-    for n in range(readers):  # each reader's decisions are all there, in the order of saving
+    for n in range(readers + 3):  # each reader's are all there, in the order of saving
         assert [note for who, note in kept if who == f"reader {n}"] == list(range(each))
-    assert len(kept) == readers * each
+    assert len(kept) == (readers + 3) * each
+
+
+_SAVER = _READER.replace('print("ready", flush=True)\nsys.stdin.readline()\n', "") + (
+    'print("saved", flush=True)\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n'
+)
+
+
+def test_what_was_saved_outlives_a_killed_process(url: str) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", _SAVER, url, "AR", "3"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (killed.returncode, killed.stdout) == (-9, "saved\n")
+    with ReviewStore(url) as store:
+        assert [kept.note for kept in store.decisions()] == ["0", "1", "2"]

@@ -30,13 +30,14 @@ def grader_of(tiny_bundle):
 def open_app(monkeypatch, tmp_path, grader_of):
     """Opener of the app: `open_app(grade=4)`; decisions go to a file of this test alone."""
     monkeypatch.setenv("DRCORE_REVIEWS_URL", str(tmp_path / "reviews.sqlite3"))
+    monkeypatch.setenv("DRCORE_WORKLISTS", str(tmp_path / "worklists"))
     monkeypatch.delenv("DRCORE_BATCH_ROOT", raising=False)
 
     def opened(grade: int = 4, page: str | None = None) -> AppTest:
         engine = Engine(lambda: grader_of(grade))
         engine.wait(60)
         monkeypatch.setattr(shell, "engine", lambda: engine)
-        app = AppTest.from_file(str(VIEWER / "app.py"), default_timeout=60).run()
+        app = AppTest.from_file(str(VIEWER / "navigation.py"), default_timeout=60).run()
         if page:
             app.switch_page(page).run()
         assert not app.exception
@@ -86,11 +87,14 @@ def html():
 
 
 @pytest.fixture
-def chart():
-    """Reads the specification of the only chart on the page."""
+def on_stage():
+    """Reads what the stage in the browser gets; None where there is no stage."""
 
-    def spec(app: AppTest) -> dict:
-        (element,) = app.get("plotly_chart")
-        return json.loads(element.proto.spec)
+    def told(app: AppTest) -> dict | None:
+        found = [
+            element.proto for element in app.get("bidi_component")
+            if element.proto.component_name == "drcore_stage"
+        ]  # fmt: skip
+        return json.loads(found[0].mixed.json or found[0].json) if found else None
 
-    return spec
+    return told

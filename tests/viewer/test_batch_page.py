@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from drcore.batch import COLUMNS
+from drcore.rows import COLUMNS
 from viewer import runs
 
 

@@ -6,7 +6,11 @@ import subprocess
 import sys
 import threading
 
+import streamlit as st
+
+from drcore import logs
 from drcore.errors import CheckpointError
+from viewer import runs, shell
 from viewer.engine import Engine
 
 
@@ -65,3 +69,22 @@ def test_the_first_page_needs_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_no_browser_can_make_the_server_forget():
+    engine, jobs = shell.engine(), runs.jobs()
+    st.cache_data.clear()  # as a message of any browser does
+    st.cache_resource.clear()
+    assert shell.engine() is engine
+    assert runs.jobs() is jobs
+
+
+def test_what_a_broken_model_says_goes_to_the_terminal_only(capsys):
+    def load():
+        raise RuntimeError("/srv/weights: bad magic")
+
+    logs.configure("warning")
+    engine = Engine(load)
+    engine.wait(10)
+    assert "/srv" not in engine.error
+    assert "/srv/weights: bad magic" in capsys.readouterr().err

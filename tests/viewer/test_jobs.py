@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from drcore.batch import Found, find_photographs
-from drcore.errors import CheckpointError, SourceError
+from drcore.errors import CheckpointError
+from drcore.sources import Found, find_photographs
 from viewer import jobs
 from viewer.engine import Engine
-from viewer.jobs import BatchJob, Jobs, duration, filtered, spool
+from viewer.jobs import BatchJob, Jobs, duration, filtered
+from viewer.spool import spool
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_a_run_has_a_row_for_every_photograph(folder, ready):
 def test_a_cancelled_run_keeps_its_rows(folder, grader, monkeypatch):
     first, go_on = threading.Event(), threading.Event()
 
-    def slow(_grader, found, *, workers, stop):
+    def slow(_grader, found, *, workers, batch, stop):
         for item in found:
             if stop.is_set():
                 return
@@ -75,9 +77,9 @@ def test_a_run_without_a_model_says_why(folder):
     assert (job.state, job.error) == ("failed", "The weights are missing. Get them again.")
 
 
-def test_an_accident_ends_the_run_in_a_sentence(folder, ready, monkeypatch):
+def test_an_accident_ends_the_run_in_a_sentence(folder, ready, monkeypatch, capsys):
     def broken(*_args, **_options):
-        raise ZeroDivisionError
+        raise ZeroDivisionError("of /data/Smith_left.jpg")
         yield
 
     monkeypatch.setattr("drcore.batch.grade_batch", broken)
@@ -85,7 +87,103 @@ def test_an_accident_ends_the_run_in_a_sentence(folder, ready, monkeypatch):
     job.start(ready)
     job.join(30)
     assert job.state == "failed"
-    assert job.error.endswith(".")
+    assert job.error == "The run broke off. The server's terminal says why."
+    assert len(job.rows) < len(job.found)
+
+
+class Fragile:
+    """A grader whose networks break on some photographs, or for some time."""
+
+    def __init__(self, grader, *, poison=(), breaks=0):
+        self._grader, self._poison, self._breaks = grader, set(poison), breaks
+        self.attempt, self.failed = grader.attempt, grader.failed
+        self.runner = SimpleNamespace(alone=False)  # several go through the networks together
+
+    def finish(self, prepared):
+        reports = self._grader.finish(prepared)
+        if self._breaks:
+            self._breaks -= 1
+            raise RuntimeError("out of memory")
+        if self._poison & {report.name for report in reports}:
+            raise RuntimeError("poison")
+        return reports
+
+
+def eleven(tmp_path, phantom, encoded):
+    data = encoded(phantom(seed=1).rgb, "JPEG")
+    for n in range(11):
+        (tmp_path / f"{n:02d}_left.jpg").write_bytes(data)
+    return find_photographs([tmp_path])
+
+
+def test_a_photograph_that_breaks_the_networks_costs_only_its_own_grade(
+    tmp_path, phantom, encoded, grader
+):
+    found = eleven(tmp_path, phantom, encoded)
+    job = BatchJob(found, "eyes")
+    job.start(Engine(lambda: Fragile(grader, poison=["03_left.jpg", "09_left.jpg"])))
+    job.join(120)
+    assert (job.state, job.error) == ("finished", "")
+    assert [row["image"] for row in job.rows] == [item.image for item in found]
+    lost = {row["image"]: row["reason"] for row in job.rows if row["status"] == "failed"}
+    assert list(lost) == ["03_left.jpg", "09_left.jpg"]
+    assert lost["03_left.jpg"].endswith("the networks broke off here. Grade it by itself.")
+
+
+def test_a_device_that_comes_back_costs_nothing(tmp_path, phantom, encoded, grader):
+    found = eleven(tmp_path, phantom, encoded)
+    plain, shaken = BatchJob(found, "plain"), BatchJob(found, "shaken")
+    for job, network in ((plain, grader), (shaken, Fragile(grader, breaks=1))):
+        job.start(Engine(lambda network=network: network))
+        job.join(120)
+        assert job.state == "finished"
+    assert {row["status"] for row in shaken.rows} == {row["status"] for row in plain.rows}
+    assert [row["grade"] for row in shaken.rows] == [row["grade"] for row in plain.rows]
+
+
+def test_a_run_that_broke_off_goes_on_with_its_rows(tmp_path, phantom, encoded, grader):
+    found = eleven(tmp_path, phantom, encoded)
+    engine = Engine(lambda: Fragile(grader, breaks=1 + jobs._PATIENCE))
+    job = BatchJob(found, "eyes")
+    job.start(engine)
+    job.join(120)
+    assert job.state == "failed"
+    assert job.error.startswith("The networks cannot run (out of memory)")
+    before = job.rows
+    assert 0 < len(before) < len(found)
+    job.start(engine)
+    job.join(120)
+    assert (job.state, job.error) == ("finished", "")
+    assert job.rows[: len(before)] == before
+    assert [row["image"] for row in job.rows] == [item.image for item in found]
+    assert job.progress.rate > 0
+
+
+def test_a_folder_that_vanishes_during_the_run_gives_rows_with_reasons(
+    tmp_path, phantom, encoded, grader
+):
+    (tmp_path / "eyes").mkdir()
+    found = eleven(tmp_path / "eyes", phantom, encoded)
+
+    def load():
+        shutil.rmtree(tmp_path / "eyes")
+        return grader
+
+    job = BatchJob(found, "eyes")
+    job.start(Engine(load))
+    job.join(60)
+    assert job.state == "finished"
+    assert [row["status"] for row in job.rows] == ["failed"] * len(found)
+    assert all(row["reason"].endswith(".") for row in job.rows)
+    assert str(tmp_path) not in str(job.rows)
+
+
+def test_two_starts_are_one_run(folder, ready):
+    job = BatchJob(find_photographs([folder]), "eyes")
+    for _ in range(5):
+        job.start(ready)
+    job.join(120)
+    assert [row["image"] for row in job.rows] == ["1_left.jpg", "2_left.jpg", "3_left.jpg"]
 
 
 def test_runs_are_found_by_token_and_the_oldest_ended_goes():
@@ -103,32 +201,18 @@ def test_runs_are_found_by_token_and_the_oldest_ended_goes():
     assert len({run.token for run in runs}) == len(runs)
 
 
-def test_uploads_are_spooled_under_harmless_names():
-    files = [
-        ("clinic/10_left.jpg", b"a"),
-        ("clinic/../../etc/passwd_right.png", b"b"),
-        ("clinic/sub/=cmd|' /C calc'!A0_OD.JPG", b"c"),
-        ("clinic/\u202egpj.exe", b"d"),
-        ("clinic/.hidden.jpg", b"e"),
-        ("clinic/notes.txt", b"f"),
-        ("clinic/" + "\u00fc" * 180 + "_left.jpg", b"g"),
-        ("clinic/10_left.jpg", b"h"),
-    ]
-    found, folder = spool(files)
-    with folder:
-        assert [item.path.read_bytes() for item in found] == [b"a", b"c", b"g", b"h"]
-        assert found[0].path.name == "10_left.jpg"
-        for item in found:
-            assert item.path.resolve().is_relative_to(folder.name)
-            assert len(os.fsencode(item.path.name)) < 255
-        assert found[2].path.name.endswith("\u00fc_left.jpg")
-        assert found[0].image == "clinic/10_left.jpg"
-        assert len({item.image for item in found}) == len(found)
-
-
-def test_a_folder_without_photographs_is_told():
-    with pytest.raises(SourceError, match="no photograph in this folder"):
-        spool([("clinic/notes.txt", b"x")])
+def test_a_run_is_forgotten_a_day_after_its_end_and_its_copies_with_it(monkeypatch):
+    found, folder = spool([("clinic/10_left.jpg", b"a")])
+    kept = Jobs()
+    job = BatchJob(found, "clinic", folder)
+    kept.add(job)
+    assert kept.get(job.token) is job
+    job.start(Engine(lambda: (_ for _ in ()).throw(CheckpointError("There are no weights."))))
+    job.join(30)
+    assert kept.get(job.token) is job
+    monkeypatch.setattr(jobs, "KEPT_SECONDS", -1.0)
+    assert kept.get(job.token) is None
+    assert not found[0].path.exists()
 
 
 def test_forgetting_a_run_deletes_its_copies(ready):

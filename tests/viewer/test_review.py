@@ -23,17 +23,6 @@ def stored(tmp_path):
         return store.decisions()
 
 
-def map_opacities(style: str) -> list[float]:
-    """Opacity of the map of each scale, from the style sheet of the stage."""
-    return [
-        float(value) for value in re.findall(r"\.hm:nth-child\(\d\) image\{opacity:([\d.]+)", style)
-    ]
-
-
-def seen_views(style: str) -> list[str]:
-    return re.findall(r"nth-of-type\(\d\)\{visibility:(\w+)\}", style)
-
-
 def test_first_page_says_what_it_is_for(open_app, html):
     app = open_app()
     assert "Research use only. Not a medical device." in html(app)
@@ -49,7 +38,7 @@ def test_the_notice_is_on_every_page(open_app, html):
         assert "Research use only. Not a medical device." in html(app)
 
 
-def test_one_click_opens_a_sample(open_app, wait_graded, html, chart):
+def test_one_click_opens_a_sample(open_app, wait_graded, html, on_stage):
     app = open_app(grade=4)
     app.button(key="open-phantom_severe_OS").click().run()
     wait_graded(app)
@@ -58,7 +47,8 @@ def test_one_click_opens_a_sample(open_app, wait_graded, html, chart):
     assert "<b>Referable</b>" in html(app)
     assert "Left eye (OS)" in html(app)
     assert "Diabetic macular oedema is not graded." in html(app)
-    assert [trace["name"] for trace in chart(app)["data"][:4]] == ["128", "256", "512", "Fused"]
+    names = [part["name"] for part in on_stage(app)["slide"]["maps"]["scales"]]
+    assert names == ["128", "256", "512", "fused"]
 
 
 def test_a_photograph_waits_for_the_model(open_app, monkeypatch, jpeg, html):
@@ -87,42 +77,43 @@ def test_a_model_that_fails_is_told_in_a_sentence(open_app, monkeypatch, html):
     assert "The weights &lt;b&gt;x&lt;/b&gt; are missing. Get them again." in html(app)
 
 
-def test_scale_changes_which_map_is_seen_and_nothing_else(open_app, upload, jpeg, html, chart):
-    app = upload(open_app(grade=4), ("10_right.jpg", jpeg))
-    figure = chart(app)
-    for index, scale in enumerate((128, 256, 512, "fused")):
-        app.segmented_control(key="scale").set_value(scale).run()
-        expected = [0.0] * 4
-        expected[index] = 0.6
-        assert map_opacities(html(app)) == expected
-        assert chart(app) == figure  # a new figure would lose the zoom
-
-
-def test_opacity_and_the_switch_of_the_map(open_app, upload, jpeg, html):
-    app = upload(open_app(grade=4), ("10_right.jpg", jpeg))
-    app.slider(key="opacity").set_value(25).run()
-    assert map_opacities(html(app)) == [0, 0, 0, 0.25]
-    app.button(key="toggle-map").click().run()
-    assert map_opacities(html(app)) == [0, 0, 0, 0]
-    assert app.button(key="toggle-map").label == "Show map"
-    app.button(key="toggle-map").click().run()
-    assert map_opacities(html(app)) == [0, 0, 0, 0.25]
-
-
-def test_one_view_of_the_original_is_seen(open_app, upload, jpeg, html):
-    app = upload(open_app(), ("10_right.jpg", jpeg))
-    assert seen_views(html(app)) == ["visible", "hidden", "hidden"]
-    app.segmented_control(key="view").set_value(2).run()
-    assert seen_views(html(app)) == ["hidden", "hidden", "visible"]
-
-
-def test_the_map_of_a_healthy_eye_starts_hidden(open_app, upload, jpeg, html):
+def test_the_map_of_a_healthy_eye_starts_hidden(open_app, upload, jpeg, html, on_stage):
     app = upload(open_app(grade=0), ("10_right.jpg", jpeg))
     assert "No apparent retinopathy" in html(app)
-    assert map_opacities(html(app)) == [0, 0, 0, 0]
-    assert any("no retinopathy was found" in caption.value for caption in app.caption)
-    app.button(key="toggle-map").click().run()
-    assert map_opacities(html(app)) == [0, 0, 0, 0.6]
+    maps = on_stage(app)["slide"]["maps"]
+    assert maps["hidden"] is True
+    assert "no retinopathy was found" in maps["caption"]
+    app = upload(open_app(grade=4), ("10_right.jpg", jpeg))
+    maps = on_stage(app)["slide"]["maps"]
+    assert (maps["hidden"], maps["caption"]) == (False, "")
+
+
+def test_a_blinded_reader_gets_nothing_of_the_machine_before_the_decision(
+    open_app, upload, phantom, encoded, html, on_stage, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("DRCORE_STUDY", "blinded first read")
+    files = [(f"{n}_left.jpg", encoded(phantom(seed=n).rgb, "JPEG")) for n in (1, 2)]
+    app = upload(open_app(grade=4), *files)
+    app.text_input(key="reader").set_value("AR").run()
+    projector = app.session_state["slides"]
+    worklist = app.session_state["worklist"]
+    projector.slide(worklist, worklist.entries[1], worklist.entries[1].report)
+    app.run()
+    told = on_stage(app)
+    assert told["slide"]["maps"] is None
+    assert [slide["maps"] for slide in told["ahead"]] == [None]
+    for word in ("ICDR grade", "Proliferative", "Referable", "Score", "Fit for grading"):
+        assert word not in html(app)
+    assert "Your reading first" in html(app)
+    assert "choose-agree" not in [button.key for button in app.button]
+    app.button(key="choose-4").click().run()
+    app.button(key="save-stay").click().run()
+    assert not app.exception
+    assert on_stage(app)["slide"]["maps"] is not None
+    assert "Proliferative retinopathy" in html(app)
+    (decision,) = stored(tmp_path)
+    assert (decision.mode, decision.machine_visible) == ("blinded first read", False)
+    assert (decision.action, decision.grade) == ("agree", 4)
 
 
 @pytest.mark.parametrize(
@@ -202,29 +193,29 @@ def test_decisions_survive_a_page_switch_and_a_reload(open_app, upload, jpeg, ht
 
 
 @pytest.mark.parametrize("data", [b"", b"this is text, not a photograph", b"\xff\xd8\xff\xe0 cut"])
-def test_a_bad_upload_tells_why_and_the_work_goes_on(open_app, upload, jpeg, html, data):
+def test_a_bad_upload_tells_why_and_the_work_goes_on(open_app, upload, jpeg, html, on_stage, data):
     app = upload(open_app(), ("scan.jpg", data), ("10_right.jpg", jpeg))
     assert "This photograph could not be read" in html(app)
     reason = re.search(r'<p class="reason">(.*?)</p>', html(app)).group(1)
     assert reason.startswith("scan.jpg: ")
     assert reason.endswith(".")
-    assert not app.get("plotly_chart")
+    assert on_stage(app) is None
     assert "choose-agree" not in [button.key for button in app.button]
     app.button(key="next").click().run()
     assert not app.exception
     assert "10_right.jpg" in html(app)
-    assert app.get("plotly_chart")
+    assert on_stage(app)
 
 
 def test_an_ungradable_photograph_gets_no_grade_but_can_be_graded_by_the_reader(
-    open_app, upload, phantom, encoded, html, tmp_path
+    open_app, upload, phantom, encoded, html, on_stage, tmp_path
 ):
     dark = encoded(phantom(seed=3, exposure=0.05).rgb, "JPEG")
     app = upload(open_app(grade=4), ("10_right.jpg", dark))
     assert "Not fit for grading" in html(app)
     assert "ICDR grade" not in html(app)
     assert "Referable" not in html(app)
-    assert map_opacities(html(app)) == [0, 0, 0, 0]
+    assert on_stage(app)["slide"]["maps"]["hidden"] is True
     assert "choose-agree" not in [button.key for button in app.button]
     app.text_input(key="reader").set_value("AR").run()
     app.button(key="choose-2").click().run()
@@ -246,12 +237,14 @@ def test_hostile_names_stay_text(open_app, upload, jpeg, html):
         assert not any("onerror" in button.label for button in app.button)
 
 
-def test_an_unusable_record_lets_photographs_be_seen(open_app, upload, jpeg, html, monkeypatch):
+def test_an_unusable_record_lets_photographs_be_seen(
+    open_app, upload, jpeg, html, on_stage, monkeypatch
+):
     app = open_app()
     monkeypatch.setenv("DRCORE_REVIEWS_URL", "nosuchdatabase://host/name")
     upload(app, ("10_right.jpg", jpeg))
     assert "no decision can be saved" in html(app)
-    assert app.get("plotly_chart")
+    assert on_stage(app)
     assert "save-next" not in [button.key for button in app.button]
 
 

@@ -86,3 +86,44 @@ def test_chips_tell_grade_and_state(report):
     assert chip_of(report)[0] == "2"
     assert chip_of(replace(report, grade=None, status="ungradable"))[0] == "U"
     assert chip_of(replace(report, grade=None, status="failed"))[0] == "!"
+
+
+def test_probabilities_are_bars_and_the_possible_grades_a_sentence(report):
+    sure = (0.001, 0.049, 0.6, 0.35, 0.0)
+    card = verdict.card(replace(report, probabilities=sure, grade_set=(2, 3)))
+    assert "60 %" in card
+    assert "5 %" in card
+    assert card.count("&lt; 1 %") == 2
+    assert card.count('class="in"') == 2
+    assert "Grade 2 or 3 is possible" in card
+    assert "Grade 1 to 3 is possible" in verdict.set_sentence(replace(report, grade_set=(1, 2, 3)))
+    assert verdict.set_sentence(replace(report, grade_set=(2,))) == (
+        "Other grades than 2 are unlikely."
+    )
+
+
+def test_without_calibration_no_probability_is_shown(report):
+    card = verdict.card(replace(report, probabilities=None, grade_set=None))
+    assert "chances" not in card
+    assert "possible" not in card
+
+
+@pytest.mark.parametrize(
+    ("score", "sensitive", "words"),
+    [
+        (1.55, True, "A close call."),
+        (1.2, True, "A more cautious setting, which misses fewer eyes, would refer it."),
+        (0.4, False, ""),
+        (2.8, True, ""),
+    ],
+)
+def test_how_close_the_call_was(report, score, sensitive, words):
+    grade = 2 if score >= 1.5 else 1
+    told = replace(report, score=score, grade=grade, referable_sensitive=sensitive)
+    assert verdict.referral_sentence(told) == words
+
+
+def test_a_map_without_places_is_explained(report):
+    assert "points at no place" in verdict.card(replace(report, placed=0.0))
+    assert "drawn faint" in verdict.card(replace(report, placed=0.4))
+    assert "points at no place" not in verdict.card(replace(report, placed=1.0))

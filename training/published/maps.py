@@ -43,7 +43,7 @@ def measure_maps(weights: Path | None = None, *, data: Path | None = None) -> di
     choices += [grader.scales] if grader.scales not in choices else []
     for scales in choices:
         networks = {scale: grader.bundle.networks[scale] for scale in scales}
-        part = Grader(replace(grader.bundle, networks=networks), grader.device)
+        part = Grader(replace(grader.bundle, networks=networks, fusion={}), grader.device)
         figures = localise(part, photographs, steps=0, quiet=True)
         title = f"{grader.version}, {' + '.join(map(str, scales))} px"
         result[title] = {

@@ -1,0 +1,58 @@
+"""One photograph of a DICOM file that holds several: its name, and what it is read from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["DicomFrame", "file_name", "frame_name"]
+
+_FRAME_NAME = re.compile(r" frame [1-9][0-9]*(?=(\.[^.]{1,5})?$)")
+
+
+@dataclass(frozen=True, slots=True)
+class DicomFrame:
+    """A frame of a DICOM file, to be read as a photograph of its own.
+
+    Attributes:
+        file: path, or the encoded bytes of the whole file.
+        number: of the frame, from 1.
+    """
+
+    file: str | Path | bytes
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Display name where the reader gives none; untrusted text."""
+        found = "upload" if isinstance(self.file, bytes) else Path(self.file).name
+        return frame_name(found, self.number)
+
+
+def frame_name(file: str, number: int) -> str:
+    """Name a frame after its file: `eye frame 2.dcm`.
+
+    Args:
+        file: display name of the file.
+        number: of the frame, from 1.
+
+    Returns:
+        Display name of the frame.
+    """
+    stem, dot, ending = file.rpartition(".")
+    if not stem or len(ending) > 5:
+        stem, dot, ending = file, "", ""
+    return f"{stem} frame {number}{dot}{ending}"
+
+
+def file_name(name: str) -> str:
+    """Return the name of the file after which `frame_name` named a frame.
+
+    Args:
+        name: of a frame, or of a file.
+
+    Returns:
+        The name without the frame's number.
+    """
+    return _FRAME_NAME.sub("", name)

@@ -1,0 +1,167 @@
+"""Requests to remote systems: the file systems of fsspec, tries and limits, and what went wrong.
+
+What a remote system says when it fails may hold addresses with credentials, so no such text goes
+into a message: an error is told by its kind, and the object by its path alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from drcore.errors import DrcoreError, PhotographError, SourceError
+
+__all__ = ["CREDENTIALS", "explained", "file_system", "retried"]
+
+# What these log may hold addresses with credentials, and our errors say it better.
+for _logger in ("aiobotocore", "botocore", "fsspec", "gcsfs", "s3fs"):
+    logging.getLogger(_logger).setLevel(logging.CRITICAL)
+
+TRIES = 3
+"""Times that a request is made before its failure is told."""
+
+PAUSE = 0.5
+"""Seconds before the second try; twice as many before the third."""
+
+CONNECT_SECONDS, READ_SECONDS = 10, 60
+"""How long a server may take to answer, and to send the next bytes."""
+
+CREDENTIALS = {
+    "s3": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+    "FSSPEC_S3_ANON=true for a public bucket.",
+    "gs": "Set GOOGLE_APPLICATIONCREDENTIALS; FSSPEC_GS_TOKEN=anon for a public bucket.",
+    "https": "Give an address that may be read.",
+    "http": "Give an address that may be read.",
+}
+"""By scheme: what to do where access is refused."""
+
+T = TypeVar("T")
+
+
+def file_system(scheme: str) -> Any:
+    """Return the file system of fsspec, which keeps one for each set of options.
+
+    Args:
+        scheme: "s3", "gs", "https" or "http".
+
+    Returns:
+        An `fsspec.AbstractFileSystem`, safe to share between threads.
+
+    Raises:
+        SourceError: what it needs is not installed.
+    """
+    try:
+        import fsspec  # type: ignore[import-untyped]
+
+        return fsspec.filesystem(scheme, **_options(scheme))
+    except ImportError as error:
+        raise SourceError(
+            f"For {scheme}:// addresses, install drcore with its extra 'cloud'."
+        ) from error
+
+
+def _options(scheme: str) -> dict[str, Any]:
+    if scheme == "s3":
+        return {
+            "config_kwargs": {
+                "connect_timeout": CONNECT_SECONDS,
+                "read_timeout": READ_SECONDS,
+                "retries": {"max_attempts": 2},
+            }
+        }
+    if scheme == "gs":
+        return {"requests_timeout": READ_SECONDS}
+    import aiohttp
+
+    seconds = aiohttp.ClientTimeout(None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+    return {"client_kwargs": {"timeout": seconds, "trust_env": True}, "use_listings_cache": False}
+
+
+def retried(
+    action: Callable[[], T],
+    label: str,
+    scheme: str,
+    kind: type[DrcoreError] = PhotographError,
+) -> T:
+    """Do what may fail for a moment; tell in a sentence what lasts.
+
+    Args:
+        action: makes the request; errors of ours pass through it.
+        label: what is read or written, without credentials.
+        scheme: of the object.
+        kind: of the error that tells it.
+
+    Returns:
+        What the action returns.
+
+    Raises:
+        DrcoreError: of the kind given.
+    """
+    tries = 1 if scheme == "gs" else TRIES  # gcsfs tries six times by itself
+    for number in range(tries):
+        try:
+            return action()
+        except DrcoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of a dozen libraries
+            why, passing = explained(error, scheme)
+            if not passing or number == tries - 1:
+                # Not "from error": its text may hold credentials, and tracebacks are printed.
+                raise kind(f"{label}: {why}") from None
+        time.sleep(PAUSE * 2**number)
+    raise AssertionError  # the last try returned or raised
+
+
+def explained(  # noqa: PLR0911 - a sentence each
+    error: BaseException, scheme: str
+) -> tuple[str, bool]:
+    """Tell in our own words why a remote system failed.
+
+    Args:
+        error: of fsspec or a library below it.
+        scheme: of the object.
+
+    Returns:
+        The sentence, without a word of the error's own text, and whether it may pass by itself.
+    """
+    status = _status(error)
+    kinds = {parent.__name__ for parent in type(error).__mro__}
+    if isinstance(error, FileNotFoundError) or status in {404, 410}:
+        return "there is no such object, folder or bucket. Check the address.", False
+    if (
+        isinstance(error, PermissionError)
+        or status in {401, 403}
+        or kinds & {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound",
+                    "DefaultCredentialsError", "GoogleAuthError"}
+    ):  # fmt: skip
+        return f"access is refused. {CREDENTIALS[scheme]}", False
+    if status == 429 or (status or 0) >= 500:
+        return f"the server fails (status {status}). Try again later.", True
+    if status is not None:
+        return f"the server refuses (status {status}).", False
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+        return "the server does not answer in time. Try again later.", True
+    if isinstance(error, ConnectionError) or kinds & {
+        "ClientError", "HTTPClientError", "EndpointConnectionError", "ClientPayloadError",
+        "ConnectionError",
+    }:  # fmt: skip
+        return "the server cannot be reached, or breaks off. Check address and network.", True
+    return f"it cannot be read or written ({type(error).__name__}).", isinstance(error, OSError)
+
+
+def _status(error: BaseException | None) -> int | None:
+    """HTTP status of an error of any of the libraries, or of what caused it."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):  # botocore, below s3fs
+            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        elif type(error).__name__ == "HttpError":  # gcsfs
+            found = getattr(error, "code", None)
+        else:
+            found = getattr(error, "status", None)  # aiohttp
+        if isinstance(found, int | str) and str(found).isdigit() and int(found) >= 400:
+            return int(found)
+        error = error.__cause__
+    return None

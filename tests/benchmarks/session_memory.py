@@ -1,0 +1,196 @@
+"""Largest memory of a server after 200 uploads of 12 megapixels, graded and paged through.
+
+python tests/benchmarks/session_memory.py            the list alone, as the page uses it
+python tests/benchmarks/session_memory.py --app      the real app, driven in headless Chromium
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SIDE = 3464
+"""Of a square of 12 megapixels."""
+
+
+def draw(folder: Path, count: int) -> None:
+    """Write so many different photographs of 12 megapixels, from the one of scikit-image."""
+    import cv2
+    import numpy as np
+    from skimage.data import retina
+
+    rgb = cv2.resize(retina(), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    noise = np.random.default_rng(0).integers(0, 24, rgb.shape, np.uint8)
+    for number in range(count):
+        changed = cv2.add(np.roll(rgb, number, axis=0), np.roll(noise, number, axis=1))
+        side = "OD" if number % 2 else "OS"
+        file = folder / f"{number // 2:03d}_{side}.jpg"
+        cv2.imwrite(str(file), changed[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+def resident(process: int | str) -> float:
+    """Memory of a process now, in MiB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+class Watch:
+    """Notes the largest memory of a process, looking twenty times a second."""
+
+    def __init__(self, process: int | str) -> None:
+        self.process, self.largest = process, 0.0
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        while True:
+            try:
+                self.largest = max(self.largest, resident(self.process))
+            except (OSError, IndexError):  # it has ended
+                return
+            time.sleep(0.05)
+
+    def say(self, what: str, began: float) -> None:
+        """Print where one is."""
+        print(
+            f"{what:<28} now {resident(self.process):6.0f} MiB, "
+            f"largest {self.largest:6.0f} MiB, {time.monotonic() - began:6.0f} s",
+            flush=True,
+        )
+
+
+def list_alone(folder: Path, kept: Path) -> None:
+    """Uploads, grading and paging as the Review page does them, in this process."""
+    from drcore.grader import Grader
+    from viewer.arrivals import arrive
+    from viewer.shelf import Shelf
+    from viewer.slides import Slides
+    from viewer.worklist import Worklist
+
+    watch, began = Watch("self"), time.monotonic()
+    grader = Grader.bundled("cpu")
+    watch.say("model loaded", began)
+    files = sorted(folder.iterdir())
+    # All at once in memory, as Streamlit holds uploads until the last one has come.
+    held = [(file.name, file.read_bytes()) for file in files]
+    watch.say("uploads in memory", began)
+
+    def one_by_one() -> Iterator[tuple[str, bytes]]:
+        while held:
+            yield held.pop(0)
+
+    worklist = Worklist(Shelf(kept))
+    arrival = arrive(worklist, one_by_one())
+    assert (arrival.added, arrival.sentences) == (len(files), [])
+    watch.say("uploads on the disk", began)
+    while worklist.do_next(grader):
+        pass
+    assert {entry.report.status for entry in worklist.everything} <= {"graded", "ungradable"}
+    watch.say("graded", began)
+    slides = Slides()
+    for by, steps in ((1, len(files)), (-1, len(files) // 10)):
+        for _ in range(steps):
+            entry = worklist.selected
+            slides.drop(worklist.entries)
+            slides.slide(worklist, entry, entry.report)
+            worklist.step(by)
+    watch.say("paged through, and back", began)
+    print(f"largest resident memory: {watch.largest:.0f} MiB")
+
+
+def real_app(folder: Path, kept: Path) -> None:
+    """Uploads, grading and paging in headless Chromium; memory is the server's."""
+    from playwright.sync_api import sync_playwright
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        **os.environ,
+        "DRCORE_REVIEWS_URL": str(kept / "reviews.sqlite3"),
+        "DRCORE_WORKLISTS": str(kept / "worklists"),
+    }
+    with (kept / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "viewer/app.py",
+             f"--server.port={port}", "--server.headless=true"],
+            cwd=REPOSITORY, env=environment, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5)  # noqa: S310 - ours
+                break
+            except OSError:
+                assert server.poll() is None
+                time.sleep(0.2)
+        watch, began = Watch(server.pid), time.monotonic()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+            )
+            page = browser.new_page()
+            page.set_default_timeout(900_000)
+            page.goto(url)
+            page.get_by_text("Or open a sample").wait_for()
+            files = sorted(folder.iterdir())
+            page.locator("input[type=file]").first.set_input_files(files)
+            page.locator(".st-key-queue button").nth(len(files) - 1).wait_for(state="attached")
+            watch.say("uploaded", began)
+            page.wait_for_function(
+                "() => { const p = document.querySelector('p.reviewed');"
+                " return p && !p.textContent.includes('to grade') }",
+                timeout=3_600_000,
+            )
+            watch.say("graded", began)
+            while page.locator(".st-key-next button").first.is_enabled():
+                page.keyboard.press("ArrowRight")
+                time.sleep(0.5)
+            for _ in range(len(files) // 10):
+                page.keyboard.press("ArrowLeft")
+                time.sleep(0.5)
+            watch.say("paged through, and back", began)
+            page.reload()
+            page.locator("h1.name").first.wait_for()
+            watch.say("reloaded", began)
+            browser.close()
+        print(f"largest resident memory of the server: {watch.largest:.0f} MiB")
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(60)
+
+
+def main() -> None:
+    """Draw the photographs in a process of their own, then measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--app", action="store_true")
+    parser.add_argument("--draw", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.draw:
+        draw(options.draw, options.count)
+        return
+    with tempfile.TemporaryDirectory() as work:
+        folder, kept = Path(work, "photographs"), Path(work, "kept")
+        folder.mkdir()
+        kept.mkdir()
+        command = [sys.executable, __file__, "--draw", str(folder), "--count", str(options.count)]
+        subprocess.run(command, check=True)
+        size = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
+        print(f"{options.count} photographs of {SIDE} x {SIDE} pixels, {size:.0f} MiB", flush=True)
+        (real_app if options.app else list_alone)(folder, kept)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The patient's report: what stands on its pages, in any script, and nothing that must not."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pypdf
+import pytest
+
+from drcore.case import Case
+from drcore.clinical_codes import REPORT_NOTICE
+from drcore.decisions import Decision
+from drcore.errors import SourceError
+from drcore.marks import Mark
+from drcore.privacy import Privacy
+from drcore.report_fonts import marked_up, register
+from drcore.report_pdf import patient_pdf
+
+MADE_AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def case(grader, phantom):
+    rgb = np.array(phantom(seed=1).rgb)
+    report = grader.grade(rgb, name="7_right.png")
+    report = replace(report, status="graded", grade=2, score=2.31, reason="")
+    return Case(report, rgb)
+
+
+@pytest.fixture(scope="module")
+def other_eye(case):
+    return replace(case, report=replace(case.report, laterality="OS", name="7_left.png", grade=3))
+
+
+def decision(case: Case, **values) -> Decision:
+    report = case.report
+    return Decision(
+        **{
+            "sha256": report.sha256, "image": report.name, "model_version": report.model_version,
+            "machine_status": report.status, "machine_grade": report.grade,
+            "machine_score": report.score, "action": "change", "grade": 3, "note": "",
+            "reader": "Dr A", "decided_at": MADE_AT, **values,
+        }
+    )  # fmt: skip
+
+
+def text_of(pdf: bytes) -> str:
+    pages = pypdf.PdfReader(io.BytesIO(pdf)).pages
+    text = " ".join(" ".join(page.extract_text().split()) for page in pages)
+    return text.replace(" ,", ",").replace(" .", ".")
+
+
+def test_report_says_who_what_and_how_far_to_trust_it(case, other_eye):
+    certain = replace(
+        case.report, probabilities=(0.001, 0.1, 0.6, 0.2, 0.099), grade_set=(2, 3)
+    )  # fmt: skip
+    sha256 = case.report.sha256
+    mark = Mark(sha256, "box", "venous beading", 20, 30, 60, 70, "Dr A", MADE_AT)
+    told = replace(
+        case,
+        report=certain,
+        decisions=((4, decision(case, note="beading above")),),
+        marks=((9, mark),),
+    )
+    text = text_of(patient_pdf([other_eye, told], made_at=MADE_AT))
+    assert text.index("Right eye (OD)") < text.index("Left eye (OS)")
+    for said in (
+        "Patient 7", "2026-03-04 05:06 UTC", "random 1",
+        "Grade 3: Severe non-proliferative retinopathy. Referable.",  # of the patient: worse eye
+        "Grade 2: Moderate non-proliferative retinopathy", "Score 2.31", "fit for grading",
+        "60 %", "< 1 %", "Grade 2 or 3 is possible",
+        "Dr A: grade 3, differs from the model.", "beading above",
+        "venous beading at x 20, y 30 px, Dr A", "grades above", "a healthy retina",
+        "Not reviewed by a reader.", "7_left.png",
+    ):  # fmt: skip
+        assert said in text, said
+
+
+@pytest.mark.parametrize("page", ["A4", "Letter"])
+def test_notice_and_patient_stand_on_every_page(case, other_eye, page):
+    many = [case, other_eye] * 3
+    pages = pypdf.PdfReader(io.BytesIO(patient_pdf(many, made_at=MADE_AT, page=page))).pages
+    assert len(pages) >= 3
+    for number, sheet in enumerate(pages, start=1):
+        text = " ".join(sheet.extract_text().split())
+        assert REPORT_NOTICE in text
+        assert f"Page {number} of {len(pages)}" in text
+        assert "atient 7" in text
+    width, height = (595, 842) if page == "A4" else (612, 792)
+    assert (round(pages[0].mediabox.width), round(pages[0].mediabox.height)) == (width, height)
+
+
+def test_both_eyes_fit_on_one_page(case, other_eye):
+    for page in ("A4", "Letter"):
+        pdf = patient_pdf([case, other_eye], made_at=MADE_AT, page=page)
+        assert len(pypdf.PdfReader(io.BytesIO(pdf)).pages) == 1
+
+
+def test_same_arguments_give_the_same_bytes(case):
+    first = patient_pdf([case], made_at=MADE_AT)
+    assert first == patient_pdf([case], made_at=MADE_AT)
+    assert first != patient_pdf([case], made_at=MADE_AT.replace(year=2027))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Müller Łukasz", "Ωμέγα", "Иван", "張偉", "山田太郎", "김철수", "สมชาย", "अनिल",
+        "دكتور", "דוד", "👩‍⚕️", "<b>&amp;</para>", "a\0b\x1b[31m\u202eevil\n\t", "\ud800",
+        "x" * 5000, "%s {0} \\n",
+    ],
+)  # fmt: skip
+def test_any_letters_in_names_make_a_report(case, name):
+    safe = name.replace("\ud800", "\ufffd").replace("\0", "")
+    made = decision(case, reader=safe[:200], note=safe)
+    odd = replace(
+        case,
+        report=replace(case.report, name=name, patient=name, reason=name),
+        decisions=((1, made),),
+        marks=((1, Mark(made.sha256, "point", "other", 5, 5, 5, 5, safe[:200], MADE_AT, safe)),),
+    )
+    text = text_of(patient_pdf([odd], made_at=MADE_AT, patient_name=name))
+    if name in {"Müller Łukasz", "Ωμέγα", "Иван", "張偉", "山田太郎"}:
+        assert name in text
+
+
+def test_letters_that_no_font_has_become_their_numbers():
+    register()
+    assert marked_up("a\u0905b") == "a[U+0905]b"
+    assert marked_up("<b>") == "&lt;b&gt;"
+    assert marked_up("12 \u05d0\u05d1 x") == "12 \u05d1\u05d0 x"  # as it stands on paper
+    assert len(marked_up("y" * 5000, 100)) == 100
+
+
+def test_name_is_printed_only_when_asked_for(case):
+    asked = Privacy(patient_names=True)
+    text = text_of(patient_pdf([case], made_at=MADE_AT, patient_name="Doe, Jane", privacy=asked))
+    assert "Doe, Jane" in text
+    both = Privacy(patient_names=True, deidentified=True)
+    for privacy in (None, Privacy(), both):
+        pdf = patient_pdf([case], made_at=MADE_AT, patient_name="Doe, Jane", privacy=privacy)
+        assert "Doe" not in text_of(pdf)
+
+
+def test_deidentified_report(case):
+    told = replace(case, decisions=((4, decision(case, note="secret note")),))
+    text = text_of(patient_pdf([told], made_at=MADE_AT, privacy=Privacy(deidentified=True)))
+    assert case.report.sha256[:16] in text
+    assert "7_right" not in text
+    assert "Right eye (OD)" in text
+    assert "secret" not in text
+    kept = Privacy(deidentified=True, notes=True)
+    assert "secret note" in text_of(patient_pdf([told], made_at=MADE_AT, privacy=kept))
+
+
+def test_ungradable_and_failed_photographs_are_told(case, grader):
+    dark = replace(case.report, status="ungradable", grade=None, reason="It is too dark.")
+    failed = Case(grader.failed("bad.jpg", "bad.jpg: the file is empty."), b"")
+    text = text_of(patient_pdf([replace(case, report=dark), failed], made_at=MADE_AT))
+    assert "Ungradable" in text
+    assert "It is too dark." in text
+    assert "the file is empty" in text
+    assert "No grade." in text
+
+
+def test_burnt_in_identity_is_not_printed_unless_asked_for(case):
+    burnt = replace(case, report=replace(case.report, burned_in=True))
+
+    def images(privacy):
+        pdf = patient_pdf([burnt], made_at=MADE_AT, privacy=privacy)
+        reader = pypdf.PdfReader(io.BytesIO(pdf))
+        return sum(len(page.images) for page in reader.pages), text_of(pdf)
+
+    count, text = images(Privacy())
+    assert count == 0
+    assert "identity is burnt into it" in text
+    assert images(Privacy(burned_in=True))[0] == 2
+
+
+def test_photograph_that_vanished_leaves_its_words(case, tmp_path):
+    gone = replace(case, source=tmp_path / "gone.jpg")
+    text = text_of(patient_pdf([gone], made_at=MADE_AT))
+    assert "Grade 2" in text
+    assert "no such file" in text
+
+
+def test_a_report_of_nothing_is_a_sentence():
+    with pytest.raises(SourceError, match="choose at least one"):
+        patient_pdf([], made_at=MADE_AT)

@@ -1,0 +1,118 @@
+"""Rows and their cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from drcore.certainty import Certainty
+from drcore.grader import Grader
+from drcore.rows import COLUMNS, csv_safe, csv_text, row_of
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("", ""),
+        ("10_left.jpeg", "10_left.jpeg"),
+        ("=1+1", "'=1+1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\tx", "'\tx"),
+        ("\rx", "'\rx"),
+        ("  =1", "'  =1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("\uff0b1", "'\uff0b1"),
+        ("\uff0d1", "'\uff0d1"),
+        ("\uff20x", "'\uff20x"),
+        ("\u22121", "'\u22121"),
+        ("-0.1234", "-0.1234"),
+        ("+3", "+3"),
+        ("-1e-05", "-1e-05"),
+        ("-1\n", "'-1\n"),
+        ("-", "'-"),
+        ("a;=1", "a;'=1"),
+        ("a-b, c=d", "a-b, c=d"),
+        ("\udcff.jpg", "\\udcff.jpg"),
+    ],
+)
+def test_csv_safe(text: str, cell: str) -> None:
+    assert csv_safe(text) == cell
+    assert csv_safe(cell) == cell
+    cell.encode("utf-8")
+
+
+def test_csv_text_survives_any_cell() -> None:
+    hostile = {"image": 'a,"b"\nc', "reason": "=HYPERLINK()", "patient": "x\ry"}
+    text = csv_text([hostile, {"image": "z"}])
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [row["image"] for row in rows] == ['a,"b"\nc', "z"]
+    assert rows[0]["reason"] == "'=HYPERLINK()"
+    assert rows[0]["patient"] == "x\ny"
+    assert text.splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_first_columns_are_the_contract() -> None:
+    assert ",".join(COLUMNS[:7]) == "image,status,reason,gradable,grade,score,referable"
+
+
+def test_rows(tiny_grader: Grader, jpegs: list[bytes]) -> None:
+    graded = tiny_grader.grade(jpegs[0], name="=10_left.jpg")
+    row = row_of(graded)
+    assert tuple(row) == COLUMNS
+    assert (row["image"], row["status"], row["reason"]) == ("'=10_left.jpg", "graded", "")
+    assert row["gradable"] == "true"
+    assert row["grade"] == str(graded.grade)
+    assert row["referable"] == ("true" if graded.referable else "false")
+    assert float(row["score"]) == pytest.approx(graded.score, abs=6e-5)
+    assert (row["score_128"], row["score_256"]) == (row["score"], "")
+    assert (row["laterality"], row["patient"]) == ("OS", "'=10")
+    assert (row["width"], row["height"], row["fov_found"]) == ("256", "256", "true")
+    assert row["sha256"] == graded.sha256
+
+    ungradable = row_of(tiny_grader.grade(jpegs[4]), "sub/a.jpg")
+    assert (ungradable["image"], ungradable["status"]) == ("sub/a.jpg", "ungradable")
+    assert ungradable["reason"].endswith(".")
+    assert (ungradable["gradable"], ungradable["grade"], ungradable["referable"]) == (
+        "false", "", "",
+    )  # fmt: skip
+    assert ungradable["score"]
+
+    failed = row_of(tiny_grader.failed("x.jpg", "It is\n broken."))
+    assert (failed["status"], failed["reason"], failed["gradable"]) == (
+        "failed", "It is broken.", "false",
+    )  # fmt: skip
+    empty = set(COLUMNS) - {"image", "status", "reason", "gradable", "model_version"}
+    assert {failed[column] for column in empty} == {""}
+
+
+def test_certainty_in_rows(tiny_grader: Grader, jpegs: list[bytes]) -> None:
+    bare = row_of(tiny_grader.grade(jpegs[0]))
+    assert {bare[column] for column in ("p0", "p1", "p2", "p3", "p4", "grade_set")} == {""}
+    assert bare["margin"]
+    certainty = Certainty(
+        cuts=(0.8, 1.4, 2.4, 3.3), width=0.3, widening=0.2,
+        coverage=0.9, level=0.8, sensitive=0.1,
+    )  # fmt: skip
+    calibrated = Grader(replace(tiny_grader.bundle, certainty=certainty))
+    report = calibrated.grade(jpegs[0])
+    row = row_of(report)
+    shares = [float(row[f"p{grade}"]) for grade in range(5)]
+    assert shares == pytest.approx(report.probabilities, abs=6e-5)
+    low, _, high = row["grade_set"].partition("-")
+    assert tuple(range(int(low), int(high or low) + 1)) == report.grade_set
+    assert float(row["margin"]) == pytest.approx(report.margin, abs=6e-5)
+    assert row_of(replace(report, grade_set=(2,)))["grade_set"] == "2"
+    assert row_of(replace(report, grade_set=(2, 3, 4)))["grade_set"] == "2-4"
+    for without in (calibrated.grade(jpegs[4]), calibrated.failed("x.jpg", "It is broken.")):
+        cells = row_of(without)
+        assert {cells[column] for column in COLUMNS[-7:]} == {""}
+        assert COLUMNS[-7] == "p0"
+
+
+def test_a_score_of_minus_nothing_has_no_sign(tiny_grader: Grader, jpegs: list[bytes]) -> None:
+    assert row_of(replace(tiny_grader.grade(jpegs[0]), score=-1e-6))["score"] == "0.0000"

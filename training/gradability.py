@@ -1,0 +1,268 @@
+"""Is the gradability check worth its name? `python -m training.gradability`.
+
+Validation photographs are spoilt on purpose, ever more, until two thirds of the grader's accuracy
+(quadratic weighted kappa of the fused score) are lost; at that level nearly all of them should be
+called ungradable, untouched photographs hardly ever, and what is no retina always.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from drcore.agreement import quadratic_weighted_kappa
+from drcore.errors import DrcoreError
+from drcore.field_of_view import FieldOfView, find_field_of_view
+from drcore.grader import Grader
+from drcore.photograph import read_photograph
+from drcore.quality import Quality, assess
+from training.data import Labelled, data_root, read_labels
+from training.not_retinas import not_retinas
+
+__all__ = ["DEGRADATIONS", "Degradation", "degraded_sample", "measure", "table"]
+
+RGB = NDArray[np.uint8]
+
+LOST = 2 / 3
+"""Share of the accuracy whose loss makes a photograph ungradable."""
+
+THIRD = 0.32
+"""Visible share of the field of view that stands for "less than a third"."""
+
+NOT_RETINA_COUNT = 200
+
+
+def blurred(rgb: RGB, fov: FieldOfView, level: float) -> RGB:
+    """Blur by a Gaussian whose standard deviation is `level` percent of the field of view."""
+    return np.asarray(cv2.GaussianBlur(rgb, (0, 0), level / 100 * 2 * fov.radius), np.uint8)
+
+
+def darkened(rgb: RGB, fov: FieldOfView, level: float) -> RGB:
+    """Divide by `level` and round: what a flash that failed leaves in 8 bits."""
+    del fov
+    return np.asarray(np.round(rgb / level), np.uint8)
+
+
+def over_exposed(rgb: RGB, fov: FieldOfView, level: float) -> RGB:
+    """Multiply by `level` and clip, inside the field of view."""
+    inside = fov.mask(*rgb.shape[:2])
+    bright = np.clip(rgb.astype(np.float32) * level, 0, 255)
+    return np.where(inside[..., None], bright, rgb).astype(np.uint8)
+
+
+def cut_off(rgb: RGB, fov: FieldOfView, level: float) -> RGB:
+    """Leave `level` percent of the field of view: crop one side, which depends on the pixels."""
+    turns = int(rgb.sum(dtype=np.int64) % 4)
+    turned = np.ascontiguousarray(np.rot90(rgb, turns))
+    inside = np.ascontiguousarray(np.rot90(fov.mask(*rgb.shape[:2]), turns))
+    area = np.cumsum(inside.sum(axis=0)) / (np.pi * fov.radius**2)
+    columns = max(32, int(np.searchsorted(area, level / 100)))
+    return np.ascontiguousarray(np.rot90(turned[:, :columns], -turns))
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """A way to spoil a photograph.
+
+    Attributes:
+        apply: takes pixels, their field of view and a level.
+        levels: ever worse.
+        word: that the right reason holds.
+    """
+
+    apply: Callable[[RGB, FieldOfView, float], RGB]
+    levels: tuple[float, ...]
+    word: str
+
+
+DEGRADATIONS = {
+    "blur": Degradation(blurred, (0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.2), "blurred"),
+    "dark": Degradation(darkened, (2, 4, 6, 8, 11, 16, 22, 32, 45, 64, 90), "dark"),
+    "over-exposure": Degradation(over_exposed, (1.5, 2, 2.5, 3, 4, 5, 6.5, 8, 12, 20), "exposed"),
+    "cut field": Degradation(cut_off, (75, 60, 45, 100 * THIRD, 24, 16, 10), "third"),
+}
+
+
+def degraded_sample(rows: Sequence[Labelled], count: int, seed: int) -> list[Labelled]:
+    """Choose photographs, grades and data sets as even as they can be.
+
+    Args:
+        rows: to choose from.
+        count: how many.
+        seed: of the choice.
+
+    Returns:
+        The chosen rows.
+    """
+    order = np.random.default_rng(seed).permutation(len(rows))
+    drawn: Counter[tuple[str, int]] = Counter()
+    ranked = []
+    for index in order:
+        cell = (rows[index].dataset, rows[index].grade)
+        ranked.append((drawn[cell], int(index)))
+        drawn[cell] += 1
+    return [rows[index] for _, index in sorted(ranked)[:count]]
+
+
+def measure(
+    grader: Grader, rows: Sequence[Labelled], *, count: int = 60, seed: int = 0, quiet: bool = False
+) -> dict[str, Any]:
+    """Measure the gradability check.
+
+    Args:
+        grader: whose accuracy counts.
+        rows: labelled photographs; `count` of the split "val" are spoilt, all of "val" and "test"
+            are tried untouched.
+        count: photographs to spoil.
+        seed: of the choice, and of the pictures that are no retina.
+        quiet: no progress bar.
+
+    Returns:
+        By degradation, the levels with kappa and shares caught, and the level that counts; false
+        alarms by data set; the share caught of what is no retina.
+    """
+    chosen = degraded_sample([row for row in rows if row.split == "val"], count, seed)
+    pictures = [read_photograph(row.path).rgb for row in chosen]
+    fields = [find_field_of_view(rgb) for rgb in pictures]
+    truth = np.array([row.grade for row in chosen])
+    untouched = _kappa(grader, pictures, truth)
+    result: dict[str, Any] = {
+        "model": grader.version,
+        "photographs": len(chosen),
+        "kappa": untouched,
+        "degradations": {},
+    }
+    bar = tqdm(total=sum(len(d.levels) for d in DEGRADATIONS.values()), disable=quiet)
+    for name, degradation in DEGRADATIONS.items():
+        levels, lost_at = [], None
+        for level in degradation.levels:
+            spoilt = [
+                degradation.apply(rgb, fov, level)
+                for rgb, fov in zip(pictures, fields, strict=True)
+            ]
+            verdicts = [judged(rgb) for rgb in spoilt]
+            entry: dict[str, Any] = {
+                "level": level,
+                "caught": float(np.mean([not v.gradable for v in verdicts])),
+                "by_its_reason": float(np.mean([degradation.word in v.reason for v in verdicts])),
+            }
+            if lost_at is None:  # beyond that level only the check is of interest
+                entry["kappa"] = _kappa(grader, spoilt, truth)
+                if entry["kappa"] <= (1 - LOST) * untouched:
+                    lost_at = level
+            levels.append(entry)
+            bar.update()
+        result["degradations"][name] = {"levels": levels, "two_thirds_lost_at": lost_at}
+    bar.close()
+    result["false_alarms"] = _false_alarms(rows)
+    seen, missed = 0, Counter[str]()
+    for family, rgb in not_retinas(NOT_RETINA_COUNT, seed):
+        seen += 1
+        missed[family] += judged(rgb).gradable
+    result["not_retinas"] = {
+        "pictures": seen,
+        "caught": 1 - missed.total() / seen,
+        "missed": {family: number for family, number in missed.items() if number},
+    }
+    return result
+
+
+def judged(rgb: RGB, reduction: int = 1) -> Quality:
+    """Return what the check says of pixels, the way the grader asks it."""
+    return assess(rgb, find_field_of_view(rgb), reduction)
+
+
+def _kappa(grader: Grader, pictures: Sequence[RGB], truth: NDArray[np.int64]) -> float:
+    """Kappa by the score alone: what the check would turn away counts too."""
+    given = [grader.grade_of(report.score) for report in grader.grade_many(pictures)]
+    return quadratic_weighted_kappa(truth, np.array(given))
+
+
+def _false_alarms(rows: Sequence[Labelled]) -> dict[str, Any]:
+    alarms: dict[str, Any] = {}
+    for row in rows:
+        if row.split == "train":
+            continue
+        photograph = read_photograph(row.path, for_grading=True)
+        verdict = judged(photograph.rgb, photograph.reduction)
+        entry = alarms.setdefault(f"{row.dataset}/{row.split}", {"photographs": 0, "reasons": {}})
+        entry["photographs"] += 1
+        if not verdict.gradable:
+            entry["reasons"][verdict.reason] = entry["reasons"].get(verdict.reason, 0) + 1
+    for entry in alarms.values():
+        entry["share"] = sum(entry["reasons"].values()) / entry["photographs"]
+    return alarms
+
+
+def table(result: dict[str, Any]) -> str:
+    """Lay out the result of `measure` as text.
+
+    Args:
+        result: what `measure` returned.
+
+    Returns:
+        Lines of text.
+    """
+    lines = [
+        f"{result['model']}: {result['photographs']} photographs, kappa {result['kappa']:.3f} "
+        f"untouched; two thirds lost at {(1 - LOST) * result['kappa']:.3f}",
+        f"{'degradation':<15}{'level':>7}{'kappa':>8}{'caught':>8}{'by its reason':>15}",
+    ]
+    for name, entry in result["degradations"].items():
+        for line in entry["levels"]:
+            kappa = f"{line['kappa']:.3f}" if "kappa" in line else ""
+            mark = "  <- two thirds lost" * (line["level"] == entry["two_thirds_lost_at"])
+            lines.append(
+                f"{name:<15}{line['level']:>7g}{kappa:>8}{line['caught']:>8.3f}"
+                f"{line['by_its_reason']:>15.3f}{mark}"
+            )
+    lines.append("")
+    for group, entry in sorted(result["false_alarms"].items()):
+        reasons = ", ".join(f"{count} {why}" for why, count in entry["reasons"].items())
+        lines.append(
+            f"untouched {group}: {entry['share']:.3f} of {entry['photographs']} called ungradable"
+            + f" ({reasons})" * bool(reasons)
+        )
+    other = result["not_retinas"]
+    missed = ", ".join(f"{count} {family}" for family, count in other["missed"].items())
+    lines.append(
+        f"no retina: {other['caught']:.3f} of {other['pictures']} caught"
+        + f" (missed: {missed})" * bool(missed)
+    )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the figures from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.gradability", description=__doc__)
+    parser.add_argument("--weights", type=Path, help="folder of a bundle (default: the bundled)")
+    parser.add_argument("--labels", type=Path, help="labels.csv (default: $DRCORE_DATA/labels.csv)")
+    parser.add_argument("--images", type=Path, help="folder of the photographs")
+    parser.add_argument("--count", type=int, default=60, help="photographs to spoil")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    given = parser.parse_args(arguments)
+    try:
+        rows = read_labels(given.labels or data_root() / "labels.csv", given.images)
+        grader = Grader.from_folder(given.weights) if given.weights else Grader.bundled()
+        result = measure(grader, rows, count=given.count, seed=given.seed, quiet=given.quiet)
+    except DrcoreError as error:
+        parser.exit(1, f"{error}\n")
+    print(table(result))
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

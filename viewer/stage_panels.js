@@ -1,0 +1,371 @@
+// What is on the stage: panels with the photograph and its maps, and the words around them.
+const DEEPEST = 8; // screen pixels for a pixel of the original
+const MAP_PIXELS = 700_000; // a map is smooth: more would only cost time
+const DECODE_LATER = 250; // ms after the first paint, so that it does not wait for the original
+const ASK_AGAIN = 700; // ms, while the server makes what is to come
+const MARGIN = 0.985; // of the panel that the retina fills at first
+
+const settings = remembered();
+const looks = new Map(); // by photograph: zoom, and whether its map is shown
+const KEPT_LOOKS = 400;
+
+class Panels {
+  constructor(root) {
+    this.root = root;
+    this.host = root.getRootNode().host ?? root;
+    this.settings = settings;
+    this.panels = [];
+    this.pointers = new Map();
+    this.held = false;
+    this.frame = 0;
+    this.lesion = "";
+    this.marking = false;
+    this.pending = [];
+    this.drag = null;
+    this.asked = "";
+    const box = root.querySelector(".stage");
+    box.innerHTML = `${controlsHtml()}<div class="panels" tabindex="-1"></div>
+      <p class="line" role="status"></p><div class="tip" hidden></div>`;
+    this.box = box;
+    this.area = box.querySelector(".panels");
+    this.tip = box.querySelector(".tip");
+    this.line = box.querySelector(".line");
+    this.resized = new ResizeObserver(() => this.measure());
+    this.listen();
+  }
+
+  // --- what is on screen --------------------------------------------------------------------
+
+  update({ data, setTriggerValue }) {
+    const before = this.data?.slide;
+    this.data = data;
+    this.trigger = setTriggerValue;
+    this.table ??= colourTable(data.table);
+    const slide = data.slide;
+    if (before?.id !== slide.id) {
+      this.pending = [];
+      this.drag = null;
+      this.tip.hidden = true;
+      if (this.ahead) clearTimeout(this.ahead);
+      this.ahead = 0;
+    } else {
+      const there = data.marks.map((mark) => JSON.stringify([mark.kind, mark.lesion, mark.x0, mark.y0]));
+      this.pending = this.pending.filter(
+        (mark) => !there.includes(JSON.stringify([mark.kind, mark.lesion, mark.x0, mark.y0])));
+    }
+    if (data.trouble) this.pending = [];
+    if (!data.marking) this.marking = false;
+    keepOnly([slide, ...data.ahead]);
+    this.keys = new Map(keyList(this).flatMap(([, rows]) => rows).flatMap(
+      ([, , names, action]) => names.map((name) => [name, action])));
+    this.scaleSwitches();
+    this.arrange();
+    this.draw();
+    if (!this.ahead) this.ahead = setTimeout(() => this.fetchAhead(), DECODE_LATER);
+    else this.fetchAhead();
+    clearTimeout(this.asking);
+    if (data.waiting) this.asking = setTimeout(() => this.trigger("ahead", Date.now()), ASK_AGAIN);
+  }
+
+  fetchAhead() {
+    const { slide, ahead } = this.data;
+    for (const small of Object.values(slide.reduced)) source({ ...small, small: true }, levels);
+    source(slide.original, levels, () => this.redraw());
+    for (const next of ahead) {
+      source({ ...next.reduced.colour, small: true }, levels);
+      const view = this.settings.view;
+      if (next.reduced[view]) source({ ...next.reduced[view], small: true }, levels);
+      source(next.maps, grids);
+    }
+    if (ahead.length) source(ahead[0].original, levels);
+  }
+
+  get look() {
+    const { slide } = this.data;
+    if (!looks.has(slide.id)) {
+      looks.set(slide.id, { zoom: 1, x: NaN, y: NaN, shown: Boolean(slide.maps && !slide.maps.hidden) });
+      for (const id of [...looks.keys()].slice(0, -KEPT_LOOKS)) looks.delete(id);
+    }
+    return looks.get(slide.id);
+  }
+
+  scaleNames() { return this.data.slide.maps ? this.data.slide.maps.scales.map((part) => part.name) : []; }
+
+  get scale() {
+    const names = this.scaleNames();
+    return names.includes(this.settings.scale) ? this.settings.scale : names.at(-1);
+  }
+
+  // The maps that are to be painted now.
+  shownScales() {
+    const { slide } = this.data;
+    if (!slide.maps || !this.look.shown || this.held || this.settings.opacity === 0) return [];
+    return this.panels.filter((panel) => panel.scale).map((panel) => panel.scale);
+  }
+
+  // --- panels -------------------------------------------------------------------------------
+
+  arrange() {
+    const names = this.scaleNames();
+    const layout = names.length ? this.settings.layout : "single";
+    const wanted = layout === "grid" ? names : layout === "beside" ? ["", this.scale]
+      : layout === "overlay" ? [this.scale] : [""];
+    while (this.panels.length > wanted.length) {
+      const panel = this.panels.pop();
+      this.resized.unobserve(panel.node);
+      panel.node.remove();
+    }
+    while (this.panels.length < wanted.length) this.panels.push(this.newPanel());
+    this.panels.forEach((panel, i) => { panel.scale = wanted[i]; });
+    this.area.dataset.layout = layout;
+    this.area.dataset.count = wanted.length;
+    this.label();
+    this.measure();
+  }
+
+  newPanel() {
+    const node = document.createElement("div");
+    node.className = "panel";
+    node.innerHTML = '<canvas class="photo" role="img"></canvas><canvas class="map" role="img"></canvas>'
+      + '<svg class="marks" aria-hidden="true"><g></g></svg><i class="cross" hidden></i>'
+      + '<span class="label"></span><span class="wait" hidden></span>'
+      + '<span class="key" hidden><canvas width="256" height="1"></canvas><span class="ticks"></span>'
+      + '<span>grades above a healthy retina</span></span>';
+    const panel = {
+      node,
+      photo: node.querySelector(".photo"), map: node.querySelector(".map"),
+      marks: node.querySelector(".marks"), cross: node.querySelector(".cross"),
+      label: node.querySelector(".label"), wait: node.querySelector(".wait"),
+      key: node.querySelector(".key"), scale: "", painted: "", mapped: "", marked: "",
+    };
+    const bar = panel.key.querySelector("canvas").getContext("2d");
+    const strip = bar.createImageData(256, 1);
+    new Uint32Array(strip.data.buffer).set(this.table);
+    bar.putImageData(strip, 0, 0);
+    const [low, high] = this.data.range;
+    panel.key.querySelector(".ticks").append(...[0, 1, 2, 3, 4].map((part) => {
+      const tick = document.createElement("i");
+      tick.textContent = low + ((high - low) * part) / 4;
+      return tick;
+    }));
+    this.area.append(node);
+    this.resized.observe(node);
+    return panel;
+  }
+
+  measure() {
+    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    this.area.classList.toggle("tall", this.area.clientHeight > 1.1 * this.area.clientWidth);
+    for (const panel of this.panels) {
+      panel.width = panel.node.clientWidth;
+      panel.height = panel.node.clientHeight;
+      panel.ratio = ratio;
+    }
+    this.redraw();
+  }
+
+  label() {
+    const { slide } = this.data;
+    const { view, opacity, lines, level } = this.settings;
+    const named = VIEWS.find(([name]) => name === view)[1];
+    const shown = Boolean(slide.maps) && this.look.shown;
+    for (const panel of this.panels) {
+      const size = panel.scale === "fused" ? "all sizes together" : `${panel.scale} px`;
+      const plain = `${named}`;
+      panel.label.textContent = !panel.scale ? plain
+        : !shown ? `Map hidden \u00b7 ${size}`
+          : `Map of the model \u00b7 ${size}${lines ? ` \u00b7 contour at ${level} grades` : ""}`;
+      panel.photo.setAttribute("aria-label", `Fundus photograph ${slide.name}, ${named.toLowerCase()}`);
+      panel.map.setAttribute("aria-label", panel.scale
+        ? `Map of the model, ${size}, ${lines ? `contours at ${level} grades` : `opacity ${opacity} per cent`}` : "");
+      panel.map.setAttribute("aria-hidden", String(!panel.scale || !shown));
+      // One scale of colours for all: one bar is enough.
+      panel.key.hidden = panel !== this.panels.at(-1) || !panel.scale || !shown || lines;
+    }
+    for (const button of this.box.querySelectorAll("[data-set][data-value]")) {
+      const now = button.dataset.set === "scale" ? this.scale : this.settings[button.dataset.set];
+      button.setAttribute("aria-pressed", String(button.dataset.value === now));
+    }
+    for (const input of this.box.querySelectorAll("input[type=range]")) {
+      const value = this.settings[input.dataset.set];
+      input.value = value;
+      const unit = input.dataset.set === "level" ? `${value} grades` : `${value} %`;
+      input.nextElementSibling.textContent = unit;
+      input.setAttribute("aria-valuetext", unit);
+    }
+    const off = !slide.maps;
+    for (const node of this.box.querySelectorAll(".maps, .scales, [data-set=layout]")) {
+      (node.closest(".group") ?? node).classList.toggle("none", off);
+    }
+    this.box.querySelector("[data-do=toggle]").textContent = shown ? "Hide map" : "Show map";
+    this.box.querySelector("[data-set=opacity]").disabled = !shown;
+    this.box.querySelector("[data-do=lines]").setAttribute("aria-pressed", String(lines));
+    this.box.querySelector("[data-do=marking]").hidden = !this.data.marking;
+    this.box.querySelector("[data-do=marking]").setAttribute("aria-pressed", String(this.marking));
+    const lit = this.settings.brightness !== 100 || this.settings.contrast !== 100 || lines;
+    this.box.querySelector("[data-do=adjust]").classList.toggle("on", lit);
+    this.line.textContent = this.data.trouble || this.marking ? this.markingSentence() : !slide.maps ? slide.caption
+      : shown ? `${lines ? `The lines run where the map is ${level} grades above a healthy retina.`
+        : "Colours tell how much a region raised the score."} They are not outlines of lesions. Hold X to look underneath.`
+        : slide.maps.caption || "The map is hidden.";
+    this.area.classList.toggle("marking", this.marking);
+    const filter = `${view === "green" ? "url(#green) " : ""}brightness(${this.settings.brightness / 100}) `
+      + `contrast(${this.settings.contrast / 100})`;
+    for (const panel of this.panels) {
+      panel.photo.style.filter = filter === "brightness(1) contrast(1)" ? "" : filter;
+    }
+  }
+
+  scaleSwitches() {
+    const names = this.scaleNames();
+    const holder = this.box.querySelector(".scales");
+    if (holder.dataset.names === names.join()) return;
+    holder.dataset.names = names.join();
+    const sizes = names.filter((name) => name !== "fused");
+    holder.replaceChildren(...names.map((name) => {
+      const button = document.createElement("button");
+      const key = name === "fused" ? "F" : SCALE_KEYS[sizes.indexOf(name)]?.toUpperCase();
+      button.type = "button";
+      button.textContent = name === "fused" ? "Fused" : name;
+      button.title = `${name === "fused" ? "Mean of all image sizes" : "Image size the network saw, in pixels"}${key ? ` (${key})` : ""}`;
+      Object.assign(button.dataset, { set: "scale", value: name });
+      return button;
+    }));
+  }
+
+  // --- drawing ------------------------------------------------------------------------------
+
+  redraw() { if (!this.frame && this.data) this.frame = requestAnimationFrame(() => this.draw()); }
+
+  // How the original lies on a panel: screen pixels for one of its pixels, and what is in the middle.
+  place(panel) {
+    const { field } = this.data.slide;
+    const look = this.look;
+    const fit = Math.min(panel.width / (field.right - field.left), panel.height / (field.bottom - field.top)) * MARGIN;
+    const deepest = Math.max(1, DEEPEST / fit);
+    look.zoom = Math.min(Math.max(look.zoom, 1), deepest);
+    if (Number.isNaN(look.x) || look.zoom === 1) {
+      look.x = (field.left + field.right) / 2;
+      look.y = (field.top + field.bottom) / 2;
+    }
+    look.x = Math.min(Math.max(look.x, field.left), field.right);
+    look.y = Math.min(Math.max(look.y, field.top), field.bottom);
+    return { scale: fit * look.zoom, x: look.x, y: look.y };
+  }
+
+  draw() {
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    const { slide } = this.data;
+    const shown = this.shownScales();
+    const done = [];
+    let photographs = 0;
+    for (const panel of this.panels) {
+      if (!panel.width || !panel.height) continue;
+      const place = this.place(panel);
+      if (this.paintPhoto(panel, place)) photographs += 1;
+      const visible = shown.includes(panel.scale) && this.paintMap(panel, place);
+      panel.map.style.visibility = visible ? "visible" : "hidden";
+      panel.map.style.opacity = this.settings.opacity / 100;
+      if (visible) done.push(panel.scale);
+      this.placeMarks(panel, place);
+    }
+    const { dataset } = this.host;
+    dataset.stage = slide.id;
+    dataset.painted = done.join(" ");
+    dataset.photograph = photographs === this.panels.length && photographs ? slide.id : "";
+    dataset.view = this.settings.view;
+    const look = this.look;
+    dataset.zoom = look.zoom.toFixed(3);
+    dataset.middle = Number.isNaN(look.x) ? "" : `${look.x.toFixed(1)} ${look.y.toFixed(1)}`;
+  }
+
+  paintPhoto(panel, place) {
+    const { slide } = this.data;
+    const { view } = this.settings;
+    const base = view === "green" ? "colour" : view;
+    const bitmap = bestLevel(slide, base, place.scale * panel.ratio, () => this.redraw());
+    const item = slide.reduced[base];
+    panel.wait.hidden = Boolean(bitmap);
+    if (!bitmap) {
+      panel.wait.textContent = failed(item) ? "The photograph did not arrive. Reload the page." : "";
+      panel.photo.style.visibility = "hidden";
+      return false;
+    }
+    if (wantsLarge(slide, base, place.scale * panel.ratio)) this.ask(base);
+    const width = Math.round(panel.width * panel.ratio);
+    const height = Math.round(panel.height * panel.ratio);
+    const state = [slide.id, base, bitmap.width, width, height, place.scale, place.x, place.y].join();
+    panel.photo.style.visibility = "visible";
+    if (panel.painted === state) return true;
+    panel.painted = state;
+    if (panel.photo.width !== width) panel.photo.width = width;
+    if (panel.photo.height !== height) panel.photo.height = height;
+    const ink = panel.photo.getContext("2d", { alpha: false });
+    ink.setTransform(1, 0, 0, 1, 0, 0);
+    ink.fillRect(0, 0, width, height);
+    const scale = place.scale * panel.ratio;
+    ink.imageSmoothingQuality = "low"; // the level fits already
+    ink.setTransform(scale, 0, 0, scale, width / 2 - place.x * scale, height / 2 - place.y * scale);
+    ink.drawImage(bitmap, 0, 0, slide.width, slide.height);
+    return true;
+  }
+
+  paintMap(panel, place) {
+    const { slide } = this.data;
+    const maps = source(slide.maps, grids, () => this.redraw());
+    const grid = maps?.scales.get(panel.scale);
+    if (!grid) return false;
+    const { lines, level } = this.settings;
+    const finest = Math.sqrt(MAP_PIXELS / (panel.width * panel.height));
+    const ratio = lines ? panel.ratio : Math.min(panel.ratio, finest);
+    const width = Math.max(1, Math.round(panel.width * ratio));
+    const height = Math.max(1, Math.round(panel.height * ratio));
+    const state = [slide.id, panel.scale, lines && level, width, height, place.scale, place.x, place.y].join();
+    if (panel.mapped === state) return true;
+    panel.mapped = state;
+    if (panel.map.width !== width) panel.map.width = width;
+    if (panel.map.height !== height) panel.map.height = height;
+    const ink = panel.map.getContext("2d", { willReadFrequently: true });
+    const scale = (place.scale * width) / panel.width;
+    if (lines) {
+      ink.setTransform(1, 0, 0, 1, 0, 0);
+      ink.clearRect(0, 0, width, height);
+      ink.setTransform(scale, 0, 0, scale, width / 2 - place.x * scale, height / 2 - place.y * scale);
+      grid.lines ??= new Map();
+      if (!grid.lines.has(level)) grid.lines.set(level, contours(grid, level));
+      ink.lineJoin = ink.lineCap = "round";
+      for (const [style, thick] of [["#000c", 3], ["#fde725", 1.3]]) {
+        ink.strokeStyle = style;
+        ink.lineWidth = (thick * ratio) / scale;
+        ink.stroke(grid.lines.get(level));
+      }
+      return true;
+    }
+    const rim = [...maps.scales.values()].reduce((a, b) => (b.side > a.side ? b : a));
+    if (panel.image?.width !== width || panel.image?.height !== height) panel.image = ink.createImageData(width, height);
+    paintGrid(panel.image, grid, rim, this.table, this.data.range, {
+      x: place.x - width / 2 / scale, y: place.y - height / 2 / scale, step: 1 / scale,
+    });
+    ink.putImageData(panel.image, 0, 0);
+    return true;
+  }
+
+  placeMarks(panel, place) {
+    const marks = [...this.data.marks, ...this.pending, ...(this.drag?.mark ? [this.drag.mark] : [])];
+    const state = JSON.stringify([marks, place, panel.width, panel.height]);
+    if (panel.marked === state) return;
+    panel.marked = state;
+    const layer = panel.marks.firstElementChild;
+    layer.setAttribute("transform", `translate(${panel.width / 2 - place.x * place.scale} `
+      + `${panel.height / 2 - place.y * place.scale}) scale(${place.scale})`);
+    layer.replaceChildren(...marks.map((mark) => markShape(mark, place.scale)));
+  }
+
+  ask(view) {
+    const question = `${this.data.slide.id} ${view}`;
+    if (this.asked === question) return;
+    this.asked = question;
+    this.trigger("detail", { id: this.data.slide.id, view });
+  }
+}
