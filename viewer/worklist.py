@@ -67,6 +67,7 @@ class Worklist:
         self._show_identity = False
         self._count = 0
         self._pictures: OrderedDict[str, Pictures] = OrderedDict()
+        self._reading = threading.Lock()
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
 
@@ -325,16 +326,19 @@ class Worklist:
         """
         from viewer.pictures import pictures_of
 
-        with self._lock:
-            if entry.key in self._pictures:
-                self._pictures.move_to_end(entry.key)
-                return self._pictures[entry.key]
-        made = pictures_of(_as_shown(entry), name=entry.file_name)
-        with self._lock:
-            self._pictures[entry.key] = made
-            while len(self._pictures) > MAX_PICTURES:
-                self._pictures.popitem(last=False)
-        return made
+        # One at a time: page and threads ask for the same ones at once, and each takes the memory of
+        # a whole photograph while it is made.
+        with self._reading:
+            with self._lock:
+                if entry.key in self._pictures:
+                    self._pictures.move_to_end(entry.key)
+                    return self._pictures[entry.key]
+            made = pictures_of(_as_shown(entry), name=entry.file_name)
+            with self._lock:
+                self._pictures[entry.key] = made
+                while len(self._pictures) > MAX_PICTURES:
+                    self._pictures.popitem(last=False)
+            return made
 
     def grade(self, entry: Entry, grader: Grader, latest: Lookup | None = None) -> None:
         """Grade an entry now, unless that was done; never raises for a bad photograph.
