@@ -326,8 +326,8 @@ class Worklist:
         """
         from viewer.pictures import pictures_of
 
-        # One at a time: page and threads ask for the same ones at once, and each takes the memory of
-        # a whole photograph while it is made.
+        # One at a time: page and threads ask for the same one at once, and each takes the memory
+        # of a whole photograph while it is made.
         with self._reading:
             with self._lock:
                 if entry.key in self._pictures:
