@@ -59,6 +59,9 @@ class Recipe:
             so cells may cancel each other, or all rise alike, at will. This makes cancelling cost
             and, being concave, concentrating pay: the same grade is cheaper from a few cells that
             see a lesion than from all cells a little.
+        frozen: blocks from the input that stay as they are, the stem with them; all norms then
+            keep their statistics, too. What is left to learn needs a third of the time. 0: nothing
+            is frozen.
         augmentation: random changes.
         seed: seed of everything random.
     """
@@ -74,6 +77,7 @@ class Recipe:
     class_power: float = 0.5
     datasets: tuple[tuple[str, float], ...] = (("idrid", 2.0),)
     sparsity: float = 0.2
+    frozen: int = 0
     augmentation: Augmentation = Augmentation()
     seed: int = 0
 
@@ -91,6 +95,26 @@ RECIPES: dict[str, Recipe] = {
         rate=4e-4,
         datasets=(("idrid", 4.0), ("eyepacs", 1.5), ("aptos2019", 0.6)),
         seed=1,
+    ),
+    "ram-512-late": Recipe(
+        "ram-512",
+        warm_start="bundled",
+        epochs=12,
+        batch=24,
+        rate=4e-4,
+        datasets=(("idrid", 4.0), ("eyepacs", 1.5), ("aptos2019", 0.6)),
+        frozen=5,
+        seed=2,
+    ),
+    "ram-256-late": Recipe(
+        "ram-256",
+        warm_start="bundled",
+        epochs=8,
+        batch=24,
+        rate=4e-4,
+        datasets=(("idrid", 3.0), ("eyepacs", 1.5)),
+        frozen=5,
+        seed=2,
     ),
     "ram-256-longer": Recipe("ram-256", warm_start="bundled", epochs=8, rate=6e-4, seed=1),
     "tiny-128": Recipe("tiny-128", epochs=10, batch=16, rate=3e-3, average=0.95),

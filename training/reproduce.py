@@ -70,7 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--clip", type=float, default=0.0, help="largest norm of the gradient; published: none")
     add("--norm", action="store_true", help="batch norm, as in the paper's fork")
     add("--views", type=int, default=50, help="of test-time augmentation; 0: none")
+    add("--views-up-to", type=int, default=512, metavar="SIZE",
+        help="largest photograph side at which the views are looked at")  # fmt: skip
     add("--device", choices=["cpu", "cuda"])
+    add("--bfloat16", action="store_true", help="on processors too: fast where they have AMX")
     add("--compile", action="store_true", help="compile the networks (worth it on a GPU)")
     add("--steps", type=int, default=0,
         help="speed: batches to time instead of an epoch of 35,126 photographs")  # fmt: skip
@@ -125,6 +128,8 @@ def _train(
         norm=given.norm,
         seeds=tuple(given.seeds),
         views=given.views,
+        views_up_to=given.views_up_to,
+        bfloat16=given.bfloat16,
     )
     if budget.head_size not in budget.sizes:
         raise LabelsError(f"--head-size {budget.head_size} is not among --sizes.")

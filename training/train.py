@@ -86,6 +86,7 @@ def train(
     network = RamNetwork(config)
     _warm_start(network, recipe, out)
     network.to(where, memory_format=torch.channels_last)
+    _freeze(network, recipe.frozen)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     optimiser = _optimiser(network, recipe)
     progress = _resume(network, average, optimiser, recipe, out)
@@ -119,11 +120,12 @@ def train(
             "images_per_second": round(steps * recipe.batch / seconds, 1),
         }
         averaged = _with_weights(network, average)
-        few = drawn[: _BATCHES_FOR_STATISTICS * recipe.batch]
-        _measure_statistics(
-            averaged, _loader(squares, few, recipe, preparation, epoch, workers), preparation
-        )
-        _copy_statistics(averaged, average)
+        if not recipe.frozen:
+            few = drawn[: _BATCHES_FOR_STATISTICS * recipe.batch]
+            _measure_statistics(
+                averaged, _loader(squares, few, recipe, preparation, epoch, workers), preparation
+            )
+            _copy_statistics(averaged, average)
         if len(val_indices):
             line |= _validate(averaged, squares, val_indices, preparation)
         _save(network, average, optimiser, recipe, progress, out)
@@ -202,11 +204,11 @@ def _epoch(
 ) -> float:
     """Train through the loader once; returns the mean loss."""
     device = next(network.parameters()).device
-    network.train()
+    network.train(not recipe.frozen)
     loss_sum, count = 0.0, 0
     bar = tqdm(loader, desc=f"{recipe.preset} {progress.epoch + 1}/{recipe.epochs}", disable=quiet)
     for count, batch in enumerate(bar, start=1):
-        loss = _step(network, batch, preparation, device, recipe.sparsity)
+        loss = _step(network, batch, preparation, device, recipe)
         for group in optimiser.param_groups:
             group["lr"] = _rate(progress.step, total, recipe)
         optimiser.zero_grad(set_to_none=True)
@@ -271,17 +273,35 @@ def _step(
     batch: Sample,
     preparation: Preparation,
     device: torch.device,
-    sparsity: float,
+    recipe: Recipe,
 ) -> Tensor:
     pixels, coverage, grade = batch
     inputs = _normalise(pixels, preparation, device)
     coverage = coverage.to(device, non_blocking=True)
     # On processors plain float32 proved faster than bfloat16 for depthwise convolutions.
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        score, ram = network(inputs, coverage)
+        score, ram = _forward(network, inputs, coverage, recipe.frozen)
     error = nn.functional.mse_loss(score, grade.to(device, non_blocking=True))
     spread = (torch.log1p(ram.abs()) * coverage).sum() / coverage.sum()
-    return error + sparsity * spread
+    return error + recipe.sparsity * spread
+
+
+def _forward(
+    network: RamNetwork, inputs: Tensor, coverage: Tensor, frozen: int
+) -> tuple[Tensor, Tensor]:
+    if not frozen:
+        score, ram = network(inputs, coverage)
+        return score, ram
+    with torch.no_grad():
+        features = network.blocks[:frozen](network.stem(inputs))
+    return network.read_out(network.blocks[frozen:](features), coverage)
+
+
+def _freeze(network: RamNetwork, blocks: int) -> None:
+    """Take the stem and the first blocks out of what is learnt."""
+    if blocks:
+        network.stem.requires_grad_(requires_grad=False)
+        network.blocks[:blocks].requires_grad_(requires_grad=False)
 
 
 def _normalise(pixels: Tensor, preparation: Preparation, device: torch.device) -> Tensor:
@@ -301,8 +321,9 @@ def _rate(step: int, total: int, recipe: Recipe) -> float:
 
 
 def _optimiser(network: RamNetwork, recipe: Recipe) -> torch.optim.AdamW:
-    decayed = [p for p in network.parameters() if p.dim() > 1]
-    plain = [p for p in network.parameters() if p.dim() <= 1]
+    learnt = [p for p in network.parameters() if p.requires_grad]
+    decayed = [p for p in learnt if p.dim() > 1]
+    plain = [p for p in learnt if p.dim() <= 1]
     return torch.optim.AdamW(
         [
             {"params": decayed, "weight_decay": recipe.weight_decay},

@@ -106,6 +106,11 @@ def test_a_competition_from_labels_to_public_and_private_kappa(
     assert "54 training" in text or "training and" in text
     # Whatever was not run is an empty cell that says so, never a number.
     assert "| net-5-512 | not measured | not measured | |" in text
+    empty = text.split("## Empty cells")[1]
+    assert "kappa of FC and GAP, net-4-512" in empty
+    assert "seconds an epoch on a GPU" in empty
+    assert "switch" not in empty  # all of them were run
+    assert "public" not in empty
 
     # A second call only reads: training again would call `fit`.
     monkeypatch.setattr(plan_module, "fit", None)

@@ -25,6 +25,7 @@ from drcore.agreement import quadratic_weighted_kappa
 from drcore.errors import DrcoreError
 from training.data import Labelled
 from training.published.networks import PublishedNetwork
+from training.published.precision import mixed_precision
 from training.published.protocol import Protocol, class_weights
 from training.published.resident import GEOMETRY, Resident, colour_noise, matrices, unchanged
 
@@ -171,7 +172,8 @@ def fit(
             "images_per_second": round(len(draw.indices) / seconds, 2),
         }
         if len(val):
-            line |= figures_of(predict(network, resident, val), rows, val)
+            scores = predict(network, resident, val, bfloat16=protocol.bfloat16)
+            line |= figures_of(scores, rows, val)
         state.epoch = epoch + 1
         state.history.append(line)
         if rank == 0:
@@ -241,7 +243,7 @@ def run_epoch(
             squares = resident.batch(
                 indices[mine], changes[mine], None if colours is None else colours[mine]
             )
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with mixed_precision(device, processors=protocol.bfloat16):
             scores = network(squares)
         loss = functional.mse_loss(scores.float(), grades[indices[mine]])
         optimiser.zero_grad(set_to_none=True)
@@ -256,7 +258,12 @@ def run_epoch(
 
 
 def predict(
-    network: PublishedNetwork, resident: Resident, indices: NDArray[np.int64], batch: int = 64
+    network: PublishedNetwork,
+    resident: Resident,
+    indices: NDArray[np.int64],
+    batch: int = 64,
+    *,
+    bfloat16: bool = False,
 ) -> NDArray[np.float64]:
     """Score photographs, the central 7/8 of each, unaugmented.
 
@@ -265,6 +272,7 @@ def predict(
         resident: photographs.
         indices: int64 (n,).
         batch: photographs at a time.
+        bfloat16: multiply in bfloat16 on processors too.
 
     Returns:
         float64 (n,), scores in grades.
@@ -276,7 +284,7 @@ def predict(
         for first in range(0, len(indices), batch):
             some = torch.from_numpy(indices[first : first + batch]).to(device)
             changes = torch.from_numpy(unchanged(len(some), resident.layout)).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with mixed_precision(device, processors=bfloat16):
                 scores.append(network(resident.batch(some, changes)).double().cpu())
     return torch.cat(scores).numpy() if scores else np.zeros(0)
 

@@ -58,6 +58,8 @@ class Budget:
         norm: batch norm as in the paper's fork.
         seeds: of the comparison of heads; the first one serves everything else.
         views: of test-time augmentation; 0 for none.
+        views_up_to: largest photograph side at which they are looked at.
+        bfloat16: multiply in bfloat16 on processors too.
     """
 
     nets: tuple[str, ...] = ("net-5", "net-4")
@@ -70,12 +72,16 @@ class Budget:
     norm: bool = False
     seeds: tuple[int, ...] = (0, 1, 2)
     views: int = 50
+    views_up_to: int = 512
+    bfloat16: bool = False
 
     def protocol(self, layout: str, **changes: Any) -> Protocol:
         """Return the protocol of a layout under this budget."""
         base = published(layout)
         side = base.net.photograph
-        fields: dict[str, Any] = {"norm": self.norm, "clip": self.clip}
+        fields: dict[str, Any] = {
+            "norm": self.norm, "clip": self.clip, "bfloat16": self.bfloat16,
+        }  # fmt: skip
         if side in dict(self.epochs):
             fields["epochs"] = dict(self.epochs)[side]
         if side in dict(self.batch):
@@ -195,9 +201,12 @@ def perform(
             "grades": [rows[i].grade for i in indices],
             "patients": [f"{rows[i].dataset}/{rows[i].patient}" for i in indices],
             "datasets": [rows[i].dataset for i in indices],
-            "plain": predict(network, resident, indices).round(5).tolist(),
+            "plain": predict(network, resident, indices, bfloat16=protocol.bfloat16)
+            .round(5)
+            .tolist(),
         }
-    if budget.views and not any(word in run.name for word in _LEFT_OUT):
+    whole = not any(word in run.name for word in _LEFT_OUT)
+    if budget.views and whole and protocol.net.photograph <= budget.views_up_to:
         _measure_views(result, network, resident, rows, measured, protocol, budget.views)
     file.write_text(json.dumps(result) + "\n", encoding="utf-8")
     return result
@@ -222,12 +231,12 @@ def _measure_views(
     if len(learn) >= 50:
         # The other eye is of the same patient, hence of the same split: it is among them.
         place = {int(index): k for k, index in enumerate(learn)}
-        views = view(network, resident, learn, changes)
+        views = view(network, resident, learn, changes, bfloat16=protocol.bfloat16)
         other = np.array([place[int(partner[i])] for i in learn])
         features = blend_features(views, other, eyes[learn])
         blend = fit_blend(features, np.array([rows[i].grade for i in learn]), seed=protocol.seed)
     for name, indices in measured.items():
-        views = view(network, resident, indices, changes)
+        views = view(network, resident, indices, changes, bfloat16=protocol.bfloat16)
         entry = result["sets"][name]
         entry["views"] = views.scores.round(5).tolist()
         entry["paired"] = paired[indices].tolist()

@@ -59,6 +59,8 @@ class Protocol:
         zoom: largest factor either way, log-uniform, width and height independent.
         shift: largest shift as share of the photograph's side (40 of 512 px).
         colour: standard deviation of the PCA colour noise: .5 (net-5), .25 (net-4), 0 for none.
+        bfloat16: multiply in bfloat16 on processors too, which pays where they have AMX; on CUDA
+            it is always so.
         start: name of the finished run whose weights this one starts from; "" for none.
         seed: seed of everything random.
     """
@@ -80,6 +82,7 @@ class Protocol:
     zoom: float = 1.15
     shift: float = 40 / 512
     colour: float = 0.5
+    bfloat16: bool = False
     start: str = ""
     seed: int = 0
 

@@ -150,6 +150,10 @@ _WORDS = {
 }
 
 
+_PIECES = (*_WORDS.values(), "test-time augmentation", "per-patient blend")
+"""What the table of switches is to hold."""
+
+
 def _switches(val: dict[str, dict[str, Any]], layout: str, seed: str) -> dict[str, Any]:
     """Compare the run with everything on with those that leave one piece out."""
     base = val[f"{layout}-gap-s{seed}"]
@@ -234,6 +238,7 @@ def render(
         *_render_switches(found["switches"]),
         *_render_maps(maps),
         *_render_kaggle(found["kaggle"]),
+        *_render_empty(speeds, found, maps),
         *_render_runs(results),
     ]
     return "\n".join(parts).rstrip() + "\n"
@@ -384,11 +389,9 @@ def _render_switches(switches: dict[str, Any]) -> list[str]:
             f"| {name} | {entry['photographs']} | {entry['with']:.3f} | {entry['without']:.3f} "
             f"| {_difference(entry)} | {verdict(entry)} |"
         )
-    wanted = ("resampling", "colour augmentation", "staging", "test-time augmentation",
-              "per-patient blend")  # fmt: skip
     lines += [
         f"| {piece} | | {_EMPTY} | {_EMPTY} | | |"
-        for piece in wanted
+        for piece in _PIECES
         if not any(name.startswith(piece) for name in switches)
     ]
     lines += [
@@ -470,6 +473,40 @@ def _render_kaggle(kaggle: dict[str, Any]) -> list[str]:
                 shown = [_EMPTY if value is None else f"{value:.5f}" for value in values]
                 lines.append(f"| {name} | {kind} | {shown[0]} | {shown[1]} |")
     return [*lines, ""]
+
+
+def _render_empty(
+    speeds: Sequence[dict[str, Any]], found: dict[str, Any], maps: dict[str, Any] | None
+) -> list[str]:
+    """List what was not measured, each with the command that measures it."""
+    effort = "torchrun --standalone --nproc-per-node=gpu -m training.reproduce --compile"
+    empty = [
+        (f"kappa of FC and GAP, {net}-512", f"{effort} --cells heads --nets {net}")
+        for net in ("net-5", "net-4")
+        if f"{net}-512" not in found["heads"]
+    ]
+    empty += [
+        (f"kappa at {side} px, net-5", f"{effort} --cells sizes --nets net-5")
+        for side in (128, 256, 512)
+        if f"net-5-{side}" not in found["sizes"]
+    ]
+    empty += [
+        (f"switch: {piece}", f"{effort} --cells switches --nets net-5")
+        for piece in _PIECES
+        if not any(name.startswith(piece) for name in found["switches"])
+    ]
+    if all("processor" in speed["device"] for speed in speeds):
+        empty.append(
+            ("seconds an epoch on a GPU, FC and GAP, net-5 and net-4; images/s, TFLOP/s and share "
+             "of the limit there", "python -m training.reproduce --compile --cells speed")
+        )  # fmt: skip
+    if not maps:
+        empty.append(("one map against fused maps", "python -m training.reproduce --cells maps"))
+    if not found["kaggle"]:
+        empty.append(("kappa, public and private", f"{effort} --data FOLDER --cells heads sizes"))
+    if not empty:
+        return []
+    return ["## Empty cells", "", *(f"- {what}: `{command}`" for what, command in empty), ""]
 
 
 def _render_runs(results: dict[str, dict[str, Any]]) -> list[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from training.published.networks import PublishedNetwork
+from training.published.precision import mixed_precision
 from training.published.protocol import Protocol
 from training.published.resident import GEOMETRY, Resident, matrices
 
@@ -53,6 +54,8 @@ def view(
     indices: NDArray[np.int64],
     changes: NDArray[np.float32],
     batch: int = 128,
+    *,
+    bfloat16: bool = False,
 ) -> Views:
     """Look at each photograph through every change.
 
@@ -62,6 +65,7 @@ def view(
         indices: int64 (n,).
         changes: float32 (v, 2, 3), from `halton_changes`.
         batch: photographs at a time.
+        bfloat16: multiply in bfloat16 on processors too.
 
     Returns:
         Mean and spread of features, and mean scores.
@@ -75,7 +79,7 @@ def view(
             total = squares = scores = torch.zeros((), device=device, dtype=torch.float64)
             for change in changes:
                 same = torch.from_numpy(np.repeat(change[None], len(some), 0)).to(device)
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                with mixed_precision(device, processors=bfloat16):
                     pooled = network.pooled(resident.batch(some, same))
                     score = network.score(pooled)
                 # In double: a small spread is the difference of two large sums.

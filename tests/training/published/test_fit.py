@@ -111,6 +111,16 @@ def test_a_killed_run_goes_on_to_the_same_curve(
             torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
 
 
+def test_bfloat16_on_a_processor_learns_alike_and_is_another_protocol(tmp_path: Path) -> None:
+    rows, resident = photographs(32)
+    plain = fit(quick(epochs=2), rows, resident, tmp_path / "plain")
+    mixed = fit(quick(epochs=2, bfloat16=True), rows, resident, tmp_path / "mixed")
+    assert mixed[-1]["loss"] == pytest.approx(plain[-1]["loss"], rel=0.05)
+    assert mixed[-1]["loss"] != plain[-1]["loss"]
+    with pytest.raises(FitError, match="bfloat16"):
+        fit(quick(epochs=2), rows, resident, tmp_path / "mixed")
+
+
 def test_another_protocol_does_not_go_on_silently(tmp_path: Path) -> None:
     rows, resident = photographs(32)
     fit(quick(epochs=1), rows, resident, tmp_path / "run")
