@@ -7,6 +7,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
+from drcore import logs
 from drcore.errors import DrcoreError, PhotographError
 from drcore.rows import row_of
 
@@ -90,12 +91,16 @@ def _begin(grader: Grader, item: Found) -> Prepared | GradeReport:
 
 
 def _attempt(grader: Grader, item: Found) -> Prepared | GradeReport:
-    if item.problem:
-        return grader.failed(item.image, item.problem)
-    try:
-        source, name = item.source()
-    except PhotographError as error:
-        return grader.failed(item.image, str(error))
+    problem = item.problem
+    if not problem:
+        try:
+            source, name = item.source()
+        except PhotographError as error:
+            problem = str(error)
+    if problem:
+        report = grader.failed(item.image, problem)
+        logs.photograph(report)
+        return report
     return grader.attempt(source, name)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from drcore import __version__
 from drcore.errors import DrcoreError
+from drcore.interruption import CODE, interruptible
 
 # Everything else is imported where it is used: `drcore --help` answers at once.
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ and weights by the same paths or addresses. What a dead machine had begun goes t
 """
 _GRADE_EPILOG = """\
 Exit code: 0 when every photograph has its row, failed ones included; 1 when the table or the maps
-cannot be written or the weights cannot be used; 2 for a wrong command line; 130 when interrupted.
+cannot be written or the weights cannot be used; 2 for a wrong command line; 130 when interrupted
+(Ctrl-C, SIGTERM, a closed terminal: the table is finished with the rows so far; a second one ends
+the run at once, and --resume goes on).
 
 Research use only: decision support, not a medical device.
 """
@@ -73,10 +76,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with 2 for a wrong command line, with 0 after --help and --version.
     """
+    _open_streams()
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still held goes nowhere, silently
+        return 1
+
+
+def _open_streams() -> None:
+    """Give a process that was started without a terminal's streams somewhere to write to.
+
+    Else the table is opened under the number of the standard error, and libraries write into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+
+
+def _run(argv: Sequence[str] | None) -> int:
     options = _parser().parse_args(argv)
     as_json = getattr(options, "log_json", False)
     try:
-        return int(options.run(options))
+        with interruptible():
+            return int(options.run(options))
     except DrcoreError as error:
         return _ended(f"error: {error}", 1, as_json=as_json)
     except (MemoryError, RuntimeError, ImportError) as error:
@@ -85,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sentence = "error: there is not enough memory. Close other programs; rows are kept."
         return _ended(sentence, 1, as_json=as_json)
     except KeyboardInterrupt:
-        return _ended("interrupted.", 130, as_json=as_json)
+        return _ended("interrupted.", CODE, as_json=as_json)
 
 
 def _ended(sentence: str, code: int, *, as_json: bool) -> int:
@@ -114,10 +144,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_GRADE_EPILOG,
         formatter_class=raw,
     )
-    grade.add_argument("paths", nargs="+", metavar="PATH", help="photographs, see above")
+    grade.add_argument(
+        "paths", nargs="+", type=_given, metavar="PATH", help="photographs, see above"
+    )
     grade.add_argument(
         "--csv",
         "--out",
+        type=_given,
         required=True,
         metavar="OUT.csv",
         help="where to: a path or an s3:// or gs:// address; Parquet if it ends in .parquet",
@@ -171,10 +204,16 @@ def _count(text: str) -> int:
     return number
 
 
+def _given(text: str) -> str:
+    if not text.strip():  # Python would take it for the folder that the shell is in
+        raise argparse.ArgumentTypeError("it is empty; is a variable of the shell not set?")
+    return text
+
+
 def _folder(text: str) -> Path:
     if "://" in text:
         raise argparse.ArgumentTypeError("maps are written to a folder of this computer")
-    return Path(text)
+    return Path(_given(text))
 
 
 def _grade(options: argparse.Namespace) -> int:

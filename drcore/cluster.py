@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from drcore import logs
 from drcore.batch import BATCH, grade_batch
 from drcore.errors import DrcoreError
 from drcore.grader import Grader, GradeReport
@@ -80,7 +81,9 @@ def grade_on_cluster(
     ray, ours = _connect(address)
     crew = _Crew(ray, grader, weights, maps=maps)
     try:
-        yield from crew.grade(found)
+        for row, report in crew.grade(found):
+            logs.photograph(report)  # what its worker logs, nobody reads
+            yield row, report
     finally:
         crew.dismiss()
         if ours:

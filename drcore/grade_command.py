@@ -14,13 +14,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from drcore import logs
+from drcore.archives import Member
 from drcore.batch import BATCH, grade_batch
 from drcore.errors import DrcoreError, PhotographError, SourceError
 from drcore.grader import Grader, GradeReport
+from drcore.interruption import CODE
 from drcore.maps import map_files, save_map
 from drcore.output import Table, open_table
 from drcore.photograph import clean_name
 from drcore.read_ahead import read_ahead
+from drcore.remote import is_url, remote_of
 from drcore.rows import Row
 from drcore.sources import Found, find_photographs
 
@@ -76,7 +79,7 @@ def grade(options: Namespace) -> int:
     _summarise(options, statuses, before, seconds)
     if interrupted:
         _tell(options, "interrupted; the rows so far are kept, go on with --resume.")
-        return 130
+        return CODE
     return 0
 
 
@@ -104,13 +107,21 @@ def _summarise(
 
 
 def _spare_inputs(csv: str, found: Sequence[Found]) -> None:
+    place = remote_of(csv) if is_url(csv) else Path(csv)
     for item in found:
-        try:
-            same = isinstance(item.path, Path) and item.path.samefile(csv)
-        except OSError:  # one of the two does not exist
-            continue
+        file = item.path.archive if isinstance(item.path, Member) else item.path
+        if isinstance(file, Path) and isinstance(place, Path):
+            try:
+                same = file.samefile(place)
+            except OSError:  # one of the two does not exist
+                continue
+        else:
+            same = file == place
         if same:
-            raise SourceError(f"{csv} is one of the inputs and is not replaced. Give another name.")
+            label = clean_name(place.name)
+            raise SourceError(
+                f"{label} is one of the inputs and is not replaced. Give another name."
+            )
 
 
 def _is_missing(item: Found, table: Table, maps: Path | None) -> bool:

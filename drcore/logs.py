@@ -105,23 +105,28 @@ def event(name: str, level: Level = "debug", **fields: object) -> None:
     _LOGGER.log(number, "%s", _words(name, told), extra={"event": name, "fields": told})
 
 
-def photograph(report: GradeReport, *, reading: float, network: float) -> None:
+def photograph(
+    report: GradeReport, *, reading: float | None = None, network: float | None = None
+) -> None:
     """Write the line of a photograph, at debug.
 
     Args:
         report: of the photograph.
-        reading: seconds to read and prepare it.
-        network: seconds in the networks, its share of what went through together.
+        reading: seconds to read and prepare it; None where another machine did.
+        network: seconds in the networks, its share of what went through together; None likewise.
     """
+    times = {"reading_ms": reading, "network_ms": network}
+    told: dict[str, Any] = {
+        key: round(1000 * value, 1) for key, value in times.items() if value is not None
+    }
     event(
         "photograph",
         sha256=report.sha256[:_SHA256_SHOWN],
         status=report.status,
-        reading_ms=round(reading * 1000, 1),
-        network_ms=round(network * 1000, 1),
         width=report.width,
         height=report.height,
         image=report.name,
+        **told,
     )
 
 

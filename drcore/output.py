@@ -91,8 +91,12 @@ class _Place(Protocol):
     def discard(self) -> None:
         """Delete the CSV."""
 
-    def abandon(self) -> None:
-        """Delete the CSV where it holds nothing that is not in the table."""
+    def abandon(self, *, held: bool) -> None:
+        """Delete the CSV where it is ours alone and holds nothing that is not in the table.
+
+        Args:
+            held: whether this run has the CSV to itself; else another one may write it.
+        """
 
 
 class _WholeTable:
@@ -105,15 +109,20 @@ class _WholeTable:
         try:
             there = not overwrite and place.fetch()
             self._rows = CsvFile(place.rows, resume=resume or there, overwrite=overwrite)
-            if there and not resume:
-                self._refuse_rows()
         except OSError as error:
-            place.abandon()
+            place.abandon(held=False)
             raise _unwritable(place, error) from error
         except SourceError:
-            place.abandon()
+            place.abandon(held=False)
             raise
         self.model_versions = self._rows.model_versions
+        if there and not resume and self.model_versions:
+            place.abandon(held=True)
+            self._rows.close()
+            raise SourceError(
+                f"{place.label} exists. Continue it with --resume, replace it with --overwrite, or "
+                "give another name."
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -143,20 +152,15 @@ class _WholeTable:
 
     def close(self) -> None:
         """Write the table; the CSV goes when that is done."""
-        self._rows.close()
-        if self._started:
-            self._publish()
-            self._place.discard()
-        else:
-            self._place.abandon()
-
-    def _refuse_rows(self) -> None:
-        if self._rows.model_versions:
+        # Closed last: until then no other run gets at the rows, which it would write for nothing.
+        try:
+            if self._started:
+                self._publish()
+                self._place.discard()
+            else:
+                self._place.abandon(held=True)
+        finally:
             self._rows.close()
-            raise SourceError(
-                f"{self._place.label} exists. Continue it with --resume, replace it with "
-                "--overwrite, or give another name."
-            )
 
     def _publish(self) -> None:
         began = time.monotonic()
@@ -200,7 +204,12 @@ class _Beside:
         part = self.rows.with_name(f".{self.rows.name}.{os.getpid()}.part")
         try:
             parquet_to_csv(self._path, part)
-            part.replace(self.rows)
+            try:
+                os.link(part, self.rows)  # never over the rows of a run that was a moment faster
+            except FileExistsError:
+                return True
+            except OSError:  # a file system without links
+                part.replace(self.rows)
         finally:
             part.unlink(missing_ok=True)
         self._fetched = True
@@ -220,9 +229,9 @@ class _Beside:
     def discard(self) -> None:
         self.rows.unlink(missing_ok=True)
 
-    def abandon(self) -> None:
+    def abandon(self, *, held: bool) -> None:
         with suppress(OSError):
-            if self._fetched or self.rows.stat().st_size == 0:
+            if held and (self._fetched or self.rows.stat().st_size == 0):
                 self.discard()
 
 
@@ -265,5 +274,5 @@ class _Uploaded:
     def discard(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def abandon(self) -> None:
+    def abandon(self, *, held: bool) -> None:  # noqa: ARG002 - a folder of this run alone
         self.discard()

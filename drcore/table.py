@@ -50,7 +50,7 @@ class CsvFile:
             raise self._unwritable(error) from error
         try:
             self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
-            self._lock()
+            self._lock(path)
             if resume:
                 self._read_back(path)
             elif not overwrite:
@@ -143,20 +143,24 @@ class CsvFile:
             "space; rows that are in it already are kept, go on with --resume."
         )
 
-    def _lock(self) -> None:
+    def _lock(self, path: Path) -> None:
         """Keep a second run off the file; where there are no locks, trust the user."""
         try:
             import fcntl
         except ImportError:
             return
+        busy = SourceError(f"{self._label} is being written by another run. Wait for it to end.")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SourceError(
-                f"{self._label} is being written by another run. Wait for it to end."
-            ) from error
+            raise busy from error
         except OSError:
             return
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(self._file), path.stat()):
+                return
+        if self._regular:  # it was taken away between opening and locking: rows would be lost
+            raise busy
 
     def _refuse_content(self) -> None:
         header = _line(COLUMNS)

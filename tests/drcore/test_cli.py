@@ -255,6 +255,19 @@ def test_an_input_is_never_overwritten(
     assert photograph.read_bytes() == content
 
 
+def test_neither_is_an_archive_or_an_object_that_is_read(
+    s3: Any, photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = _packed(photos, tmp_path / "s.tar")
+    content = shard.read_bytes()
+    s3.upload_file(str(shard), "clinic", "s.tar")
+    for place in (str(shard), "s3://clinic/s.tar"):
+        assert grade(place, "--csv", place, "--overwrite", weights=weights) == 1
+        assert "s.tar is one of the inputs" in capsys.readouterr().err
+    assert shard.read_bytes() == content
+    assert s3.get_object(Bucket="clinic", Key="s.tar")["Body"].read() == content
+
+
 # --- other places -------------------------------------------------------------------------------
 
 
@@ -344,11 +357,13 @@ def test_lines_of_json_tell_of_each_photograph_and_name_none(
     photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "o.csv"
-    assert grade(photos, "--csv", out, "--verbose", "--log-json", weights=weights) == 0
+    (photos / "a.zip").write_bytes(b"no archive")  # known beforehand, as is a missing file's
+    gone = tmp_path / "gone_right.jpg"
+    assert grade(photos, gone, "--csv", out, "--verbose", "--log-json", weights=weights) == 0
     told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [line["event"] for line in told].count("photograph") == 12
+    assert [line["event"] for line in told].count("photograph") == 14
     assert {key: told[-1][key] for key in ("event", "graded", "ungradable", "failed")} == {
-        "event": "finished", "graded": 10, "ungradable": 1, "failed": 1,
+        "event": "finished", "graded": 10, "ungradable": 1, "failed": 3,
     }  # fmt: skip
     assert "right" not in json.dumps(told)
     assert grade(photos, "--csv", out, "--log-json", weights=weights) == 1
@@ -389,7 +404,10 @@ def test_interrupted_in_the_middle(
     assert out.read_bytes() == whole.read_bytes()
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+BLOWS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_process_that_dies_leaves_a_table_to_go_on_with(
     weights: Path, tmp_path: Path, jpegs: list[bytes], blow: signal.Signals
 ) -> None:
@@ -407,8 +425,9 @@ def test_a_process_that_dies_leaves_a_table_to_go_on_with(
             time.sleep(0.01)
         process.send_signal(blow)
         told = process.communicate(timeout=60)[1]
-    assert process.returncode == (130 if blow == signal.SIGINT else -signal.SIGKILL)
+    assert process.returncode == (-signal.SIGKILL if blow == signal.SIGKILL else 130)
     assert "Traceback" not in told
+    assert ("go on with --resume" in told) == (blow != signal.SIGKILL)
     lines = out.read_bytes().splitlines(keepends=True)
     assert all(line.endswith(b"\n") for line in lines[:-1])
     done = len(_rows(out))
@@ -419,6 +438,75 @@ def test_a_process_that_dies_leaves_a_table_to_go_on_with(
     assert grade(folder, "--csv", out, "--resume", weights=weights) == 0
     images = [row["image"] for row in _rows(out)]
     assert images == [found.image for found in find_photographs([folder])]
+
+
+_INTERRUPTED = """
+import os, signal, sys, time
+from drcore.interruption import interruptible
+for ignored in sys.argv[2:]:
+    signal.signal(int(ignored), signal.SIG_IGN)
+try:
+    with interruptible():
+        os.kill(os.getpid(), int(sys.argv[1]))
+        time.sleep(0.2)
+        print("not interrupted")
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    os.kill(os.getpid(), int(sys.argv[1]))
+    time.sleep(5)
+    print("still there")
+"""
+
+
+def test_a_second_signal_ends_at_once_and_an_ignored_one_stays_ignored() -> None:
+    def told(*arguments: int) -> tuple[int, str, str]:
+        command = [sys.executable, "-c", _INTERRUPTED, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        code, out, err = told(number)
+        assert (code, out) == (130, "interrupted\n")
+        assert err == "\ndrcore: ended at once; go on with --resume.\n"
+    assert told(signal.SIGHUP, signal.SIGHUP) == (0, "not interrupted\n", "")  # as nohup does
+
+
+def test_signals_are_as_before_when_all_went_well(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    before = [signal.getsignal(number) for number in BLOWS]
+    assert grade(photos / "deep", "--csv", tmp_path / "o.csv", weights=weights) == 0
+    assert [signal.getsignal(number) for number in BLOWS] == before
+
+
+# --- streams that are closed --------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams as a POSIX shell does")
+def test_without_standard_streams_the_table_is_that_of_others(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    """The table was opened as standard error, and what libraries say went into it."""
+    whole, out = tmp_path / "whole.csv", tmp_path / "o.csv"
+    assert grade(photos / "deep", "--csv", whole, weights=weights) == 0
+    command = [sys.executable, "-m", "drcore", "grade", str(photos / "deep"), "--csv", str(out),
+               "--weights", str(weights), "--device", "cpu", "--verbose"]  # fmt: skip
+    shell = ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command]
+    assert subprocess.run(shell, timeout=200, check=False).returncode == 0
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback(weights: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    for arguments in (["model", "--weights", str(weights)], ["--help"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "drcore", *arguments], stdout=writing, stderr=subprocess.PIPE,
+            timeout=200, check=False,
+        )  # fmt: skip
+        assert done.stderr == b""
+        assert done.returncode in {0, 1}  # argparse passes over it where nothing is held back
+    os.close(writing)
 
 
 # --- what cannot be done ------------------------------------------------------------------------
@@ -512,6 +600,9 @@ def test_cuda_without_a_device_is_told(
         ["grade", "x", "--csv", "o.csv", "--workers", "two"],
         ["grade", "x", "--csv", "o.csv", "--resume", "--overwrite"],
         ["grade", "x", "--csv", "o.csv", "--device", "tpu"],
+        ["grade", "", "--csv", "o.csv"],
+        ["grade", "x", "--csv", " "],
+        ["grade", "x", "--csv", "o.csv", "--maps", ""],
         ["diagnose"],
     ],
 )

@@ -195,6 +195,43 @@ def test_two_runs_cannot_write_one_parquet_file(rows: list[Row], tmp_path: Path)
     assert parquet.read_metadata(where).num_rows == 2
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_run_that_is_turned_away_takes_nothing_along(
+    rows: list[Row], tmp_path: Path, there: bool
+) -> None:
+    """The CSV beside, still empty, was deleted under the run that had opened it."""
+    where = str(tmp_path / "o.parquet")
+    if there:
+        _write(where, rows[:1])
+    with open_table(where, overwrite=True) as table:
+        for options in ({"overwrite": True}, {"resume": True}):
+            with pytest.raises(SourceError, match="is being written by another run"):
+                open_table(where, **options)
+        for row in rows:
+            table.append(row)
+    assert parquet.read_metadata(where).num_rows == len(rows)
+    assert [file.name for file in tmp_path.glob("*o.*")] == ["o.parquet"]
+
+
+def test_no_other_run_gets_the_rows_before_they_are_in_the_table(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = str(tmp_path / "o.parquet")
+    refused = []
+
+    def meanwhile(*arguments: Path) -> None:
+        with pytest.raises(SourceError, match="is being written by another run"):
+            open_table(where, resume=True)
+        refused.append(True)
+        csv_to_parquet(*arguments)
+
+    with open_table(where) as table:
+        table.append(rows[0])
+        monkeypatch.setattr("drcore.parquet.csv_to_parquet", meanwhile)
+    assert refused
+    assert parquet.read_metadata(where).num_rows == 1
+
+
 def test_a_remote_table_is_written_now_and_then(
     s3: Any, rows: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:

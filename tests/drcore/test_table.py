@@ -105,6 +105,22 @@ def test_two_runs_cannot_write_one_table(tmp_path: Path) -> None:
     CsvFile(tmp_path / "out.csv", resume=True).close()
 
 
+def test_a_table_that_is_taken_away_before_it_is_locked_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows would go into a file without a name."""
+    fcntl = pytest.importorskip("fcntl")
+    lock = fcntl.flock
+
+    def late(file: int, how: int) -> None:
+        (tmp_path / "out.csv").unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(SourceError, match="another run"):
+        CsvFile(tmp_path / "out.csv")
+
+
 def test_a_table_that_cannot_be_written_is_told(tmp_path: Path, tiny_grader: Grader) -> None:
     with pytest.raises(SourceError, match="cannot be written"):
         CsvFile(tmp_path)
