@@ -8,9 +8,22 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
-from viewer import decision, export_result, listing, looking, pieces, shell, stage, study, verdict
+from viewer import (
+    decision,
+    export_result,
+    listing,
+    looking,
+    on_screen,
+    pieces,
+    shell,
+    stage,
+    study,
+    verdict,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from drcore.grader import GradeReport
     from drcore.reviews import ReviewStore
     from viewer.worklist import Entry, Worklist
@@ -42,7 +55,7 @@ def reading_room(worklist: Worklist) -> None:
     Args:
         worklist: not empty.
     """
-    st.session_state["on-screen"] = _state(worklist)
+    on_screen.draw(worklist)
     entry, grader = worklist.selected, shell.engine().grader
     if entry is None:
         looking.looks().show(None)
@@ -78,25 +91,18 @@ def reading_room(worklist: Worklist) -> None:
     with above:
         _header(worklist, entry)
         if slide is not None:
-            st.fragment(looking.watch)(entry, () if hidden else report.scales)
+            st.fragment(_watch)(worklist, entry, () if hidden else report.scales)
 
 
 def _queue(worklist: Worklist) -> None:
     st.html(listing.counts(worklist))
     pieces.queue(worklist, worklist.select, height=420)
-    if _state(worklist) != st.session_state["on-screen"]:
-        st.rerun()
+    on_screen.renew_with_work(worklist)
 
 
-def _state(worklist: Worklist) -> tuple[object, ...]:
-    """What the rest of the page depends on; a change of it calls for a new page."""
-    entry = worklist.selected
-    return (
-        entry.key if entry else "",
-        entry is not None and entry.report is not None,
-        shell.engine().state,
-        worklist.pending == 0,
-    )
+def _watch(worklist: Worklist, entry: Entry, scales: Sequence[int]) -> None:
+    on_screen.renew(worklist)
+    looking.watch(entry, scales)
 
 
 def _header(worklist: Worklist, entry: Entry) -> None:
@@ -120,12 +126,14 @@ def _header(worklist: Worklist, entry: Entry) -> None:
 
 
 def _decision(worklist: Worklist, entry: Entry, store: ReviewStore, hidden: bool) -> None:  # noqa: FBT001
+    on_screen.renew(worklist, with_choice=False)
     if study.hides_other_readers(entry) != hidden:
         st.rerun()  # another reader sits here now, or the decision was made elsewhere
     saved = st.session_state.get("saved")
     if saved and saved[2] != st.session_state.get("saved-shown"):
         st.session_state["saved-shown"] = saved[2]
         st.rerun()  # the list and the photograph on screen change with it
+    on_screen.draw_choice(worklist)
     if entry.decision is not None and not hidden:
         st.html(f'<p class="latest">{escape(decision.latest_sentence(entry.decision))}</p>')
     decision.panel(worklist, entry, store, hidden=hidden)

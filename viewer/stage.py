@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from drcore.errors import DrcoreError
-from viewer import marking, slides
+from viewer import marking, on_screen, slides
 
 if TYPE_CHECKING:
     from drcore.grader import GradeReport
@@ -142,6 +142,7 @@ def _show(
     store: ReviewStore | None,
     machine: bool,  # noqa: FBT001
 ) -> None:
+    on_screen.renew(worklist)
     kept = projector()
     waiting = kept.prepare(worklist, neighbours(worklist))
     ahead = []

@@ -35,7 +35,8 @@ BARS = {"opacity": 50, "hide": 50, "scale": 150, "view": 150, "next": 400}
 WATCH = """([type, changed]) => {
     const is = new Function(`return (${changed})`);
     const stage = () => document.querySelector("[data-stage]");
-    window.measured = new Promise((done) => {
+    window.measured = new Promise((done, lost) => {
+        setTimeout(() => lost(new Error(`no answer to ${type}: ${changed}`)), 20000);
         addEventListener(type, (event) => {
             const look = () => {
                 if (!is.call(null)) { requestAnimationFrame(look); return; }

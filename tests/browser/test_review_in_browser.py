@@ -307,6 +307,29 @@ def test_the_record_tells_whether_the_map_was_seen(page, phantom, encoded, recor
     ]
 
 
+def test_keys_of_one_moment_are_all_obeyed(page, sample_images):
+    """Streamlit sends both as one message, in the name of the part that the first belongs to."""
+    first, second = "phantom_severe_OS.jpg", "phantom_moderate_OD.jpg"
+    page.locator("input[type=file]").first.set_input_files(
+        [sample_images / first, sample_images / second]
+    )
+    wait_for_map(page, first)
+    leave_fields(page)
+    time.sleep(1)
+    page.evaluate("""() => {
+        for (const key of ["3", "ArrowRight"]) {
+            const code = key === "3" ? "Digit3" : key;
+            for (const type of ["keydown", "keyup"]) {
+                document.dispatchEvent(new KeyboardEvent(type, { key, code, bubbles: true }));
+            }
+        }
+    }""")
+    wait_for_map(page, second)
+    page.keyboard.press("ArrowLeft")
+    wait_for_map(page, first)
+    page.locator(".st-key-choose-3 button[kind=primary]").wait_for()
+
+
 def test_a_hostile_name_is_only_text(page, sample_images):
     page.locator("input[type=file]").first.set_input_files(
         [
