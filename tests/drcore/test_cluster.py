@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 import drcore.cluster
+from drcore import logs
 from drcore.batch import grade_batch
 from drcore.checkpoint import Bundle, save_bundle
 from drcore.cli import main
@@ -88,18 +91,45 @@ def _local(grader: Grader, found: list[Found]) -> list[Row]:
 
 
 def test_rows_are_those_of_one_machine_though_another_dies(
-    cluster: Any, photos: Path, weights: Path, grader: Grader
+    cluster: Any, photos: Path, weights: Path, grader: Grader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    lost: list[int] = []
+
+    class Slow(drcore.cluster._Worker):
+        def grade(self, found: list[Found], *, maps: bool) -> Any:
+            time.sleep(0.5)
+            return super().grade(found, maps=maps)
+
+    class Both(drcore.cluster._Crew):
+        """Begins when both machines are ready, and counts what was begun on a dead one."""
+
+        def grade(self, found: Any) -> Any:
+            while len(self._ready) < 2:
+                self._hire()
+                self._collect()
+            yield from super().grade(found)
+
+        def _bury(self, member: Any) -> None:
+            lost.extend(chunk.first for chunk in member.chunks.values())
+            super()._bury(member)
+
+    monkeypatch.setattr(drcore.cluster, "_Worker", Slow)
+    monkeypatch.setattr(drcore.cluster, "_Crew", Both)
     second = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
     found = find_photographs([photos])
     rows: list[Row] = []
+    log = io.StringIO()
+    logs.configure("debug", as_json=True, stream=log)
     with closing(grade_on_cluster(grader, found, weights=weights)) as stream:
         for number, (row, report) in enumerate(stream):
             rows.append(row)
             assert report.scales == ()
             if number == 40:
                 cluster.remove_node(second, allow_graceful=False)
+    assert lost, "the machine had nothing to lose"
+    assert log.getvalue().count('"event": "photograph"') == 200
+    logs.configure("warning")
     assert rows == _local(grader, found)
     assert len({row["image"] for row in rows}) == 200
 

@@ -3,6 +3,10 @@
 Every case is made from the seed and its number, so that one that failed can be run again alone
 (`--only NUMBER`). Cases run in processes of their own, under a limit of memory and of time; one
 that dies is a finding like one that raises what is not an error of drcore.
+
+With `--guided FOLDER` the cases are led by coverage: what reaches a line of drcore or of the
+readers in Python that nothing reached before is kept and damaged further. An input that fails stays
+in FOLDER.
 """
 
 from __future__ import annotations
@@ -258,10 +262,6 @@ def _geometry(rng: RNG, shop: Workshop) -> str:
 
 def _checkpoint(rng: RNG, shop: Workshop) -> str:
     """Damaged manifests and weights; half of them with the checksum put right."""
-    import torch
-
-    from drcore.checkpoint import load_bundle
-    from drcore.errors import CheckpointError
     from tests.hardening.mutate import damaged, damaged_json
 
     files = dict(shop.files)
@@ -286,18 +286,28 @@ def _checkpoint(rng: RNG, shop: Workshop) -> str:
         if rng.random() < 0.8:
             manifest["networks"][0]["sha256"] = hashlib.sha256(files[weights]).hexdigest()
             files["manifest.json"] = json.dumps(manifest).encode()
+    return f"checkpoint: {_loaded(files, shop)}"
+
+
+def _loaded(files: dict[str, bytes], shop: Workshop) -> str:
+    """A bundle is read and runs, or is refused with an error of drcore."""
+    import torch
+
+    from drcore.checkpoint import load_bundle
+    from drcore.errors import CheckpointError
+
     for name, data in files.items():
         (shop.bundle / name).write_bytes(data)
     try:
         bundle = load_bundle(shop.bundle)
     except CheckpointError as error:
         _sentence(error)
-        return "checkpoint: refused"
+        return "refused"
     with torch.inference_mode():
         for network in bundle.networks.values():
             scores, _ = network(torch.zeros(1, 3, 128, 128))
             assert torch.isfinite(scores).all()
-    return "checkpoint: read"
+    return "read"
 
 
 def _tables(rng: RNG, shop: Workshop) -> str:
@@ -338,13 +348,93 @@ _CASES: tuple[tuple[float, Callable[[RNG, Workshop], str]], ...] = (
 )
 
 
+# --- led by coverage ----------------------------------------------------------------------------
+
+
+class Guide:
+    """Inputs that reached something new, which grow out of each other.
+
+    Args:
+        shop: what the cases share.
+        folder: an input lies here as long as its case runs, and stays if that fails.
+    """
+
+    LARGEST = 1 << 18
+    """Bytes of an input that is kept: larger ones only cost time."""
+
+    def __init__(self, shop: Workshop, folder: Path) -> None:
+        from tests.hardening.pictures import KINDS, whole
+
+        self._shop = shop
+        self._folder = folder
+        self._seen: set[tuple[str, int]] = set()
+        self.corpus = [(kind, whole(kind)) for kind in KINDS]
+        self.corpus += [(name, data) for name, data in shop.files.items()]
+
+    def case(self, number: int, seed: int) -> str:
+        """Run a case; returns what came of it, raises what must not come of it."""
+        from tests.hardening.mutate import damaged, oversized
+
+        rng = np.random.default_rng([seed, number])
+        last = len(self.corpus)
+        # What was found late lies deeper: half of the time one of the last.
+        place = int(rng.integers(max(0, last - 40) if rng.random() < 0.5 else 0, last))
+        kind, data = self.corpus[place]
+        is_picture = kind not in self._shop.files
+        if is_picture and rng.random() < 0.15:
+            data = oversized(kind, data, rng)
+        else:
+            data = damaged(data, rng)
+        file = self._folder / f"{number}-{seed}-{kind.replace(' ', '-')}"
+        file.write_bytes(data)
+        reached: set[tuple[str, int]] = set()
+        with _lines(reached):
+            outcome = _grade(data, self._shop, rng) if is_picture else self._load(kind, data)
+        file.unlink()
+        new = not reached <= self._seen
+        self._seen |= reached
+        if new and len(data) <= self.LARGEST:
+            self.corpus.append((kind, data))
+        return f"guided {kind.split()[0]}: {outcome}{', new lines' if new else ''}"
+
+    def _load(self, name: str, data: bytes) -> str:
+        files = self._shop.files | {name: data}
+        if name != "manifest.json":
+            manifest = json.loads(files["manifest.json"])
+            manifest["networks"][0]["sha256"] = hashlib.sha256(data).hexdigest()
+            files["manifest.json"] = json.dumps(manifest).encode()
+        return _loaded(files, self._shop)
+
+
+@contextlib.contextmanager
+def _lines(reached: set[tuple[str, int]]) -> Iterator[None]:
+    """Note the lines of drcore, and of the readers that are written in Python."""
+    watched = ("/drcore/", "/PIL/", "/tifffile/", "/pydicom/")
+
+    def line(frame: Any, event: str, _: object) -> Any:
+        if event == "line":
+            reached.add((frame.f_code.co_filename, frame.f_lineno))
+        return line
+
+    def call(frame: Any, _event: str, _: object) -> Any:
+        return line if any(part in frame.f_code.co_filename for part in watched) else None
+
+    before = sys.gettrace()
+    sys.settrace(call)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
 # --- a process that runs cases ------------------------------------------------------------------
 
 
-def _work(seed: int, numbers: range) -> None:
+def _work(seed: int, numbers: range, guided: Path | None = None) -> None:
     """Run cases; a line of JSON before and after each."""
     with tempfile.TemporaryDirectory() as name:
         shop = Workshop(Path(name))
+        guide = None if guided is None else Guide(shop, guided)
         whole = Path("/proc/self/statm")
         taken = int(whole.read_text().split()[0]) * resource.getpagesize()
         # Twice the limit, as address space: what is asked for is not yet what is used.
@@ -353,7 +443,8 @@ def _work(seed: int, numbers: range) -> None:
             print(json.dumps({"begin": number}), flush=True)
             before, started = _peak(), time.process_time()
             try:
-                outcome, bad = case(number, seed, shop), ""
+                outcome = guide.case(number, seed) if guide else case(number, seed, shop)
+                bad = ""
             except Exception as error:  # noqa: BLE001 - the finding itself
                 outcome, bad = "finding", f"{type(error).__name__}: {error}"[:500]
             seconds, grown = time.process_time() - started, _peak() - before
@@ -401,7 +492,11 @@ def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any] | None]:
 
 
 def fuzz(
-    cases: int, seed: int = 0, first: int = 0, tell: Callable[[int], None] | None = None
+    cases: int,
+    seed: int = 0,
+    first: int = 0,
+    tell: Callable[[int], None] | None = None,
+    guided: Path | None = None,
 ) -> tuple[Counter[str], list[Finding]]:
     """Run cases in processes that are started anew after a death.
 
@@ -410,6 +505,7 @@ def fuzz(
         seed: of all of them.
         first: number of the first.
         tell: called with the number of each case that is done.
+        guided: folder for inputs that fail, where the cases are led by coverage.
 
     Returns:
         How often each outcome came, and what must not happen.
@@ -420,6 +516,7 @@ def fuzz(
     while number < end:
         begun = number
         command = [sys.executable, "-m", "tests.hardening.fuzz", "--seed", str(seed),
+                   *(["--guided", str(guided)] if guided else []),
                    "--work", str(number), str(end)]  # fmt: skip
         with subprocess.Popen(
             command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -459,10 +556,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="run one case here, and raise")
+    parser.add_argument("--guided", type=Path, metavar="FOLDER", help="led by coverage; see above")
     parser.add_argument("--work", type=int, nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.work:
-        _work(given.seed, range(*given.work))
+        _work(given.seed, range(*given.work), given.guided)
         return 0
     if given.only is not None:
         with tempfile.TemporaryDirectory() as name:
@@ -473,8 +571,10 @@ def main(arguments: list[str] | None = None) -> int:
         if done % 500 == 0:
             print(f"{done} cases", file=sys.stderr, flush=True)
 
+    if given.guided:
+        given.guided.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    outcomes, findings = fuzz(given.cases, given.seed, given.first, tell)
+    outcomes, findings = fuzz(given.cases, given.seed, given.first, tell, given.guided)
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:6} {outcome}")
     for finding in findings:

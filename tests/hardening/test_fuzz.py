@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from drcore.checkpoint import load_bundle
 from drcore.errors import CheckpointError, PhotographError
 from drcore.field_of_view import FieldOfView
 from drcore.frame import Frame
-from drcore.photograph import read_photograph
+from drcore.photograph import clean_name, parse_name, read_photograph
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -36,6 +37,49 @@ def test_bad_input_becomes_a_row_or_an_error_of_ours() -> None:
     assert any(outcome.endswith(("graded", "ungradable")) for outcome in outcomes)
     assert any(outcome.endswith("refused") for outcome in outcomes)
     assert "checkpoint: refused" in outcomes
+
+
+@pytest.mark.timeout(900)
+def test_cases_led_by_coverage_grow_out_of_what_reached_new_lines(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.hardening.fuzz", "--cases", "60", "--seed", "3",
+               "--guided", str(tmp_path / "failed")]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=880, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert "60 cases" in done.stdout
+    assert ", new lines" in done.stdout
+    assert list((tmp_path / "failed").iterdir()) == []
+
+
+def test_the_guide_keeps_what_reaches_new_lines_and_what_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.hardening import fuzz, mutate
+
+    guide = fuzz.Guide(SimpleNamespace(files={}), tmp_path)
+    begun = len(guide.corpus)
+    inputs = iter([b"a", b"a", b"ab", b"a", b"abc"])
+    monkeypatch.setattr(mutate, "damaged", lambda *_: next(inputs))
+    monkeypatch.setattr(mutate, "oversized", lambda *_: next(inputs))
+    # Lines of drcore count: names of 1, 2 and 3 characters pass through other ones.
+    reads = {1: "a.jpg", 2: "\x00", 3: None}
+
+    def graded(data: bytes, *_: object) -> str:
+        return str(read_photograph_name(reads[len(data)]))
+
+    def read_photograph_name(name: str | None) -> str:
+        if name is None:
+            raise ValueError("not ours")
+        return "".join(map(str, parse_name(name))) if name != "\x00" else clean_name(name)
+
+    monkeypatch.setattr(fuzz, "_grade", graded)
+    outcomes = [guide.case(number, 0) for number in range(4)]
+    assert [outcome.endswith(", new lines") for outcome in outcomes] == [True, False, True, False]
+    assert [data for _, data in guide.corpus[begun:]] == [b"a", b"ab"]
+    with pytest.raises(ValueError, match="not ours"):
+        guide.case(4, 0)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"abc"]
 
 
 _BROKEN = """

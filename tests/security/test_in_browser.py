@@ -67,6 +67,8 @@ def watched(server):
 
 
 def test_an_enemy_in_the_browser(server, watched, guard, stems, titles, encoded, phantom):
+    from playwright.sync_api import expect
+
     url, folder, terminal = server
     page, requests, complaints = watched
     good = encoded(phantom(seed=3).rgb, "JPEG")
@@ -83,8 +85,10 @@ def test_an_enemy_in_the_browser(server, watched, guard, stems, titles, encoded,
     page.get_by_placeholder("Your name or initials").press("Enter")
     for stem in stems[:2]:
         page.locator("h1.name", has_text=stem).wait_for()
-        page.get_by_placeholder("Note (optional)").fill(stem)
-        page.get_by_placeholder("Note (optional)").press("Control+Enter")
+        note = page.get_by_placeholder("Note (optional)")
+        expect(note).to_have_count(1, timeout=PATIENCE)  # that of the photograph before is gone
+        note.fill(stem)
+        note.press("Control+Enter")
         page.locator("h1.name").click()
         page.keyboard.press("u")
         page.locator(".st-key-choose-ungradable button[kind=primary]").wait_for()
