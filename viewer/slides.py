@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from drcore import logs
 from drcore.errors import DrcoreError
+from viewer.turns import BACKGROUND
 
 if TYPE_CHECKING:
     from drcore.field_of_view import FieldOfView
@@ -138,7 +139,8 @@ class Slides:
         for entry in entries:
             try:
                 if entry.report is not None:
-                    self.slide(worklist, entry, entry.report)
+                    with BACKGROUND:
+                        self.slide(worklist, entry, entry.report)
             except Exception as error:  # noqa: BLE001 - it is made again when it is shown
                 logs.accident("preparing a photograph", error)
                 return

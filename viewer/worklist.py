@@ -16,6 +16,7 @@ from drcore.errors import DrcoreError, SourceError
 from viewer.arrangement import Arrangement, Study, arranged, studies
 from viewer.entry import Entry, covered, facts_of
 from viewer.keeper import Keeper, identified, stamp
+from viewer.turns import BACKGROUND
 
 if TYPE_CHECKING:
     from drcore.dicom_frame import DicomFrame
@@ -479,15 +480,16 @@ class Worklist:
 def _work(ref: weakref.ref[Worklist], grader: Grader, latest: Lookup | None) -> None:
     more = True
     while more:
-        worklist = ref()
-        if worklist is None:
-            return
-        try:
-            more = worklist.do_next(grader, latest)
-        except Exception as error:  # noqa: BLE001 - the page meets it again and says what it is
-            logs.accident("grading ahead", error)
-            return
-        del worklist
+        with BACKGROUND:
+            worklist = ref()
+            if worklist is None:
+                return
+            try:
+                more = worklist.do_next(grader, latest)
+            except Exception as error:  # noqa: BLE001 - the page meets it again and tells it
+                logs.accident("grading ahead", error)
+                return
+            del worklist
 
 
 def _as_shown(entry: Entry) -> Any:
