@@ -1,9 +1,10 @@
 """Ways to run the networks, held against the plain one: milliseconds, and how scores move.
 
-    python -m tests.benchmarks.networks [--json] [--threads N]
+    python -m tests.benchmarks.networks [--json] [--threads N] [--device cuda]
 
 One photograph at a time (as many as are named behind "x"), all three scales, without the mirror
-image. What is not installed here is left out with its reason.
+image. What is not installed here is left out with its reason. On a GPU the way there and back is
+counted, and scores are held against those of the CPU.
 """
 
 from __future__ import annotations
@@ -153,6 +154,72 @@ def openvino(networks: dict[int, RamNetwork], precision: str, threads: int) -> W
     return run
 
 
+def on_gpu(
+    networks: dict[int, RamNetwork], *, pinned: bool = True, half: torch.dtype | None = None
+) -> Way:
+    def carried(part: NDArray[np.float32]) -> torch.Tensor:
+        tensor = torch.from_numpy(part)
+        return (tensor.pin_memory() if pinned else tensor).to("cuda", non_blocking=pinned)
+
+    def run(size: int, inputs: NDArray[np.float32], coverage: NDArray[np.float32]) -> Pair:
+        squares = carried(inputs).to(memory_format=torch.channels_last)
+        enabled = half is not None
+        with torch.inference_mode(), torch.autocast("cuda", half, enabled=enabled):
+            scores, maps = networks[size](squares, carried(coverage))
+        return scores.float().cpu().numpy(), maps.float().cpu().numpy()
+
+    return run
+
+
+def cuda_graphs(networks: dict[int, RamNetwork]) -> Way:
+    captured: dict[tuple[int, int], tuple] = {}
+
+    def capture(size: int, *parts: NDArray[np.float32]) -> tuple:
+        given = [torch.from_numpy(part).cuda() for part in parts]
+        given[0] = given[0].to(memory_format=torch.channels_last)
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside), torch.no_grad():
+            for _ in range(3):  # what is chosen at first use must not be captured
+                networks[size](*given)
+        torch.cuda.current_stream().wait_stream(aside)
+        recorded = torch.cuda.CUDAGraph()
+        with torch.no_grad(), torch.cuda.graph(recorded):
+            results = networks[size](*given)
+        return recorded, given, results
+
+    def run(size: int, inputs: NDArray[np.float32], coverage: NDArray[np.float32]) -> Pair:
+        key = size, len(inputs)
+        if key not in captured:
+            captured[key] = capture(size, inputs, coverage)
+        recorded, given, (scores, maps) = captured[key]
+        for place, part in zip(given, (inputs, coverage), strict=True):
+            place.copy_(torch.from_numpy(part).pin_memory(), non_blocking=True)
+        recorded.replay()
+        return scores.cpu().numpy(), maps.cpu().numpy()
+
+    return run
+
+
+def ways_on_gpu(networks: dict[int, RamNetwork]) -> dict:
+    """Return makers of all ways on a GPU, by name."""
+    there = {size: copy.deepcopy(network).cuda() for size, network in networks.items()}
+    light = {size: network.cuda() for size, network in folded(networks).items()}
+
+    def compiled() -> Way:
+        return on_gpu({size: torch.compile(n, dynamic=False) for size, n in light.items()})
+
+    return {
+        "float32, pageable copies": lambda: on_gpu(there, pinned=False),
+        "float32, pinned copies (plain)": lambda: on_gpu(there),
+        "+ batch normalisation folded": lambda: on_gpu(light),
+        "+ CUDA graphs": lambda: cuda_graphs(light),
+        "+ torch.compile": compiled,
+        "bfloat16 autocast": lambda: on_gpu(there, half=torch.bfloat16),
+        "float16 autocast": lambda: on_gpu(there, half=torch.float16),
+    }
+
+
 def ways(networks: dict[int, RamNetwork], examples: dict[int, Pair], threads: int) -> dict:
     """Return makers of all ways, by name; each may fail where a part is missing."""
     light = folded(networks)
@@ -193,14 +260,16 @@ def best(way: Way, size: int, pair: Pair, budget: float = 0.6) -> float:
 
 
 def measure(
-    grader: Grader, files: list[Path], threads: int, only: str = ""
+    grader: Grader, files: list[Path], threads: int, only: str = "", device: str = "cpu"
 ) -> list[dict[str, object]]:
     networks = grader.bundle.networks
     examples = examples_of(grader, files)
     reference = plain(networks)
     truth = {size: reference(size, *pair) for size, pair in examples.items()}
     rows: list[dict[str, object]] = []
-    for name, make in ways(networks, examples, threads).items():
+    gpu = device == "cuda"
+    made = ways_on_gpu(networks) if gpu else ways(networks, examples, threads)
+    for name, make in made.items():
         if only.lower() not in name.lower():
             continue
         try:
@@ -250,7 +319,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="cores for each way; default 1")
     parser.add_argument("--photographs", type=Path, metavar="FOLDER", help="measure with these")
     parser.add_argument("--only", default="", metavar="TEXT", help="ways with this in their name")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     given = parser.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("There is no CUDA device here: nothing of a GPU can be measured.")
     warnings.filterwarnings("ignore")
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory(prefix="drcore-benchmark-") as name:
@@ -258,9 +330,18 @@ def main() -> None:
         if given.photographs is None:
             make_photographs(made, max(GROUPS))
         files = photographs_in(given.photographs or made)[: max(GROUPS)]
-        rows = measure(Grader.bundled("cpu"), files, given.threads, given.only)
+        rows = measure(Grader.bundled("cpu"), files, given.threads, given.only, given.device)
     if given.json:
-        print(json.dumps({"threads": given.threads, "cores": os.cpu_count(), "ways": rows}))
+        print(
+            json.dumps(
+                {
+                    "device": given.device,
+                    "threads": given.threads,
+                    "cores": os.cpu_count(),
+                    "ways": rows,
+                }
+            )
+        )
     else:
         print(markdown(rows))
 

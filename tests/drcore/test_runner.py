@@ -108,6 +108,37 @@ def test_many_are_as_each_alone(grader, prepared):
         assert runner.run([], []) == []
 
 
+def test_on_an_accelerator_files_go_together_from_pinned_memory(tiny_bundle, prepared, monkeypatch):
+    """PyTorch takes "cpu:0" for the processor, the runner takes it for an accelerator."""
+    groups, pinned = [], []
+
+    def watched(network):
+        def run(squares, coverage):
+            groups.append(len(squares))
+            assert squares.is_contiguous(memory_format=torch.channels_last)
+            return network(squares, coverage)
+
+        return run
+
+    def pin(tensor):
+        pinned.append(tuple(tensor.shape))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    networks = {size: watched(network) for size, network in tiny_bundle.networks.items()}
+    found = answers(TorchRunner(networks, "cpu:0"), prepared)
+    assert groups == [3] * 6  # three sizes, each with its mirror image
+    assert [shape for shape in pinned if len(shape) == 4] == [
+        (3, 3, size, size) for size in (128, 256, 512)
+    ]
+    for one, plain in zip(found, answers(TorchRunner(tiny_bundle.networks, "cpu"), prepared),
+                          strict=True):  # fmt: skip
+        for size, (score, ram) in plain.items():
+            assert one[size][0] == pytest.approx(score, abs=1e-5)
+            assert np.allclose(one[size][1], ram, rtol=0, atol=1e-4)
+    assert isinstance(open_runner({}, "cuda"), TorchRunner)
+
+
 def test_without_compiler_the_networks_run_as_they_are(tiny_bundle, monkeypatch, phantom, grader):
     monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
     plain = Grader(tiny_bundle)
