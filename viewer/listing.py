@@ -34,11 +34,15 @@ def counts(worklist: Worklist) -> str:
     shown, total = len(worklist), worklist.total
     among = "" if shown == total else f" shown, {total} in all"
     waiting = f" \u00b7 {worklist.pending} to grade" if worklist.pending else ""
-    share = 100 * worklist.decided / max(total, 1)
+    failed = f" \u00b7 {worklist.unreadable} could not be read" if worklist.unreadable else ""
+    share = 100 * worklist.decided / max(total - worklist.unreadable, 1)
+    told = f"{worklist.decided} of {total} reviewed{waiting}{failed}"
+    if worklist.finished:
+        told = f"\u2713 All {worklist.decided} reviewed{failed}"
     return (
         f'{_STYLE}<p class="counts"><b>{worklist.position + 1} of {shown}{among}</b></p>'
         f'<div class="reviewed"><i style="width:{share:.1f}%"></i></div>'
-        f'<p class="reviewed">{worklist.decided} of {total} reviewed{waiting}</p>'
+        f'<p class="reviewed">{told}</p>'
     )
 
 

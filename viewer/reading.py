@@ -87,6 +87,8 @@ def reading_room(worklist: Worklist) -> None:
                 st.fragment(_decision)(worklist, entry, store, hidden)
             if trouble:
                 shell.problem(trouble)
+            if worklist.finished:
+                _finished(worklist)
             export_result.download_result(worklist, entry)
     with above:
         _header(worklist, entry)
@@ -139,6 +141,15 @@ def _decision(worklist: Worklist, entry: Entry, store: ReviewStore, hidden: bool
     decision.panel(worklist, entry, store, hidden=hidden)
     if saved:
         st.html(f'<p class="saved" role="status"><b>{saved[0]}</b> {escape(saved[1])}</p>')
+
+
+def _finished(worklist: Worklist) -> None:
+    many = (
+        f"All {worklist.decided} photographs are" if worklist.decided > 1 else "The photograph is"
+    )
+    with st.container(key="finished", gap="xxsmall"):
+        st.html(f'<p class="finished" role="status"><b>\u2713 {many} reviewed</b></p>')
+        st.page_link("export.py", label="Reports and export", icon=":material/ios_share:")
 
 
 def _unread(report: GradeReport) -> str:

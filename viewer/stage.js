@@ -292,9 +292,10 @@ class Stage extends Panels {
     this.tip.hidden = !fused || Number.isNaN(fused[1]) || this.marking;
     if (this.tip.hidden) return;
     const figures = values.filter(([name, value]) => name !== "fused" && !Number.isNaN(value));
+    const side = fused[1] < -0.05 ? "below" : "above";
     this.tip.replaceChildren(
-      Object.assign(document.createElement("b"), { textContent: fused[1].toFixed(1) }),
-      ` grades above a healthy retina (fused)`, document.createElement("br"),
+      Object.assign(document.createElement("b"), { textContent: Math.abs(fused[1]).toFixed(1) }),
+      ` grades ${side} a healthy retina (fused)`, document.createElement("br"),
       figures.map(([name, value]) => `${name} px ${value.toFixed(1)}`).join(" \u00b7 "),
     );
     const frame = this.box.getBoundingClientRect();

@@ -70,8 +70,8 @@ function controlsHtml() {
         title="Whole photograph (Z, or double click)">${icon(ICONS.fit)}</button>
       <button type="button" data-do="marking" aria-pressed="false" aria-label="Mark a lesion"
         title="Mark a lesion (M)">${icon(ICONS.mark)}</button>
-      <button type="button" data-do="help" aria-expanded="false" aria-label="Keys"
-        title="Keys (?)">?</button>
+      <button type="button" data-do="help" aria-expanded="false"
+        title="List of keys (?)">Keys</button>
     </div></div>
     <div class="cards"><div class="card adjust" hidden>
       ${slider("Brightness", "brightness", 50, 200, 5)}${slider("Contrast", "contrast", 50, 250, 5)}

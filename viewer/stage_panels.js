@@ -53,6 +53,10 @@ class Panels {
       this.pending = this.pending.filter(
         (mark) => !there.includes(JSON.stringify([mark.kind, mark.lesion, mark.x0, mark.y0])));
     }
+    if (before && Boolean(before.maps) !== Boolean(slide.maps)) {
+      // Another mode of reading was chosen: the keys are the page's again.
+      document.activeElement?.closest?.(".st-key-study-mode") && document.activeElement.blur();
+    }
     if (data.trouble) this.pending = [];
     if (!data.marking) this.marking = false;
     keepOnly([slide, ...data.ahead]);

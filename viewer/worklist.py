@@ -210,6 +210,21 @@ class Worklist:
                 for entry in self._entries
             )
 
+    @property
+    def unreadable(self) -> int:
+        """Entries that could not be read, on which nobody can decide."""
+        with self._lock:
+            return sum(
+                entry.report is not None and entry.report.status == "failed"
+                for entry in self._entries
+            )
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a decision on every photograph that could be read."""
+        with self._lock:
+            return 0 < self.decided >= self.total - self.unreadable and not self.pending
+
     def add(
         self, name: str, source: bytes | Path | DicomFrame, *, origin: str = "", folder: str = ""
     ) -> Entry:

@@ -168,3 +168,15 @@ def test_a_list_that_cannot_be_kept_is_told(open_app, upload, phantom, encoded, 
     assert "cannot be kept on this server" in html(again)
     upload(again, ("1_OD.jpg", encoded(phantom(seed=1).rgb, "JPEG")))
     assert "Proliferative retinopathy" in html(again)
+
+
+def test_a_list_that_is_done_says_so(open_app, upload, phantom, encoded, html):
+    good = encoded(phantom(seed=1).rgb, "JPEG")
+    app = upload(open_app(grade=4), ("7_OS.jpg", good), ("letter.jpg", b"no photograph"))
+    assert "0 of 2 reviewed \u00b7 1 could not be read" in html(app)
+    assert 'class="finished"' not in html(app)
+    app.text_input(key="reader").set_value("AR").run()
+    app.button(key="choose-agree").click().run()
+    app.button(key="save-stay").click().run()
+    assert "\u2713 All 1 reviewed \u00b7 1 could not be read" in html(app)
+    assert "The photograph is reviewed" in html(app)
