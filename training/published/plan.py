@@ -205,8 +205,10 @@ def perform(
             .round(5)
             .tolist(),
         }
+    # Views cost more than the training of a small network: only where a table wants them.
+    wanted = protocol.head == "gap" or "test" in measured
     whole = not any(word in run.name for word in _LEFT_OUT)
-    if budget.views and whole and protocol.net.photograph <= budget.views_up_to:
+    if budget.views and wanted and whole and protocol.net.photograph <= budget.views_up_to:
         _measure_views(result, network, resident, rows, measured, protocol, budget.views)
     file.write_text(json.dumps(result) + "\n", encoding="utf-8")
     return result
