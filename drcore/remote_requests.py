@@ -7,6 +7,7 @@ into a message: an error is told by its kind, and the object by its path alone.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 CREDENTIALS = {
     "s3": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
     "FSSPEC_S3_ANON=true for a public bucket.",
-    "gs": "Set GOOGLE_APPLICATIONCREDENTIALS; FSSPEC_GS_TOKEN=anon for a public bucket.",
+    "gs": "Set GOOGLE_APPLICATION_CREDENTIALS; FSSPEC_GS_TOKEN=anon for a public bucket.",
     "https": "Give an address that may be read.",
     "http": "Give an address that may be read.",
 }
@@ -52,6 +53,9 @@ def file_system(scheme: str) -> Any:
     Raises:
         SourceError: what it needs is not installed.
     """
+    # What gcsfs calls experimental asks a second service about each bucket first, which proxies do
+    # not let through: a minute for every request. Read when gcsfs is imported.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         import fsspec  # type: ignore[import-untyped]
 
@@ -159,6 +163,8 @@ def _status(error: BaseException | None) -> int | None:
             found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         elif type(error).__name__ == "HttpError":  # gcsfs
             found = getattr(error, "code", None)
+        elif type(error) is OSError and str(error).startswith("Forbidden"):  # gcsfs, too
+            found = 403
         else:
             found = getattr(error, "status", None)  # aiohttp
         if isinstance(found, int | str) and str(found).isdigit() and int(found) >= 400:
