@@ -12,13 +12,12 @@ from urllib.parse import unquote, urlsplit
 
 from drcore.errors import PhotographError, SourceError
 from drcore.photograph import MAX_BYTES, clean_name
-from drcore.remote_requests import CREDENTIALS, file_system, retried
+from drcore.remote_requests import CREDENTIALS, file_system, may_be_asked, retried
 from drcore.rows import printable
 
 __all__ = ["Remote", "TooLargeError", "is_url", "remote_of", "shown"]
 
 _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "https": "https", "http": "http"}
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class TooLargeError(PhotographError):
@@ -242,10 +241,6 @@ def remote_of(url: str) -> Remote:
         if "@" in rest.partition("/")[0]:
             raise SourceError(f"{label}: credentials do not belong here. {CREDENTIALS[scheme]}")
         return Remote(scheme, rest.rstrip("/"))
-    try:
-        host = urlsplit(url).hostname
-    except ValueError:
-        host = None
-    if not host or (scheme == "http" and host not in _LOOPBACK):
+    if not may_be_asked(url):
         raise SourceError(f"{label}: photographs travel by https only. Give an https:// address.")
     return Remote(scheme, url)

@@ -10,11 +10,15 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 from drcore.errors import DrcoreError, PhotographError, SourceError
 
-__all__ = ["CREDENTIALS", "explained", "file_system", "retried"]
+__all__ = ["CREDENTIALS", "explained", "file_system", "may_be_asked", "retried"]
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # What these log may hold addresses with credentials, and our errors say it better.
 for _logger in ("aiobotocore", "botocore", "fsspec", "gcsfs", "s3fs"):
@@ -33,8 +37,8 @@ CREDENTIALS = {
     "s3": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
     "FSSPEC_S3_ANON=true for a public bucket.",
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS; FSSPEC_GS_TOKEN=anon for a public bucket.",
-    "https": "Give an address that may be read.",
-    "http": "Give an address that may be read.",
+    "https": "Give an address that may be read, and that leads to none without https.",
+    "http": "Give an address that may be read, and that leads to none without https.",
 }
 """By scheme: what to do where access is refused."""
 
@@ -80,7 +84,43 @@ def _options(scheme: str) -> dict[str, Any]:
     import aiohttp
 
     seconds = aiohttp.ClientTimeout(None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
-    return {"client_kwargs": {"timeout": seconds, "trust_env": True}, "use_listings_cache": False}
+    client = {"timeout": seconds, "trust_env": True, "trace_configs": [_redirects()]}
+    return {"client_kwargs": client, "use_listings_cache": False}
+
+
+@cache  # one, or fsspec would keep a file system for each request
+def _redirects() -> Any:
+    """Watch over where a server sends us: never out of https."""
+    import aiohttp
+
+    async def look(_session: object, _context: object, told: Any) -> None:
+        headers = told.response.headers
+        where = headers.get("Location") or headers.get("URI") or ""
+        if not may_be_asked(urljoin(str(told.url), where)):
+            raise PermissionError
+
+    watch = aiohttp.TraceConfig()
+    watch.on_request_redirect.append(look)
+    return watch
+
+
+def may_be_asked(url: str) -> bool:
+    """Tell whether photographs may come from an address.
+
+    Args:
+        url: with its scheme.
+
+    Returns:
+        True for https with a host, and for http of this computer alone.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    return bool(host) and (
+        parts.scheme.lower() == "https" or (parts.scheme.lower() == "http" and host in _LOOPBACK)
+    )
 
 
 def retried(

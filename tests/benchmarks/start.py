@@ -40,7 +40,7 @@ def first_row_seconds(folder: Path, table: Path) -> float:
                 raise SystemExit(f"drcore grade ended with {process.returncode}.")
             time.sleep(0.005)
         seconds = time.perf_counter() - began
-        process.terminate()
+        process.kill()
     return seconds
 
 

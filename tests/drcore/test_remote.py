@@ -187,6 +187,11 @@ class _Web(SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "5000")
             self.end_headers()
             self.wfile.write(b"\xff\xd8\xff")
+        elif what is not None and what.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", what[3:])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif what is not None:
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
@@ -249,6 +254,25 @@ def test_a_listing_leads_nowhere_else(web: str) -> None:
     assert all(isinstance(p, Remote) and p.path.startswith(f"{web}/a/") for p in paths)
     assert not any(".." in item.image for item in found)
     assert {"ok.jpg", "sub/z.jpg"} <= {item.image for item in found}
+
+
+@pytest.mark.parametrize(
+    ("where", "followed"),
+    [
+        ("/01_left.jpg", True),
+        ("http://192.0.2.1/01_left.jpg", False),
+        ("//192.0.2.1/01_left.jpg", False),
+        ("ftp://127.0.0.1/01_left.jpg", False),
+    ],
+)
+def test_no_server_leads_out_of_https(web: str, folder: Path, where: str, followed: bool) -> None:
+    _Web.failing = {"/00_left.jpg": [f"to {where}"] * 3}
+    (found,) = find_photographs([f"{web}/00_left.jpg"])
+    if followed:
+        assert found.source()[0] == (folder / "01_left.jpg").read_bytes()
+        return
+    with pytest.raises(PhotographError, match="leads to none without https"):
+        found.source()
 
 
 def test_a_listing_without_end_is_told(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
