@@ -288,10 +288,9 @@ class Kept:
     def photographs(self) -> list[KeptPhotograph]:
         """Return all photographs, in order of arrival."""
         with self.shelf._index() as index:  # noqa: SLF001 - the two are one
-            rows = index.execute(
-                f"SELECT {', '.join(_COLUMNS)} FROM photograph WHERE list = ? ORDER BY place",  # noqa: S608
-                (self.id,),
-            ).fetchall()
+            columns = ", ".join(_COLUMNS)  # ours alone
+            wanted = f"SELECT {columns} FROM photograph WHERE list = ? ORDER BY place"  # noqa: S608 # nosec B608
+            rows = index.execute(wanted, (self.id,)).fetchall()
         return [KeptPhotograph(*row) for row in rows]
 
     def put(self, photographs: Iterable[KeptPhotograph]) -> None:
