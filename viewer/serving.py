@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import webbrowser
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from streamlit import get_option
+
+from viewer.memory import keep_flat
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -149,11 +152,14 @@ MIDDLEWARE = (Middleware(_SecurityHeaders), Middleware(_SameOrigin), Middleware(
 
 @asynccontextmanager
 async def opened(_: App) -> AsyncGenerator[None]:
-    """Show the page in the reader's browser once the server answers, unless it is headless.
+    """Set the server up; show the page in the reader's browser, unless it is headless.
 
     Args:
         _: the app that is served.
     """
+    # A page lets go of the interpreter hundreds of times, and waits this long for each return while
+    # photographs are graded: with Python's own 5 ms it would be seconds.
+    sys.setswitchinterval(0.0005)
     if not get_option("server.headless"):
         host = get_option("server.address") or get_option("browser.serverAddress")
         address = f"http://{host}:{get_option('server.port')}"

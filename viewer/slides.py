@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,6 +180,7 @@ def maps_of(report: GradeReport) -> Maps:
     return Maps(b"".join(part.tobytes() for part in parts), scales, probes)
 
 
+@cache
 def colour_table() -> dict[str, Any]:
     """Return the fixed colour scale: 256 colours as bytes (red, green, blue, alpha), and range."""
     from drcore.overlay import MAP_RANGE, colour_stops  # brings OpenCV, which the first page spares
