@@ -7,6 +7,11 @@ const KEPT = 4; // the server may not have heard of the photographs just before
 const tallies = new Map();
 let last = Date.now();
 let wasHidden = document.hidden;
+let left = 0;
+
+// Whoever goes to another page is told nothing more of this one: see guard.js.
+const LINKS = '[data-testid$="NavLink"], [data-testid^="stPageLink"]';
+const leave = (event) => { if (event.target.closest?.(LINKS)) left = Date.now(); };
 
 export default function ({ data, setStateValue }) {
   let before = [];
@@ -31,6 +36,7 @@ export default function ({ data, setStateValue }) {
     const passed = now - last;
     last = now;
     const mine = tally();
+    if (now - left < GAP) return;
     if (wasHidden || passed > GAP) mine.away += passed;
     wasHidden = document.hidden;
     if (wasHidden) { before = []; return; }
@@ -50,8 +56,10 @@ export default function ({ data, setStateValue }) {
 
   const timer = setInterval(tick, TICK);
   document.addEventListener("visibilitychange", tick);
+  document.addEventListener("click", leave, true);
   return () => {
     clearInterval(timer);
     document.removeEventListener("visibilitychange", tick);
+    document.removeEventListener("click", leave, true);
   };
 }

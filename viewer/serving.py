@@ -160,6 +160,7 @@ async def opened(_: App) -> AsyncGenerator[None]:
     # A page lets go of the interpreter hundreds of times, and waits this long for each return while
     # photographs are graded: with Python's own 5 ms it would be seconds.
     sys.setswitchinterval(0.0005)
+    keep_flat()
     if not get_option("server.headless"):
         host = get_option("server.address") or get_option("browser.serverAddress")
         address = f"http://{host}:{get_option('server.port')}"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -53,6 +53,14 @@ def open_page() -> None:
     worklist()  # keeps its token in the address, so that a reload of any page finds it again
     st.html(_STYLE)
     st.html(f'<div class="notice" role="note">{NOTICE}</div>')
+    _guard()(key="guard", height=1)
+
+
+@cache
+def _guard() -> Any:
+    return st.components.v2.component(
+        "drcore_guard", js=Path(__file__).with_name("guard.js").read_text(encoding="utf-8")
+    )
 
 
 @cache

@@ -192,6 +192,10 @@ class Stage extends Panels {
       [document, "keyup", (event) => { if (event.key.toLowerCase() === "x") this.hold(false); }],
       [window, "blur", () => this.hold(false)],
       [window, "resize", () => this.measure()],
+      // Whoever goes to another page asks nothing more on this one: see guard.js.
+      [document, "click", (event) => {
+        if (event.target.closest?.('[data-testid$="NavLink"], [data-testid^="stPageLink"]')) clearTimeout(this.asking);
+      }],
       [document, "pointerdown", (event) => {
         if (!event.composedPath().includes(this.box)) this.open("", false);
       }],
