@@ -19,6 +19,7 @@ from drcore import logs
 from drcore.batch import BATCH, grade_batch
 from drcore.errors import DrcoreError
 from drcore.grader import Grader, GradeReport
+from drcore.interruption import handlers_kept
 from drcore.read_ahead import read_ahead
 from drcore.rows import Row, row_of
 from drcore.sources import Found
@@ -104,10 +105,11 @@ def _connect(address: str | None) -> tuple[Any, bool]:
     address = address or os.environ.get("RAY_ADDRESS")
     alone: dict[str, Any] = {"object_store_memory": STORE, "include_dashboard": False}
     try:
-        ray.init(
-            address=address or "local", log_to_driver=False, logging_level=logging.ERROR,
-            **({} if address else alone),
-        )  # fmt: skip
+        with handlers_kept():
+            ray.init(
+                address=address or "local", log_to_driver=False, logging_level=logging.ERROR,
+                **({} if address else alone),
+            )  # fmt: skip
     except Exception as error:  # ray raises a dozen kinds
         where = f"at {address}" if address else "on this machine"
         raise DrcoreError(

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["CODE", "interruptible"]
+__all__ = ["CODE", "handlers_kept", "interruptible"]
 
 CODE = 130
 """Exit code of a run that was interrupted."""
@@ -39,14 +39,32 @@ def interruptible() -> Generator[None]:
         raise KeyboardInterrupt
 
     usual = (signal.SIG_DFL, signal.default_int_handler)
-    before = {
-        number: signal.signal(number, handle)
-        for name in _SIGNALS
-        if (number := getattr(signal, name, None)) is not None and signal.getsignal(number) in usual
-    }
+    before = {number: signal.getsignal(number) for number in _numbers()}
+    ours = [number for number, handler in before.items() if handler in usual]
+    for number in ours:
+        signal.signal(number, handle)
     try:
         yield
     finally:
         if not came:
-            for number, handler in before.items():
+            for number in ours:
+                signal.signal(number, before[number])
+
+
+@contextmanager
+def handlers_kept() -> Generator[None]:
+    """Undo what a library sets for the signals to end: it would abort where we end gently."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _numbers()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: set by something that is not Python
                 signal.signal(number, handler)
+
+
+def _numbers() -> list[int]:
+    return [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]

@@ -210,6 +210,24 @@ def test_each_accelerator_or_group_of_cores_has_a_worker(
     assert _parts(resources) == workers
 
 
+def test_ray_does_not_take_over_how_a_run_is_ended(
+    monkeypatch: pytest.MonkeyPatch, grader: Grader
+) -> None:
+    """It aborted the run at SIGTERM, with workers left behind."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def greedy(**_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        raise ConnectionError
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", greedy)
+    with pytest.raises(DrcoreError):
+        next(grade_on_cluster(grader, [], address="10.0.0.1:6379"))
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
 def test_no_cluster_is_a_sentence(monkeypatch: pytest.MonkeyPatch, grader: Grader) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
