@@ -119,7 +119,9 @@ def _header(worklist: Worklist, entry: Entry) -> None:
             on_click=worklist.step, args=(1,),
         )  # fmt: skip
         origin = f"<span>{entry.origin}</span>" if entry.origin else ""
-        st.html(f'<h1 class="name">{escape(entry.name)}{origin}</h1>')
+        covered = entry.facts.burned_in and not entry.show_identity
+        note = "<span>writing outside the retina is covered</span>" if covered else ""
+        st.html(f'<h1 class="name">{escape(entry.name)}{origin}{note}</h1>')
         st.button(
             "Remove", key="remove", type="tertiary", icon=":material/close:",
             on_click=worklist.remove, args=(entry.key,),

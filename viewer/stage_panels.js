@@ -299,7 +299,8 @@ class Panels {
     if (wantsLarge(slide, base, place.scale * panel.ratio)) this.ask(base);
     const width = Math.round(panel.width * panel.ratio);
     const height = Math.round(panel.height * panel.ratio);
-    const state = [slide.id, base, bitmap.width, width, height, place.scale, place.x, place.y].join();
+    // The address, because what is burnt into a photograph can be covered and uncovered.
+    const state = [item.url, base, bitmap.width, width, height, place.scale, place.x, place.y].join();
     panel.photo.style.visibility = "visible";
     if (panel.painted === state) return true;
     panel.painted = state;
