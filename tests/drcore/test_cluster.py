@@ -30,6 +30,7 @@ from drcore.sources import Found, find_photographs
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - its own spelling
 ray = pytest.importorskip("ray", reason="ray is not installed (extra 'cluster')")
 
 pytestmark = pytest.mark.timeout(900)  # its processes start slowly on a busy machine
