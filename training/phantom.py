@@ -804,7 +804,7 @@ SAMPLES: dict[str, PhantomRecipe] = {
     ),
     "phantom_dark_OD.jpg": PhantomRecipe(
         seed=30, microaneurysms=10, haemorrhages=6, pigment=0.8, exposure=0.5, vignetting=0.7,
-        blur=2.5, noise=3.0, offset=(0.03, 0.01),
+        blur=9.0, noise=3.0, offset=(0.03, 0.01),
     ),
 }  # fmt: skip
 
