@@ -82,18 +82,20 @@ class Recipe:
     seed: int = 0
 
 
+# Most APTOS photographs here are 224 px high and show nothing new at 512 px.
+_SHARP = (("idrid", 4.0), ("eyepacs", 1.5), ("aptos2019", 0.6))
+
 RECIPES: dict[str, Recipe] = {
     "ram-128": Recipe("ram-128", warm_start="imagenet", epochs=4, rate=1e-3),
     "ram-256": Recipe("ram-256", warm_start="ram-128", epochs=5, rate=6e-4),
     "ram-512": Recipe("ram-512", warm_start="ram-256", epochs=2, batch=24, rate=4e-4),
-    # Most APTOS photographs here are 224 px high and show nothing new at 512 px.
     "ram-512-longer": Recipe(
         "ram-512",
         warm_start="bundled",
         epochs=3,
         batch=24,
         rate=4e-4,
-        datasets=(("idrid", 4.0), ("eyepacs", 1.5), ("aptos2019", 0.6)),
+        datasets=_SHARP,
         seed=1,
     ),
     "ram-512-late": Recipe(
@@ -102,7 +104,7 @@ RECIPES: dict[str, Recipe] = {
         epochs=4,
         batch=24,
         rate=4e-4,
-        datasets=(("idrid", 4.0), ("eyepacs", 1.5), ("aptos2019", 0.6)),
+        datasets=_SHARP,
         frozen=5,
         seed=2,
     ),

@@ -12,7 +12,7 @@ from viewer.jobs import root_from_environment
 from viewer.shelf import Shelf, location
 from viewer.worklist import Worklist
 
-__all__ = ["PARAMETER", "forget", "lost", "own_list"]
+__all__ = ["PARAMETER", "forget", "gone", "lost", "own_list"]
 
 PARAMETER = "list"
 """Of the page's address. Whoever knows its value can open the list; it cannot be guessed."""
@@ -43,8 +43,14 @@ def lost() -> str:
     return str(st.session_state.get("list-lost", ""))
 
 
+def gone() -> str:
+    """Return the token of a list that was cleared or is no longer kept; else nothing."""
+    return str(st.session_state.get("list-gone", ""))
+
+
 def forget() -> None:
     """Clear the list of this session and delete what is kept of it."""
+    st.session_state["list-gone"] = st.session_state["worklist"].token
     st.session_state["worklist"].clear()
     st.session_state.pop("list-lost", None)
 
@@ -61,6 +67,7 @@ def _opened(token: str | None) -> Worklist:
         st.session_state["list-lost"] = str(error)
         return Worklist()
     if not worklist.token:
+        st.session_state["list-gone"] = token
         st.session_state["list-lost"] = (
             "The list of this address is no longer kept: it was cleared, or nobody opened it for "
             f"{shelf.limits.days:.0f} days. Decisions are still in the record."

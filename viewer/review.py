@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from viewer import intake, listing, reading, shell, study
+from viewer import continuing, intake, listing, reading, shell, study
 
 shell.open_page()
 worklist = shell.worklist()
@@ -12,6 +12,7 @@ if len(worklist):
     reading.reading_room(worklist)
 else:
     st.header("Review fundus photographs")
+    continuing.last_list("")
     intake.uploader(worklist)
     st.caption(intake.PRIVACY)
     st.subheader("Or open a sample")
@@ -21,6 +22,7 @@ with side:
     if len(worklist):
         study.panel(worklist)
         listing.front(worklist)
+        continuing.last_list(worklist.token)
         reading.queue(worklist)
         intake.add_more(worklist)
         if not study.hides_record():

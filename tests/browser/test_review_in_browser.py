@@ -330,6 +330,25 @@ def test_keys_of_one_moment_are_all_obeyed(page, sample_images):
     page.locator(".st-key-choose-3 button[kind=primary]").wait_for()
 
 
+def test_the_plain_address_offers_the_last_list_until_it_is_cleared(page, app_url, sample_images):
+    link = page.get_by_role("link", name="Continue your last list")
+    page.get_by_role("button", name="Microaneurysms", exact=True).wait_for(timeout=PATIENCE)
+    assert not link.is_visible()
+    # A click on the picture, not on the button below it.
+    page.locator(".st-key-sample-phantom_mild_OS img").click(force=True)
+    wait_for_map(page, "phantom_mild_OS")
+    page.goto(app_url)
+    link.click()
+    wait_for_map(page, "phantom_mild_OS")
+    page.get_by_role("button", name="List").click()
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Microaneurysms", exact=True).wait_for(timeout=PATIENCE)
+    page.goto(app_url)
+    page.get_by_role("button", name="Microaneurysms", exact=True).wait_for(timeout=PATIENCE)
+    assert not link.is_visible()
+
+
 def test_a_hostile_name_is_only_text(page, sample_images):
     page.locator("input[type=file]").first.set_input_files(
         [
