@@ -106,6 +106,11 @@ def test_a_competition_from_labels_to_public_and_private_kappa(
     assert "54 training" in text or "training and" in text
     # Whatever was not run is an empty cell that says so, never a number.
     assert "| net-5-512 | not measured | not measured | |" in text
+    gain = stored["size_gains"]["net-5-128 to net-5-256"]
+    assert gain["difference"] == pytest.approx(
+        stored["sizes"]["net-5-256"]["0"] - stored["sizes"]["net-5-128"]["0"]
+    )
+    assert "Claim, net-5-128 to net-5-256 px" in text
     empty = text.split("## Empty cells")[1]
     assert "kappa of FC and GAP, net-4-512" in empty
     assert "seconds an epoch on a GPU" in empty

@@ -33,6 +33,13 @@ PUBLISHED: dict[str, Any] = {
 
 _EMPTY = "not measured"
 
+_SUCCESSIVE = tuple(
+    (f"{net}-{small}", f"{net}-{large}")
+    for net in ("net-5", "net-4")
+    for small, large in ((128, 256), (256, 512))
+)
+"""Layouts that differ in the size of the photograph alone; the larger starts from the smaller."""
+
 
 def parameters() -> dict[str, Any]:
     """Build every network and count.
@@ -118,7 +125,8 @@ def comparisons(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         results: of runs, by name, see `training.published.plan.load_results`.
 
     Returns:
-        "heads" (by net and size), "sizes", "switches" and "kaggle"; what is not there was not run.
+        "heads" (by net and size), "sizes", "size_gains", "switches" and "kaggle"; what is not there
+        was not run.
     """
     val = {n: result["sets"]["val"] for n, result in results.items() if "val" in result["sets"]}
     found: dict[str, Any] = {"heads": {}, "sizes": {}, "switches": {}, "kaggle": {}}
@@ -137,6 +145,14 @@ def comparisons(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         gap = [(val[f"{layout}-gap-s{seed}"], "plain") for seed in pairs["gap"]]
         fc = [(val[f"{layout}-fc-s{seed}"], "plain") for seed in pairs["fc"]]
         pairs["gap_minus_fc"] = difference(gap, fc)
+    found["size_gains"] = {}
+    for small, large in _SUCCESSIVE:
+        seeds = sorted(set(found["sizes"].get(small, {})) & set(found["sizes"].get(large, {})))
+        if seeds:
+            found["size_gains"][f"{small} to {large}"] = difference(
+                [(val[f"{large}-gap-s{seed}"], "plain") for seed in seeds],
+                [(val[f"{small}-gap-s{seed}"], "plain") for seed in seeds],
+            )
     for name, result in results.items():
         if "test" in result["sets"]:
             found["kaggle"][name] = _kaggle(result["sets"]["test"])
@@ -234,7 +250,7 @@ def render(
         *_render_parameters(counts),
         *_render_speed(speeds),
         *_render_heads(found["heads"]),
-        *_render_sizes(found["sizes"], results),
+        *_render_sizes(found["sizes"], found["size_gains"], results),
         *_render_switches(found["switches"]),
         *_render_maps(maps),
         *_render_kaggle(found["kaggle"]),
@@ -356,7 +372,9 @@ def _render_heads(heads: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def _render_sizes(sizes: dict[str, Any], results: dict[str, dict[str, Any]]) -> list[str]:
+def _render_sizes(
+    sizes: dict[str, Any], gains: dict[str, Any], results: dict[str, dict[str, Any]]
+) -> list[str]:
     lines = [
         "## Input size",
         "",
@@ -374,6 +392,12 @@ def _render_sizes(sizes: dict[str, Any], results: dict[str, dict[str, Any]]) -> 
     lines += [
         f"| net-5-{side} | {_EMPTY} | |" for side in (128, 256, 512) if f"net-5-{side}" not in sizes
     ]
+    words = {"better": "holds", "worse": "does not hold"}
+    for step, gain in gains.items():
+        told = verdict(gain)
+        lines += ["", f"Claim, {step} px, seeds that have both: {_difference(gain)}: "
+                  f"{words.get(told, told)}. The larger network has the epochs of the smaller one "
+                  "behind it."]  # fmt: skip
     return [*lines, ""]
 
 
