@@ -170,18 +170,7 @@ class RamNetwork(nn.Module):
             Scores (B,) in grades, and Regression Activation Maps (B, m, m) in grades, with
             `sum(map * coverage) / sum(coverage) + bias == score`.
         """
-        return self.read_out(self.blocks(self.stem(squares)), coverage)
-
-    def read_out(self, features: Tensor, coverage: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Turn the trunk's feature maps into scores and maps.
-
-        Args:
-            features: float (B, K, m, m), what the last block gives.
-            coverage: as in `forward`.
-
-        Returns:
-            As `forward`.
-        """
+        features = self.blocks(self.stem(squares))  # (B, K, m, m)
         weight = self.linear.weight.to(features.dtype)[:, :, None, None]  # (1, K, 1, 1)
         # A 1 x 1 convolution is the sum over k; torch.einsum here gave wrong gradients on CPU.
         ram = functional.conv2d(features, weight)[:, 0].float()

@@ -208,7 +208,7 @@ def _epoch(
     loss_sum, count = 0.0, 0
     bar = tqdm(loader, desc=f"{recipe.preset} {progress.epoch + 1}/{recipe.epochs}", disable=quiet)
     for count, batch in enumerate(bar, start=1):
-        loss = _step(network, batch, preparation, device, recipe)
+        loss = _step(network, batch, preparation, device, recipe.sparsity)
         for group in optimiser.param_groups:
             group["lr"] = _rate(progress.step, total, recipe)
         optimiser.zero_grad(set_to_none=True)
@@ -273,32 +273,21 @@ def _step(
     batch: Sample,
     preparation: Preparation,
     device: torch.device,
-    recipe: Recipe,
+    sparsity: float,
 ) -> Tensor:
     pixels, coverage, grade = batch
     inputs = _normalise(pixels, preparation, device)
     coverage = coverage.to(device, non_blocking=True)
     # On processors plain float32 proved faster than bfloat16 for depthwise convolutions.
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        score, ram = _forward(network, inputs, coverage, recipe.frozen)
+        score, ram = network(inputs, coverage)
     error = nn.functional.mse_loss(score, grade.to(device, non_blocking=True))
     spread = (torch.log1p(ram.abs()) * coverage).sum() / coverage.sum()
-    return error + recipe.sparsity * spread
-
-
-def _forward(
-    network: RamNetwork, inputs: Tensor, coverage: Tensor, frozen: int
-) -> tuple[Tensor, Tensor]:
-    if not frozen:
-        score, ram = network(inputs, coverage)
-        return score, ram
-    with torch.no_grad():
-        features = network.blocks[:frozen](network.stem(inputs))
-    return network.read_out(network.blocks[frozen:](features), coverage)
+    return error + sparsity * spread
 
 
 def _freeze(network: RamNetwork, blocks: int) -> None:
-    """Take the stem and the first blocks out of what is learnt."""
+    """Take the stem and the first blocks out of what is learnt; nothing is kept for them then."""
     if blocks:
         network.stem.requires_grad_(requires_grad=False)
         network.blocks[:blocks].requires_grad_(requires_grad=False)

@@ -32,13 +32,14 @@ def counts(worklist: Worklist) -> str:
         worklist: not empty.
     """
     shown, total = len(worklist), worklist.total
+    decided, unreadable = worklist.decided, worklist.unreadable
     among = "" if shown == total else f" shown, {total} in all"
     waiting = f" \u00b7 {worklist.pending} to grade" if worklist.pending else ""
-    failed = f" \u00b7 {worklist.unreadable} could not be read" if worklist.unreadable else ""
-    share = 100 * worklist.decided / max(total - worklist.unreadable, 1)
-    told = f"{worklist.decided} of {total} reviewed{waiting}{failed}"
+    failed = f" \u00b7 {unreadable} could not be read" if unreadable else ""
+    share = 100 * decided / max(total - unreadable, 1)
+    told = f"{decided} of {total} reviewed{waiting}{failed}"
     if worklist.finished:
-        told = f"\u2713 All {worklist.decided} reviewed{failed}"
+        told = f"\u2713 All {decided} reviewed{failed}"
     return (
         f'{_STYLE}<p class="counts"><b>{worklist.position + 1} of {shown}{among}</b></p>'
         f'<div class="reviewed"><i style="width:{share:.1f}%"></i></div>'

@@ -141,16 +141,6 @@ def test_frozen_blocks_and_all_statistics_stay_and_the_rest_learns(
     assert stayed == statistics | first
 
 
-def test_what_is_frozen_in_two_parts_is_the_network_itself(squares: Squares) -> None:
-    network = RamNetwork(PRESETS["tiny-128"]).eval()
-    inputs, coverage = torch.randn(2, 3, 128, 128), torch.rand(2, 32, 32)
-    with torch.no_grad():
-        whole = network(inputs, coverage)
-        parted = train_module._forward(network, inputs, coverage, 2)
-    for a, b in zip(whole, parted, strict=True):
-        assert torch.equal(a, b)
-
-
 def test_a_folder_with_another_recipe_is_refused(squares: Squares, tmp_path: Path) -> None:
     few = Squares(squares.rows[:8], squares.pixels[:8], squares.masks[:8])
     recipe = replace(RECIPES["tiny-128"], epochs=1)

@@ -197,13 +197,12 @@ def perform(
     }
     measured = _measured_sets(rows)
     for name, indices in measured.items():
+        scores = predict(network, resident, indices, bfloat16=protocol.bfloat16)
         result["sets"][name] = {
             "grades": [rows[i].grade for i in indices],
             "patients": [f"{rows[i].dataset}/{rows[i].patient}" for i in indices],
             "datasets": [rows[i].dataset for i in indices],
-            "plain": predict(network, resident, indices, bfloat16=protocol.bfloat16)
-            .round(5)
-            .tolist(),
+            "plain": scores.round(5).tolist(),
         }
     # Views cost more than the training of a small network: only where a table wants them.
     wanted = protocol.head == "gap" or "test" in measured

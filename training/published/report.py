@@ -32,6 +32,7 @@ PUBLISHED: dict[str, Any] = {
 """Wang & Yang 2017, tables 1 and 2. The kappas are of ensembles, with a per-patient blend."""
 
 _EMPTY = "not measured"
+_EFFORT = "torchrun --standalone --nproc-per-node=gpu -m training.reproduce"
 
 _SUCCESSIVE = tuple(
     (f"{net}-{small}", f"{net}-{large}")
@@ -129,7 +130,8 @@ def comparisons(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         was not run.
     """
     val = {n: result["sets"]["val"] for n, result in results.items() if "val" in result["sets"]}
-    found: dict[str, Any] = {"heads": {}, "sizes": {}, "switches": {}, "kaggle": {}}
+    keys = ("heads", "sizes", "size_gains", "switches", "kaggle")
+    found: dict[str, Any] = {key: {} for key in keys}
     for name, entry in val.items():
         protocol = results[name]["protocol"]
         layout, seed = protocol["layout"], str(protocol["seed"])
@@ -145,7 +147,6 @@ def comparisons(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         gap = [(val[f"{layout}-gap-s{seed}"], "plain") for seed in pairs["gap"]]
         fc = [(val[f"{layout}-fc-s{seed}"], "plain") for seed in pairs["fc"]]
         pairs["gap_minus_fc"] = difference(gap, fc)
-    found["size_gains"] = {}
     for small, large in _SUCCESSIVE:
         seeds = sorted(set(found["sizes"].get(small, {})) & set(found["sizes"].get(large, {})))
         if seeds:
@@ -488,8 +489,7 @@ def _render_kaggle(kaggle: dict[str, Any]) -> list[str]:
             "`retinopathy_solution.csv`, `train/` and `test/` in one folder:",
             "",
             "```sh",
-            "torchrun --standalone --nproc-per-node=gpu -m training.reproduce --data FOLDER "
-            "--cells heads sizes switches",
+            f"{_EFFORT} --data FOLDER --cells heads sizes switches",
             "```",
             "",
         ]
@@ -507,7 +507,7 @@ def _render_empty(
     speeds: Sequence[dict[str, Any]], found: dict[str, Any], maps: dict[str, Any] | None
 ) -> list[str]:
     """List what was not measured, each with the command that measures it."""
-    effort = "torchrun --standalone --nproc-per-node=gpu -m training.reproduce --compile"
+    effort = f"{_EFFORT} --compile"
     empty = [
         (f"kappa of FC and GAP, {net}-512", f"{effort} --cells heads --nets {net}")
         for net in ("net-5", "net-4")
