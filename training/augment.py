@@ -40,10 +40,14 @@ def augment(
     if size != side:
         moved = cv2.resize(moved, (size, size), interpolation=cv2.INTER_AREA)
     moved = cv2.LUT(moved, _tone_curves(recipe, rng))
+    coarse = size
     if rng.random() < recipe.coarse:
         coarse = max(32, round(size / rng.uniform(1.0, recipe.coarse_factor)))
-        small = cv2.resize(moved, (coarse, coarse), interpolation=cv2.INTER_AREA)
-        moved = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
+        moved = cv2.resize(moved, (coarse, coarse), interpolation=cv2.INTER_AREA)
+    if recipe.compression and rng.random() < recipe.compression:
+        moved = _compressed(moved, int(rng.integers(recipe.worst_quality, 96)))
+    if coarse != size:
+        moved = cv2.resize(moved, (size, size), interpolation=cv2.INTER_LINEAR)
     if rng.random() < recipe.blur:
         sigma = size * recipe.blur_sigma * rng.uniform(0.2, 1.0)
         moved = cv2.GaussianBlur(moved, (0, 0), max(sigma, 0.2))
@@ -66,6 +70,12 @@ def _similarity(recipe: Augmentation, rng: np.random.Generator) -> NDArray[np.fl
     linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
     offset = np.array([0.5, 0.5]) - linear @ np.array([0.5, 0.5]) + shift
     return np.column_stack([linear, offset])
+
+
+def _compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The picture after a trip through JPEG."""
+    _, stored = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
 
 
 def _in_pixels(unit: NDArray[np.float64], side: int) -> NDArray[np.float64]:

@@ -35,6 +35,7 @@ __all__ = [
     "Squares",
     "class_weights",
     "data_root",
+    "network_input",
     "read_labels",
 ]
 
@@ -234,8 +235,28 @@ class SquareSet(Dataset[Sample]):
         )
 
 
+def network_input(pixels: Tensor, preparation: Preparation, device: torch.device) -> Tensor:
+    """Turn a batch of local contrast into what networks take.
+
+    Args:
+        pixels: uint8 (B, 3, S, S).
+        preparation: gives mean and spread.
+        device: where the networks are.
+
+    Returns:
+        float32 (B, 3, S, S), channels last.
+    """
+    moved = pixels.to(device, non_blocking=True).float()
+    return ((moved - preparation.mean) / preparation.std).contiguous(
+        memory_format=torch.channels_last
+    )
+
+
 def class_weights(
-    rows: Sequence[Labelled], power: float, datasets: dict[str, float]
+    rows: Sequence[Labelled],
+    power: float,
+    datasets: dict[str, float],
+    independence: float = 0.0,
 ) -> NDArray[np.float64]:
     """Return the probability with which each training photograph is drawn.
 
@@ -243,6 +264,8 @@ def class_weights(
         rows: training photographs.
         power: 0 draws as they are, 1 draws all grades alike.
         datasets: factor by dataset, 1 where not named.
+        independence: 1 draws each grade from all datasets alike, up to their size and factor; 0
+            leaves the grades of a dataset as they are; between, the geometric mean.
 
     Returns:
         float64 (N,), sums to 1.
@@ -251,5 +274,16 @@ def class_weights(
     weights = np.array(
         [datasets.get(row.dataset, 1.0) * counts[row.grade] ** -power for row in rows]
     )
+    if independence:
+        places = {name: i for i, name in enumerate(sorted({row.dataset for row in rows}))}
+        joint = np.zeros((len(places), 5))
+        for row in rows:
+            joint[places[row.dataset], row.grade] += 1
+        expected = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0) / joint.sum()
+        weights *= [
+            (expected[places[row.dataset], row.grade] / joint[places[row.dataset], row.grade])
+            ** independence
+            for row in rows
+        ]
     result: NDArray[np.float64] = weights / weights.sum()
     return result

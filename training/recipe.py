@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["RECIPES", "Augmentation", "Recipe"]
+__all__ = ["RECIPES", "Augmentation", "Recipe", "Refit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Augmentation:
         blur: probability of a Gaussian blur, sigma up to `blur_sigma` of the width.
         coarse: probability of losing resolution, by a factor up to `coarse_factor`.
         noise: probability of sensor noise of up to `noise_sigma` grey levels.
+        compression: probability of a JPEG of quality `worst_quality` to 95, at the resolution that
+            is left after `coarse`.
     """
 
     rotation: float = 180.0
@@ -37,6 +39,21 @@ class Augmentation:
     coarse_factor: float = 2.0
     noise: float = 0.2
     noise_sigma: float = 4.0
+    compression: float = 0.0
+    worst_quality: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """How the linear unit is solved for once the descent has ended; see `training.refit`.
+
+    Attributes:
+        ridge: price of leaving the weights that descent found.
+        calm: price of variance within a map.
+    """
+
+    ridge: float = 1e-2
+    calm: float = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,9 @@ class Recipe:
         average: decay a step of the exponential moving average of weights.
         class_power: photographs of a grade are drawn with weight (1 / its frequency) ** power.
         datasets: extra weight of photographs by dataset.
+        independence: 0 leaves the grades within each dataset as they are; 1 draws them alike from
+            every dataset, so that the camera's look says nothing of the grade and one scale of
+            scores fits all. See `training.data.class_weights`.
         sparsity: weight of mean(log(1 + |map|)) in the loss. Only the mean of the map is graded,
             so cells may cancel each other, or all rise alike, at will. This makes cancelling cost
             and, being concave, concentrating pay: the same grade is cheaper from a few cells that
@@ -62,6 +82,8 @@ class Recipe:
         frozen: blocks from the input that stay as they are, the stem with them; all norms then
             keep their statistics, too. What is left to learn needs a third of the time. 0: nothing
             is frozen.
+        keep_norms: whether norms keep the statistics of the first weights.
+        refit: how the linear unit is solved for after the last epoch; None leaves it.
         augmentation: random changes.
         seed: seed of everything random.
     """
@@ -76,8 +98,11 @@ class Recipe:
     average: float = 0.995
     class_power: float = 0.5
     datasets: tuple[tuple[str, float], ...] = (("idrid", 2.0),)
+    independence: float = 0.0
     sparsity: float = 0.2
     frozen: int = 0
+    keep_norms: bool = False
+    refit: Refit | None = None
     augmentation: Augmentation = Augmentation()
     seed: int = 0
 
@@ -93,6 +118,25 @@ _LONGER_512 = Recipe(
     seed=1,
 )
 
+# Poorer cameras than most of the training photographs': half of EyePACS is 400 px, compressed.
+_POOR_CAMERAS = Augmentation(
+    zoom=1.25, coarse=0.3, coarse_factor=2.5, compression=0.3, blur=0.3, noise=0.25
+)
+_ALIKE = Recipe(
+    "ram-512",
+    warm_start="bundled",
+    epochs=8,
+    batch=24,
+    rate=3e-4,
+    weight_decay=0.05,
+    average=0.998,
+    datasets=(("idrid", 5.0), ("eyepacs", 2.0)),
+    independence=0.5,
+    keep_norms=True,
+    augmentation=_POOR_CAMERAS,
+    seed=3,
+)
+
 RECIPES: dict[str, Recipe] = {
     "ram-128": Recipe("ram-128", warm_start="imagenet", epochs=4, rate=1e-3),
     "ram-256": Recipe("ram-256", warm_start="ram-128", epochs=5, rate=6e-4),
@@ -100,5 +144,7 @@ RECIPES: dict[str, Recipe] = {
     "ram-512-longer": _LONGER_512,
     "ram-512-late": replace(_LONGER_512, epochs=4, frozen=5, seed=2),
     "ram-256-longer": Recipe("ram-256", warm_start="bundled", epochs=8, rate=6e-4, seed=1),
+    "ram-512-alike": _ALIKE,
+    "ram-256-alike": replace(_ALIKE, preset="ram-256", epochs=16, rate=4e-4),
     "tiny-128": Recipe("tiny-128", epochs=10, batch=16, rate=3e-3, average=0.95),
 }

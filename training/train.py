@@ -22,8 +22,17 @@ from drcore.checkpoint import bundled_folder, load_bundle
 from drcore.errors import DrcoreError
 from drcore.network import PRESETS, RamNetwork
 from drcore.prepare import Preparation
-from training.data import Sample, Squares, SquareSet, class_weights, data_root, read_labels
+from training.data import (
+    Sample,
+    Squares,
+    SquareSet,
+    class_weights,
+    data_root,
+    network_input,
+    read_labels,
+)
 from training.recipe import RECIPES, Recipe
+from training.refit import refit
 
 __all__ = ["Progress", "load_average", "predict", "train"]
 
@@ -96,8 +105,9 @@ def train(
     if len(train_indices) == 0:
         raise RunError("No photograph has the split 'train': there is nothing to train on.")
     chances = class_weights(
-        [squares.rows[i] for i in train_indices], recipe.class_power, dict(recipe.datasets)
-    )
+        [squares.rows[i] for i in train_indices], recipe.class_power, dict(recipe.datasets),
+        recipe.independence,
+    )  # fmt: skip
     steps = math.ceil(len(train_indices) / recipe.batch)
     total = steps * recipe.epochs
     metrics_file = out / f"{recipe.preset}.metrics.jsonl"
@@ -120,7 +130,7 @@ def train(
             "images_per_second": round(steps * recipe.batch / seconds, 1),
         }
         averaged = _with_weights(network, average)
-        if not recipe.frozen:
+        if _norms_learn(recipe):
             few = drawn[: _BATCHES_FOR_STATISTICS * recipe.batch]
             _measure_statistics(
                 averaged, _loader(squares, few, recipe, preparation, epoch, workers), preparation
@@ -133,7 +143,15 @@ def train(
             file.write(json.dumps(line) + "\n")
         if not quiet:
             tqdm.write(json.dumps(line))
-    return _with_weights(network, average)
+    finished = _with_weights(network, average)
+    if recipe.refit is not None:
+        refit(
+            finished, squares, train_indices, chances, preparation,
+            ridge=recipe.refit.ridge, calm=recipe.refit.calm,
+        )  # fmt: skip
+        _save(network, average, optimiser, recipe, progress, out)
+        _save_average(finished.state_dict(), recipe, out)
+    return finished
 
 
 def predict(
@@ -164,7 +182,7 @@ def predict(
     scores = []
     with torch.inference_mode():
         for pixels, coverage, _ in DataLoader(data, batch_size=batch, num_workers=workers):
-            inputs = _normalise(pixels, preparation, device)
+            inputs = network_input(pixels, preparation, device)
             scores.append(network(inputs, coverage.to(device))[0].double().cpu())
     return torch.cat(scores).numpy() if scores else np.zeros(0)
 
@@ -204,7 +222,7 @@ def _epoch(
 ) -> float:
     """Train through the loader once; returns the mean loss."""
     device = next(network.parameters()).device
-    network.train(not recipe.frozen)
+    network.train(_norms_learn(recipe))
     loss_sum, count = 0.0, 0
     bar = tqdm(loader, desc=f"{recipe.preset} {progress.epoch + 1}/{recipe.epochs}", disable=quiet)
     for count, batch in enumerate(bar, start=1):
@@ -258,7 +276,7 @@ def _measure_statistics(
     device = next(network.parameters()).device
     with torch.no_grad():
         for pixels, coverage, _ in loader:
-            network(_normalise(pixels, preparation, device), coverage.to(device))
+            network(network_input(pixels, preparation, device), coverage.to(device))
     network.eval()
 
 
@@ -276,7 +294,7 @@ def _step(
     sparsity: float,
 ) -> Tensor:
     pixels, coverage, grade = batch
-    inputs = _normalise(pixels, preparation, device)
+    inputs = network_input(pixels, preparation, device)
     coverage = coverage.to(device, non_blocking=True)
     # On processors plain float32 proved faster than bfloat16 for depthwise convolutions.
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -286,18 +304,16 @@ def _step(
     return error + sparsity * spread
 
 
+def _norms_learn(recipe: Recipe) -> bool:
+    """Whether norms take their statistics from the batch."""
+    return not (recipe.frozen or recipe.keep_norms)
+
+
 def _freeze(network: RamNetwork, blocks: int) -> None:
     """Take the stem and the first blocks out of what is learnt; nothing is kept for them then."""
     if blocks:
         network.stem.requires_grad_(requires_grad=False)
         network.blocks[:blocks].requires_grad_(requires_grad=False)
-
-
-def _normalise(pixels: Tensor, preparation: Preparation, device: torch.device) -> Tensor:
-    moved = pixels.to(device, non_blocking=True).float()
-    return ((moved - preparation.mean) / preparation.std).contiguous(
-        memory_format=torch.channels_last
-    )
 
 
 def _rate(step: int, total: int, recipe: Recipe) -> float:
@@ -422,7 +438,7 @@ def _save(
     progress: Progress,
     out: Path,
 ) -> None:
-    state_file, json_file, average_file = _state_files(recipe, out)
+    state_file, json_file, _ = _state_files(recipe, out)
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.items()}
     for index, state in optimiser.state_dict()["state"].items():
@@ -431,9 +447,13 @@ def _save(
     meta = {"recipe": json.dumps(asdict(recipe)), "progress": json.dumps(asdict(progress))}
     # Written aside and renamed: a kill leaves the checkpoint of the epoch before.
     _replace(state_file, lambda path: save_file(tensors, path, metadata=meta))
-    plain = {k: v.detach().cpu().contiguous().clone() for k, v in average.items()}
-    _replace(average_file, lambda path: save_file(plain, path))
+    _save_average(average, recipe, out)
     _replace(json_file, lambda path: path.write_text(json.dumps(meta, indent=1)))
+
+
+def _save_average(average: dict[str, Tensor], recipe: Recipe, out: Path) -> None:
+    plain = {k: v.detach().cpu().contiguous().clone() for k, v in average.items()}
+    _replace(_state_files(recipe, out)[2], lambda path: save_file(plain, path))
 
 
 def _replace(file: Path, write: Callable[[Path], object]) -> None:
@@ -457,11 +477,11 @@ def _resume(
     with safe_open(state_file, framework="pt") as file:
         meta = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    stored = json.loads(meta["recipe"])
-    if stored != json.loads(json.dumps(asdict(recipe))):
-        changed = [
-            k for k, v in asdict(recipe).items() if stored.get(k) != json.loads(json.dumps(v))
-        ]
+    # The refit follows the last epoch: a finished run may get one, or another.
+    stored = json.loads(meta["recipe"]) | {"refit": None}
+    asked = json.loads(json.dumps(asdict(recipe))) | {"refit": None}
+    if stored != asked:
+        changed = [name for name, value in asked.items() if stored.get(name) != value]
         raise RunError(
             f"{out.name} holds a run of {recipe.preset} with another recipe "
             f"({', '.join(changed)} differ): choose another folder, or the same recipe to go on."
@@ -507,7 +527,7 @@ def main(arguments: list[str] | None = None) -> None:
             recipe = RECIPES[preset]
             if given.seed is not None:
                 recipe = replace(recipe, seed=given.seed)
-            if given.epochs:
+            if given.epochs is not None:
                 recipe = replace(recipe, epochs=given.epochs)
             if given.warm_start:
                 recipe = replace(recipe, warm_start=given.warm_start)

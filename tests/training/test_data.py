@@ -95,6 +95,46 @@ def test_class_weights() -> None:
     assert double[1] == pytest.approx(2 * double[0])
 
 
+def test_grades_can_be_drawn_alike_from_every_dataset() -> None:
+    def rows_of(dataset: str, *counts: int) -> list[Labelled]:
+        return [
+            Labelled(Path("x"), grade, dataset, "train", "p")
+            for grade, count in enumerate(counts)
+            for _ in range(count)
+        ]
+
+    rows = rows_of("mild", 60, 10, 10) + rows_of("severe", 10, 5, 25)
+    grade = np.array([row.grade for row in rows])
+    severe = np.array([row.dataset == "severe" for row in rows])
+
+    def shares(independence: float) -> np.ndarray:
+        """What part of each grade is drawn from the second dataset."""
+        chances = class_weights(rows, 0.5, {}, independence)
+        assert chances.sum() == pytest.approx(1)
+        return np.array([chances[severe & (grade == g)].sum() / chances[grade == g].sum()
+                         for g in range(3)])  # fmt: skip
+
+    assert shares(1.0) == pytest.approx(np.full(3, 40 / 120))
+    assert shares(0.0) == pytest.approx([10 / 70, 5 / 15, 25 / 35])
+    assert (np.abs(shares(0.5) - 1 / 3) <= np.abs(shares(0.0) - 1 / 3) + 1e-9).all()
+
+
+def test_compression_leaves_shape_and_place_but_not_every_pixel() -> None:
+    rng = np.random.default_rng(0)
+    square = rng.integers(0, 256, (128, 128, 3), np.uint8)
+    mask = np.full((32, 32), 255, np.uint8)
+    still = Augmentation(
+        rotation=0, zoom=1, shift=0, flip=0, gamma=0, gain=0, colour=0, blur=0, coarse=0, noise=0,
+        compression=1, worst_quality=95,
+    )  # fmt: skip
+    seen, _ = augment(square, mask, 128, still, rng)
+    assert seen.shape == square.shape
+    assert not np.array_equal(seen, square)
+    flat = np.full((128, 128, 3), (200, 90, 20), np.uint8)
+    seen, _ = augment(flat, mask, 128, still, rng)
+    np.testing.assert_allclose(seen, flat, atol=3)  # red stays red
+
+
 def test_augmentation_moves_picture_and_mask_together() -> None:
     rng = np.random.default_rng(0)
     yy, xx = np.mgrid[:256, :256]

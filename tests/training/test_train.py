@@ -19,8 +19,8 @@ from drcore.prepare import Preparation
 from training import train as train_module
 from training.data import Labelled, Squares, SquareSet
 from training.phantom import PhantomRecipe, make_phantom, random_recipe
-from training.recipe import RECIPES, Augmentation
-from training.train import RunError, train
+from training.recipe import RECIPES, Augmentation, Refit
+from training.train import RunError, load_average, predict, train
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -139,6 +139,44 @@ def test_frozen_blocks_and_all_statistics_stay_and_the_rest_learns(
     statistics = {n for n in after if "running_" in n or n.endswith("num_batches_tracked")}
     first = {n for n in after if n.startswith(("stem.", "blocks.0.", "blocks.1."))}
     assert stayed == statistics | first
+
+
+def test_kept_norms_keep_their_statistics_and_nothing_else(
+    squares: Squares, tmp_path: Path
+) -> None:
+    few = Squares(squares.rows[:16], squares.pixels[:16], squares.masks[:16])
+    recipe = replace(RECIPES["tiny-128"], epochs=1, keep_norms=True)
+    torch.manual_seed(recipe.seed)
+    before = RamNetwork(PRESETS["tiny-128"]).state_dict()
+    after = train(recipe, few, tmp_path, device="cpu", workers=0, quiet=True).state_dict()
+    stayed = {name for name, value in after.items() if torch.equal(value, before[name])}
+    assert stayed == {n for n in after if "running_" in n or n.endswith("num_batches_tracked")}
+
+
+def test_the_linear_unit_is_solved_for(squares: Squares, tmp_path: Path) -> None:
+    recipe = replace(RECIPES["tiny-128"], epochs=1)
+    indices = np.arange(80)
+    grades = np.array([squares.rows[i].grade for i in indices])
+    descent = train(recipe, squares, tmp_path, device="cpu", workers=0, quiet=True)
+
+    def error(network: RamNetwork) -> float:
+        return float(np.mean((predict(network, squares, indices, Preparation()) - grades) ** 2))
+
+    # A finished run may be refitted, again and again, always from what descent left.
+    networks = [
+        train(replace(recipe, refit=how), squares, tmp_path, device="cpu", workers=0, quiet=True)
+        for how in (Refit(1e-3, 0.0), Refit(1e9, 0.0), Refit(1e-3, 0.0), Refit(1e-3, 1.0))
+    ]
+    solved, held, again, calm = networks
+    assert error(solved) < 0.8 * error(descent)
+    assert error(held) == pytest.approx(error(descent), rel=0.1)  # the bias is free of price
+    assert torch.equal(solved.linear.weight, again.linear.weight)
+    assert calm.linear.weight.norm() < solved.linear.weight.norm()
+    for name, value in descent.state_dict().items():
+        if not name.startswith("linear"):
+            assert torch.equal(value, solved.state_dict()[name]), name
+    stored = load_average("tiny-128", tmp_path)
+    assert torch.equal(stored.linear.weight, calm.linear.weight)
 
 
 def test_a_folder_with_another_recipe_is_refused(squares: Squares, tmp_path: Path) -> None:
