@@ -144,7 +144,10 @@ RECIPES: dict[str, Recipe] = {
     "ram-512-longer": _LONGER_512,
     "ram-512-late": replace(_LONGER_512, epochs=4, frozen=5, seed=2),
     "ram-256-longer": Recipe("ram-256", warm_start="bundled", epochs=8, rate=6e-4, seed=1),
-    "ram-512-alike": _ALIKE,
+    "ram-128-alike": replace(_ALIKE, preset="ram-128", epochs=8, rate=4e-4),
     "ram-256-alike": replace(_ALIKE, preset="ram-256", epochs=16, rate=4e-4),
+    "ram-512-alike": _ALIKE,
+    # Linear unit of the weights that ship, solved for; nothing else changes.
+    "ram-512-refit": replace(_ALIKE, epochs=0, refit=Refit()),
     "tiny-128": Recipe("tiny-128", epochs=10, batch=16, rate=3e-3, average=0.95),
 }
