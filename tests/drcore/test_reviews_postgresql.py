@@ -276,6 +276,23 @@ def test_a_connection_that_broke_is_made_again(url: str) -> None:
         assert store.add(DECISION) == 2
 
 
+def test_a_connection_that_is_reset_while_it_is_tried_is_made_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ReviewStore(url) as store:
+        store.add(DECISION)
+        dialect, tried = store._record._engine.dialect, []
+
+        def reset(connection: object) -> bool:
+            tried.append(connection)
+            raise ConnectionResetError(104, "Connection reset by peer")
+
+        monkeypatch.setattr(dialect, "do_ping", reset)
+        assert store.add(DECISION) == 2
+        assert len(tried) == 1
+        assert store.latest(DECISION.sha256) is not None
+
+
 def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path: Path) -> None:
     with pytest.raises(ReviewError, match=r"^nowhere: .* cannot be opened") as raised:
         ReviewStore(f"postgresql://drcore:secret@/nowhere?host={quote(str(tmp_path))}")

@@ -520,8 +520,9 @@ def test_the_bundled_maps_point_at_real_lesions(data_root: Path) -> None:
     rows = [row for row in read_lesions(data_root / "lesions.csv", splits) if row.clean]
     assert len(rows) == 27
     grader = Grader.bundled()
-    figures = localise(grader, rows[:2], steps=0, quiet=True)
-    for entry in figures["fused mean"]:
-        assert entry.energy_outside == 0
-        assert entry.average_precision["all"] > 1.5 * entry.prevalence["all"]
-        assert entry.energy_on_lesions > 2 * entry.prevalence["all"]
+    entries = localise(grader, rows[:3], steps=0, quiet=True)["fused mean"]
+    assert all(entry.energy_outside == 0 for entry in entries)
+    # One that is scored as if it were healthy shows no places, so not every one has to.
+    chance = np.mean([entry.prevalence["all"] for entry in entries])
+    assert np.mean([entry.average_precision["all"] for entry in entries]) > 3 * chance
+    assert np.mean([entry.energy_on_lesions for entry in entries]) > 2 * chance
