@@ -233,25 +233,21 @@ class Record:
         connection.execute(select(DECISIONS).limit(0))
 
     def _with(self, work: Callable[[Connection], T], what: str) -> T:
-        started = False
-
-        def begun(connection: Connection) -> T:
-            nonlocal started
-            started = True
-            return work(connection)
-
+        again = True
         try:
-            try:
-                with self._engine.begin() as connection:
-                    return begun(connection)
-            except ConnectionError:
-                # pg8000 may notice a dead connection by a bare error of the socket, which the
-                # pool does not take for a lost connection. Nothing was asked yet: begin anew.
-                if started:
-                    raise
-                self._engine.dispose()
-                with self._engine.begin() as connection:
-                    return begun(connection)
+            while True:
+                started = False
+                try:
+                    with self._engine.begin() as connection:
+                        started = True
+                        return work(connection)
+                except ConnectionError:
+                    # pg8000 may notice a dead connection by a bare error of the socket, which the
+                    # pool does not take for a lost connection. Nothing was asked yet: begin anew.
+                    if started or not again:
+                        raise
+                    again = False
+                    self._engine.dispose()
         except (SQLAlchemyError, sqlite3.Error, ImportError, OSError, ValueError) as error:
             raise self._failed(error, what) from error
 
