@@ -87,16 +87,27 @@ _LITE0 = (
     Stage(80, 3, 2, 3, 6),
     Stage(112, 5, 1, 3, 6),
 )
-_LITE0_FINE = (
-    *_LITE0[:3],
-    replace(_LITE0[3], stride=1, dilation=2),
-    replace(_LITE0[4], dilation=2),
+# EfficientNet-Lite2: the same with a block more a stage, and wider.
+_LITE2 = (
+    Stage(16, 3, 1, 1, 1),
+    Stage(24, 3, 2, 3, 6),
+    Stage(48, 5, 2, 3, 6),
+    Stage(88, 3, 2, 4, 6),
+    Stage(120, 5, 1, 4, 6),
 )
 
+
+def _fine(trunk: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The trunk without its last stride."""
+    return (*trunk[:3], replace(trunk[3], stride=1, dilation=2), replace(trunk[4], dilation=2))
+
+
 PRESETS: dict[str, NetworkConfig] = {
-    "ram-128": NetworkConfig("ram-128", 128, 32, _LITE0_FINE),
-    "ram-256": NetworkConfig("ram-256", 256, 32, _LITE0_FINE),
+    "ram-128": NetworkConfig("ram-128", 128, 32, _fine(_LITE0)),
+    "ram-256": NetworkConfig("ram-256", 256, 32, _fine(_LITE0)),
     "ram-512": NetworkConfig("ram-512", 512, 32, _LITE0),
+    "ram-256-lite2": NetworkConfig("ram-256-lite2", 256, 32, _fine(_LITE2)),
+    "ram-512-lite2": NetworkConfig("ram-512-lite2", 512, 32, _LITE2),
     # For tests and demonstrations: trains in seconds, a cell sees 23 px.
     "tiny-128": NetworkConfig("tiny-128", 128, 12, (Stage(16, 3, 2, 1, 2), Stage(24, 3, 1, 2, 2))),
 }
@@ -170,7 +181,30 @@ class RamNetwork(nn.Module):
             Scores (B,) in grades, and Regression Activation Maps (B, m, m) in grades, with
             `sum(map * coverage) / sum(coverage) + bias == score`.
         """
-        features = self.blocks(self.stem(squares))  # (B, K, m, m)
+        return self.read(self.features(squares), coverage)
+
+    def features(self, squares: Tensor) -> Tensor:
+        """Look at squares; what the linear unit reads.
+
+        Args:
+            squares: float (B, 3, S, S), normalised.
+
+        Returns:
+            The feature maps f_k, float (B, K, m, m).
+        """
+        features: Tensor = self.blocks(self.stem(squares))
+        return features
+
+    def read(self, features: Tensor, coverage: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Apply the linear unit to feature maps.
+
+        Args:
+            features: float (B, K, m, m), see `features`.
+            coverage: float (B, m, m), 0-1, how much of each cell is retina; all where left out.
+
+        Returns:
+            Scores and maps, see `forward`.
+        """
         weight = self.linear.weight.to(features.dtype)[:, :, None, None]  # (1, K, 1, 1)
         # A 1 x 1 convolution is the sum over k; torch.einsum here gave wrong gradients on CPU.
         ram = functional.conv2d(features, weight)[:, 0].float()

@@ -2,13 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from training.recipe import Augmentation
 
-__all__ = ["augment"]
+__all__ = ["Change", "augment", "draw_change"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What happens to one photograph.
+
+    Attributes:
+        similarity: float64 (2, 3), from the unit square to the changed unit square.
+        curves: uint8 (256, 1, 3), what becomes of each level of red, green and blue.
+        coarse: side in pixels at which the picture is stored; that of the result where no
+            resolution is lost.
+        quality: of a trip through JPEG at that size, 1-100; None: no trip.
+        blur: sigma of a Gaussian blur in pixels of the result; 0: none.
+        noise: standard deviation of sensor noise, grey levels; 0: none.
+    """
+
+    similarity: NDArray[np.float64]
+    curves: NDArray[np.uint8]
+    coarse: int
+    quality: int | None
+    blur: float
+    noise: float
+
+
+def draw_change(size: int, recipe: Augmentation, rng: np.random.Generator) -> Change:
+    """Draw what happens to one photograph.
+
+    Args:
+        size: side of the result in pixels.
+        recipe: how strong.
+        rng: source of chance.
+
+    Returns:
+        The change.
+    """
+    similarity, curves = _similarity(recipe, rng), _tone_curves(recipe, rng)
+    coarse, quality, blur, noise = size, None, 0.0, 0.0
+    if rng.random() < recipe.coarse:
+        coarse = max(32, round(size / rng.uniform(1.0, recipe.coarse_factor)))
+    if recipe.compression and rng.random() < recipe.compression:
+        quality = int(rng.integers(recipe.worst_quality, 96))
+    if rng.random() < recipe.blur:
+        blur = max(size * recipe.blur_sigma * rng.uniform(0.2, 1.0), 0.2)
+    if rng.random() < recipe.noise:
+        noise = rng.uniform(0, recipe.noise_sigma)
+    return Change(similarity, curves, coarse, quality, blur, noise)
 
 
 def augment(
@@ -30,8 +78,8 @@ def augment(
     Returns:
         uint8 (size, size, 3) and uint8 (s, s), moved by the same transform.
     """
-    side = square.shape[0]
-    unit = _similarity(recipe, rng)
+    change = draw_change(size, recipe, rng)
+    side, unit = square.shape[0], change.similarity
     moved = cv2.warpAffine(square, _in_pixels(unit, side), (side, side), flags=cv2.INTER_CUBIC)
     kept = cv2.warpAffine(
         mask, _in_pixels(unit, mask.shape[0]), mask.shape[:2], flags=cv2.INTER_LINEAR
@@ -39,22 +87,17 @@ def augment(
     # Turned at full resolution and averaged down afterwards: turning a small square would blur it.
     if size != side:
         moved = cv2.resize(moved, (size, size), interpolation=cv2.INTER_AREA)
-    moved = cv2.LUT(moved, _tone_curves(recipe, rng))
-    coarse = size
-    if rng.random() < recipe.coarse:
-        coarse = max(32, round(size / rng.uniform(1.0, recipe.coarse_factor)))
-        moved = cv2.resize(moved, (coarse, coarse), interpolation=cv2.INTER_AREA)
-    if recipe.compression and rng.random() < recipe.compression:
-        moved = _compressed(moved, int(rng.integers(recipe.worst_quality, 96)))
-    if coarse != size:
+    moved = cv2.LUT(moved, change.curves)
+    if change.coarse != size:
+        moved = cv2.resize(moved, (change.coarse, change.coarse), interpolation=cv2.INTER_AREA)
+    if change.quality is not None:
+        moved = _compressed(moved, change.quality)
+    if change.coarse != size:
         moved = cv2.resize(moved, (size, size), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < recipe.blur:
-        sigma = size * recipe.blur_sigma * rng.uniform(0.2, 1.0)
-        moved = cv2.GaussianBlur(moved, (0, 0), max(sigma, 0.2))
-    if rng.random() < recipe.noise:
-        noise = rng.standard_normal(moved.shape, dtype=np.float32) * np.float32(
-            rng.uniform(0, recipe.noise_sigma)
-        )
+    if change.blur:
+        moved = cv2.GaussianBlur(moved, (0, 0), change.blur)
+    if change.noise:
+        noise = rng.standard_normal(moved.shape, dtype=np.float32) * np.float32(change.noise)
         moved = np.clip(moved + noise + 0.5, 0, 255)
     return np.asarray(moved, np.uint8), np.asarray(kept, np.uint8)
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from drcore.checkpoint import Bundle, bundled_folder, load_bundle, save_bundle
 from drcore.errors import DrcoreError
 from drcore.grader import Grader
-from drcore.network import RamNetwork
+from drcore.network import PRESETS, RamNetwork
 from drcore.prepare import Preparation
 from training.calibrate import (
     PLAIN,
@@ -23,11 +23,11 @@ from training.calibrate import (
     with_calibration,
 )
 from training.data import data_root, read_labels
-from training.train import load_average
+from training.run_folder import load_average
 
 __all__ = ["set_levels"]
 
-PRESETS = ("ram-128", "ram-256", "ram-512")
+SHIPPED = ("ram-128", "ram-256", "ram-512-lite2")
 LICENCE = (
     "Code and weights Apache-2.0. Trained on IDRiD (CC-BY 4.0) and on APTOS 2019 and EyePACS "
     "competition photographs, whose terms allow research use only: so are these weights."
@@ -61,7 +61,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model-version", default="0.1.0")
     parser.add_argument("--labels", type=Path, help="labels.csv (default: $DRCORE_DATA/labels.csv)")
     parser.add_argument(
-        "--keep", nargs="+", default=[], choices=PRESETS, metavar="PRESET",
+        "--presets", nargs="+", default=SHIPPED, choices=sorted(PRESETS), metavar="PRESET",
+        help="networks of the bundle, one for each input size",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keep", nargs="+", default=[], choices=sorted(PRESETS), metavar="PRESET",
         help="take these networks from the weights that ship, not from the run",
     )  # fmt: skip
     given = parser.parse_args(arguments)
@@ -70,8 +74,14 @@ def main(arguments: list[str] | None = None) -> None:
         kept = load_bundle(bundled_folder()) if given.keep else None
         networks = {
             n.config.input_size: n
-            for n in (_network(p, given.run, kept if p in given.keep else None) for p in PRESETS)
+            for n in (
+                _network(p, given.run, kept if p in given.keep else None) for p in given.presets
+            )
         }
+        recipes = {
+            p: _recipe(given.run, p, kept if p in given.keep else None) for p in given.presets
+        }
+        with_masks = sorted(p for p, recipe in recipes.items() if recipe.get("lesions"))
         bundle = Bundle(
             name=given.name,
             version=given.model_version,
@@ -84,11 +94,13 @@ def main(arguments: list[str] | None = None) -> None:
                     d: sum(r.dataset == d and r.split == "train" for r in rows)
                     for d in sorted({r.dataset for r in rows})
                 },
-                "start": "EfficientNet-Lite0, ImageNet weights",
-                "recipes": {
-                    p: _recipe(given.run, p, kept if p in given.keep else None) for p in PRESETS
-                },
-                "lesion_masks": "not used",
+                "start": "EfficientNet-Lite, ImageNet weights",
+                "recipes": recipes,
+                "lesion_masks": (
+                    f"of IDRiD training photographs, by {', '.join(with_masks)}"
+                    if with_masks
+                    else "not used"
+                ),
             },
             licence=LICENCE,
             intended_use=INTENDED_USE,

@@ -83,6 +83,10 @@ class Recipe:
             keep their statistics, too. What is left to learn needs a third of the time. 0: nothing
             is frozen.
         keep_norms: whether norms keep the statistics of the first weights.
+        depth_drop: probability with which the last residual block is skipped, less towards the
+            input (stochastic depth, Huang et al. 2016).
+        lesions: weight of `training.lesion_head.lesion_loss` in the loss; 0: masks are not used.
+        annotated: photographs with masks a step.
         refit: how the linear unit is solved for after the last epoch; None leaves it.
         augmentation: random changes.
         seed: seed of everything random.
@@ -102,6 +106,9 @@ class Recipe:
     sparsity: float = 0.2
     frozen: int = 0
     keep_norms: bool = False
+    depth_drop: float = 0.0
+    lesions: float = 0.0
+    annotated: int = 8
     refit: Refit | None = None
     augmentation: Augmentation = Augmentation()
     seed: int = 0
@@ -137,6 +144,23 @@ _ALIKE = Recipe(
     seed=3,
 )
 
+_WITH_LESIONS = {"lesions": 1.0, "annotated": 4, "seed": 6}
+_LITE2_512 = Recipe(
+    "ram-512-lite2",
+    warm_start="imagenet",
+    epochs=30,
+    batch=64,
+    rate=8e-4,
+    weight_decay=0.05,
+    average=0.995,
+    datasets=(("idrid", 4.0), ("eyepacs", 2.0)),
+    independence=0.5,
+    depth_drop=0.2,
+    lesions=1.0,
+    augmentation=_POOR_CAMERAS,
+    seed=4,
+)
+
 RECIPES: dict[str, Recipe] = {
     "ram-128": Recipe("ram-128", warm_start="imagenet", epochs=4, rate=1e-3),
     "ram-256": Recipe("ram-256", warm_start="ram-128", epochs=5, rate=6e-4),
@@ -147,6 +171,19 @@ RECIPES: dict[str, Recipe] = {
     "ram-128-alike": replace(_ALIKE, preset="ram-128", epochs=8, rate=4e-4),
     "ram-256-alike": replace(_ALIKE, preset="ram-256", epochs=16, rate=4e-4),
     "ram-512-alike": _ALIKE,
+    "ram-128-lesions": replace(_ALIKE, preset="ram-128", epochs=10, rate=4e-4, **_WITH_LESIONS),
+    "ram-256-lesions": replace(_ALIKE, preset="ram-256", epochs=12, rate=4e-4, **_WITH_LESIONS),
+    "ram-256-lite2": replace(_LITE2_512, preset="ram-256-lite2", epochs=7),
+    "ram-256-lite2-longer": replace(
+        _ALIKE,
+        preset="ram-256-lite2",
+        warm_start="ram-256-lite2",
+        epochs=11,
+        rate=4e-4,
+        **_WITH_LESIONS,
+    ),
+    "ram-512-lite2": _LITE2_512,
+    "ram-512-lite2-grades": replace(_LITE2_512, epochs=8, batch=72, lesions=0.0),
     # Linear unit of the weights that ship, solved for; nothing else changes.
     "ram-512-refit": replace(_ALIKE, epochs=0, refit=Refit()),
     "tiny-128": Recipe("tiny-128", epochs=10, batch=16, rate=3e-3, average=0.95),

@@ -90,7 +90,7 @@ def _features(
             for mirrored in (False, True):
                 seen = inputs.flip(-1) if mirrored else inputs
                 weight = (cover.flip(-1) if mirrored else cover)[:, None]
-                features = network.blocks(network.stem(seen)).float()
+                features = network.features(seen).float()
                 share = weight / weight.sum(dim=(2, 3), keepdim=True).clamp_min(_FLOOR)
                 mean = (features * share).sum(dim=(2, 3))
                 both.append(mean)
