@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PRESETS", "NetworkConfig", "RamNetwork"]
+__all__ = ["PRESETS", "NetworkConfig", "RamNetwork", "retina_mean"]
+
+_NO_RETINA = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +210,21 @@ class RamNetwork(nn.Module):
         weight = self.linear.weight.to(features.dtype)[:, :, None, None]  # (1, K, 1, 1)
         # A 1 x 1 convolution is the sum over k; torch.einsum here gave wrong gradients on CPU.
         ram = functional.conv2d(features, weight)[:, 0].float()
-        if coverage is None:
-            mean = ram.mean(dim=(1, 2))
-        else:
-            mean = (ram * coverage).sum(dim=(1, 2)) / coverage.sum(dim=(1, 2)).clamp_min(1e-6)
+        mean = ram.mean(dim=(1, 2)) if coverage is None else retina_mean(ram, coverage)
         return mean + self.linear.bias.float(), ram + self.level
+
+
+def retina_mean(maps: Tensor, coverage: Tensor) -> Tensor:
+    """Average maps over the retina.
+
+    Args:
+        maps: float (..., m, m).
+        coverage: float (..., m, m) or what broadcasts to it, 0-1, how much of each cell is retina.
+
+    Returns:
+        float (...).
+    """
+    return (maps * coverage).sum(dim=(-2, -1)) / coverage.sum(dim=(-2, -1)).clamp_min(_NO_RETINA)
 
 
 def _conv(

@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("runs/first"), help="folder of the runs")
     parser.add_argument("--out", type=Path, default=bundled_folder(), help="folder of the bundle")
-    parser.add_argument("--name", default="ram-lite0")
+    parser.add_argument("--name", default="ram-lite")
     parser.add_argument("--model-version", default="0.1.0")
     parser.add_argument("--labels", type=Path, help="labels.csv (default: $DRCORE_DATA/labels.csv)")
     parser.add_argument(

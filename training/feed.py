@@ -33,8 +33,9 @@ class Feed:
         lesions: photographs with masks, or None.
         recipe: what to draw and how to change it.
         preparation: how squares become input.
-        device: where batches are wanted; on CUDA photographs live there.
-        workers: processes that augment where it is no CUDA.
+        device: where the network is.
+        resident: whether photographs live on the device and are changed there, 0.8 MB each.
+        workers: processes that augment otherwise.
 
     Attributes:
         training: int (N,), photographs that are trained on.
@@ -53,6 +54,8 @@ class Feed:
         recipe: Recipe,
         preparation: Preparation,
         device: torch.device,
+        *,
+        resident: bool,
         workers: int,
     ) -> None:
         self.squares, self.recipe = squares, recipe
@@ -70,7 +73,7 @@ class Feed:
         )  # fmt: skip
         self.steps = math.ceil(len(self.training) / recipe.batch)
         self._resident = None
-        if device.type == "cuda":
+        if resident:
             both = np.concatenate([self.training, self.validation])
             self._resident = DeviceSquares(squares, device, both)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from drcore.network import RamNetwork
+from drcore.network import RamNetwork, retina_mean
 from drcore.prepare import Preparation
 from training.data import Squares, SquareSet, network_input
 
@@ -91,10 +91,10 @@ def _features(
                 seen = inputs.flip(-1) if mirrored else inputs
                 weight = (cover.flip(-1) if mirrored else cover)[:, None]
                 features = network.features(seen).float()
-                share = weight / weight.sum(dim=(2, 3), keepdim=True).clamp_min(_FLOOR)
-                mean = (features * share).sum(dim=(2, 3))
+                mean = retina_mean(features, weight)
                 both.append(mean)
-                apart = (features - mean[:, :, None, None]) * share.sqrt()
+                apart = (features - mean[:, :, None, None]) * weight.sqrt()
+                apart = apart / weight.sum(dim=(2, 3), keepdim=True).clamp_min(_FLOOR).sqrt()
                 total = total + torch.einsum("bkij,blij->kl", apart, apart).double().cpu()
             means.append(torch.stack(both).mean(dim=0).double().cpu())
     return torch.cat(means).numpy(), (total / (2 * len(indices))).numpy()

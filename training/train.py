@@ -86,7 +86,16 @@ def train(
         raise RunError(f"The recipe of {recipe.preset} learns from lesion masks: give some.")
     learner = _beginner(recipe, out, where)
     resume(learner, out)
-    feed = Feed(squares, lesions, recipe, preparation, where, workers)
+    feed = Feed(
+        squares,
+        lesions,
+        recipe,
+        preparation,
+        where,
+        # A graphics card waits for processors that change one photograph after the other.
+        resident=where.type == "cuda",
+        workers=workers,
+    )
     for epoch in range(learner.progress.epoch, recipe.epochs):
         started = time.perf_counter()
         torch.manual_seed(recipe.seed * 1_000_003 + epoch)

@@ -18,6 +18,7 @@ from drcore.network import PRESETS, RamNetwork
 from drcore.prepare import Preparation
 from training import train as train_module
 from training.data import Labelled, Squares, SquareSet
+from training.feed import Feed
 from training.lesion_head import LesionSquares
 from training.phantom import PhantomRecipe, make_phantom, random_recipe
 from training.recipe import RECIPES, Augmentation, Refit
@@ -180,6 +181,38 @@ def test_a_killed_run_that_learns_lesions_resumes_to_the_same_weights(
     resumed = run("killed")
     for name, value in whole.items():
         assert torch.allclose(value, resumed[name], atol=1e-6), name
+
+
+def test_photographs_on_the_device_are_fed_like_those_of_processors(
+    squares: Squares, lesions: LesionSquares
+) -> None:
+    calm = Augmentation(noise=0, blur=0, coarse=0)
+    recipe = replace(RECIPES["tiny-128"], lesions=1.0, annotated=2, augmentation=calm)
+    one, other = (
+        Feed(
+            squares,
+            lesions,
+            recipe,
+            Preparation(),
+            torch.device("cpu"),
+            resident=resident,
+            workers=0,
+        )
+        for resident in (False, True)
+    )
+    assert one.steps == other.steps == 5
+    pairs = list(zip(one.steps_of(3), other.steps_of(3), strict=True))
+    assert len(pairs) == 5
+    for (graded, marked), (graded_there, marked_there) in pairs:
+        assert torch.equal(graded[2], graded_there[2])
+        assert (graded[0].float() - graded_there[0].float()).abs().mean() < 2
+        assert marked is not None
+        assert marked_there is not None
+        assert torch.equal(marked.amount, marked_there.amount)
+    again, first = next(iter(other.first_of(3, 1))), pairs[0][1][0]
+    assert all(torch.equal(a, b) for a, b in zip(again, first, strict=True))
+    validated = torch.cat([grades for _, _, grades in other.plain(other.validation)])
+    assert validated.tolist() == [squares.rows[i].grade for i in other.validation]
 
 
 def test_a_recipe_that_learns_lesions_wants_masks(squares: Squares, tmp_path: Path) -> None:
