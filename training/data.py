@@ -37,6 +37,7 @@ __all__ = [
     "data_root",
     "network_input",
     "read_labels",
+    "warped",
 ]
 
 SQUARE = 512
@@ -118,6 +119,25 @@ def read_labels(table: Path, folder: Path | None = None) -> list[Labelled]:
     return labelled
 
 
+def warped(
+    path: Path, preparation: Preparation
+) -> tuple[Frame, NDArray[np.uint8], NDArray[np.uint8]]:
+    """Bring a photograph into the square that networks are trained on.
+
+    Args:
+        path: of the photograph.
+        preparation: gives the rim margin.
+
+    Returns:
+        The frame; uint8 (512, 512, 3), 0-255; uint8 (128, 128), 255 on the retina.
+    """
+    photograph = read_photograph(path, for_grading=True)
+    fov = find_field_of_view(photograph.rgb).scaled(photograph.reduction)
+    frame = Frame(fov, photograph.width, photograph.height, SQUARE)
+    mask = frame.at(SQUARE // 4).mask(preparation.margin).astype(np.uint8) * 255
+    return frame, np.asarray(frame.warp(photograph.rgb), np.uint8), mask
+
+
 @dataclass(frozen=True, slots=True)
 class Squares:
     """Photographs of a labels file, warped once.
@@ -164,11 +184,7 @@ class Squares:
                 part[1], mode="w+", dtype=np.uint8, shape=(n, SQUARE // 4, SQUARE // 4)
             )
             for i, row in enumerate(tqdm(rows, desc="squares", unit="photograph", disable=quiet)):
-                photograph = read_photograph(row.path, for_grading=True)
-                fov = find_field_of_view(photograph.rgb).scaled(photograph.reduction)
-                frame = Frame(fov, photograph.width, photograph.height, SQUARE)
-                pixels[i] = frame.warp(photograph.rgb)
-                masks[i] = frame.at(SQUARE // 4).mask(preparation.margin).astype(np.uint8) * 255
+                _, pixels[i], masks[i] = warped(row.path, preparation)
             pixels.flush()
             masks.flush()
             # Renamed only when whole: a killed run leaves no half-filled cache behind.

@@ -19,12 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from drcore.field_of_view import find_field_of_view
-from drcore.frame import Frame
-from drcore.photograph import read_photograph
 from drcore.prepare import Preparation
 from training.augment import draw_change
-from training.data import SQUARE, Labelled
+from training.data import SQUARE, Labelled, warped
 from training.device_batches import change_batch, contrast_batch, move_batch
 from training.lesions import LESION_TYPES, Annotated, read_lesions
 from training.recipe import Augmentation
@@ -81,12 +78,10 @@ class LesionSquares:
             )
         pixels, masks, flags, known = [], [], [], []
         for annotated in photographs:
-            photograph = read_photograph(annotated.path, for_grading=True)
-            fov = find_field_of_view(photograph.rgb).scaled(photograph.reduction)
-            frame = Frame(fov, photograph.width, photograph.height, SQUARE)
+            frame, square, mask = warped(annotated.path, preparation)
             found = annotated.lesions().on_square(frame)
-            pixels.append(np.asarray(frame.warp(photograph.rgb), np.uint8))
-            masks.append(frame.at(SQUARE // 4).mask(preparation.margin).astype(np.uint8) * 255)
+            pixels.append(square)
+            masks.append(mask)
             bits = np.zeros((SQUARE, SQUARE), np.uint8)
             for bit, name in enumerate(LESION_TYPES):
                 if name in found:
