@@ -9,9 +9,7 @@ let last = Date.now();
 let wasHidden = document.hidden;
 let left = 0;
 
-// Whoever goes to another page is told nothing more of this one: see guard.js.
-const LINKS = '[data-testid$="NavLink"], [data-testid^="stPageLink"]';
-const leave = (event) => { if (event.target.closest?.(LINKS)) left = Date.now(); };
+const leave = (event) => { if (toAnotherPage(event)) left = Date.now(); };
 
 export default function ({ data, setStateValue }) {
   let before = [];

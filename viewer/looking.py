@@ -174,5 +174,8 @@ def _nothing() -> None:
 def _watch() -> Any:
     return st.components.v2.component(
         "drcore_looking",
-        js=Path(__file__).with_name("looking.js").read_text(encoding="utf-8"),
+        js="\n".join(
+            Path(__file__).with_name(name).read_text(encoding="utf-8")
+            for name in ("links.js", "looking.js")
+        ),
     )

@@ -192,10 +192,7 @@ class Stage extends Panels {
       [document, "keyup", (event) => { if (event.key.toLowerCase() === "x") this.hold(false); }],
       [window, "blur", () => this.hold(false)],
       [window, "resize", () => this.measure()],
-      // Whoever goes to another page asks nothing more on this one: see guard.js.
-      [document, "click", (event) => {
-        if (event.target.closest?.('[data-testid$="NavLink"], [data-testid^="stPageLink"]')) clearTimeout(this.asking);
-      }],
+      [document, "click", (event) => { if (toAnotherPage(event)) clearTimeout(this.asking); }],
       [document, "pointerdown", (event) => {
         if (!event.composedPath().includes(this.box)) this.open("", false);
       }],
@@ -216,6 +213,7 @@ class Stage extends Panels {
     if (occupied(event)) return;
     const key = event.key.toLowerCase();
     if (key === "x") { this.hold(true); return; }
+    if (key === "s" && event.shiftKey && !event.repeat) saveOnTheLast();
     const action = this.keys?.get(key);
     if (!action || (event.repeat && !["arrowup", "arrowdown", "+", "=", "-"].includes(key))) return;
     if (key.startsWith("arrow") && !this.look.shown) return;

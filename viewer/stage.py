@@ -26,7 +26,7 @@ AHEAD = 3
 _HERE = Path(__file__).parent
 # One script: each may use what stands in those before it.
 _SCRIPTS = (
-    "stage_pictures.js", "stage_maps.js", "stage_controls.js", "stage_marks.js",
+    "links.js", "stage_pictures.js", "stage_maps.js", "stage_controls.js", "stage_marks.js",
     "stage_panels.js", "stage.js",
 )  # fmt: skip
 _HTML = """<svg class="defs" aria-hidden="true"><filter id="green"

@@ -135,3 +135,8 @@ function occupied(event) {
   return !["range", "checkbox", "radio", "button"].includes(target.type)
     || (target.type === "range" && event.key.startsWith("Arrow"));
 }
+
+// On the last photograph there is one button that saves, and a button has one key, S: both save here.
+function saveOnTheLast() {
+  if (!document.querySelector(".st-key-save-stay")) document.querySelector(".st-key-save-next button")?.click();
+}
