@@ -29,6 +29,7 @@ from drcore.grader import Grader, GradeReport, Prepared, Scale
 from drcore.ram import FUSION_RULES, FusionRule
 from training.data import Labelled, data_root, read_labels
 from training.lesions import DISC, LESION_TYPES, Annotated, Lesions, read_lesions
+from training.repeats import read_repeats, with_eyes_in
 from training.rivals import (
     KeptScore,
     centre_gaussian,
@@ -739,6 +740,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lesions", type=Path, help="default: $DRCORE_DATA/lesions.csv")
     parser.add_argument("--labels", type=Path, help="default: $DRCORE_DATA/labels.csv")
     parser.add_argument("--photographs", choices=("clean", "all", "both"), default="both")
+    parser.add_argument(
+        "--without", type=Path, metavar="REPEATS",
+        help="call no photograph clean whose eye is in training, as training.repeats found it",
+    )  # fmt: skip
     parser.add_argument("--rivals", choices=("none", "cheap", "all"), default="cheap")
     parser.add_argument(
         "--occlusion-scales", type=int, nargs="+", metavar="SIZE",
@@ -755,6 +760,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _photographs(given: argparse.Namespace, labels: list[Labelled]) -> list[Annotated]:
+    """The photographs with masks that the command line asks for."""
+    photographs = read_lesions(
+        given.lesions or data_root() / "lesions.csv",
+        {row.path.name: row.split for row in labels},
+    )
+    if given.without:
+        trained = {row.path.name for row in labels if row.split == "train"}
+        names = [photograph.path.name for photograph in photographs]
+        known = with_eyes_in(names, trained, read_repeats(given.without))
+        photographs = [
+            replace(photograph, clean=photograph.clean and photograph.path.name not in known)
+            for photograph in photographs
+        ]
+    if given.photographs == "clean":
+        return [photograph for photograph in photographs if photograph.clean]
+    return photographs
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print how well the maps of a bundle point at lesions, from the command line."""
     parser = _parser()
@@ -767,12 +791,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--json: there is no folder {given.json.parent} to write into.")
     try:
         labels = read_labels(given.labels or data_root() / "labels.csv")
-        photographs = read_lesions(
-            given.lesions or data_root() / "lesions.csv",
-            {row.path.name: row.split for row in labels},
-        )
-        if given.photographs == "clean":
-            photographs = [photograph for photograph in photographs if photograph.clean]
+        photographs = _photographs(given, labels)
         clean = [i for i, photograph in enumerate(photographs) if photograph.clean]
         selections = {"clean": clean, "all": list(range(len(photographs)))}
         selections = {

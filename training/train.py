@@ -31,9 +31,11 @@ from training.data import (
 )
 from training.feed import Feed
 from training.lesion_head import LesionHead, LesionSquares, photographs_to_learn_from
+from training.lesions import read_lesions
 from training.losses import losses
 from training.recipe import RECIPES, Recipe
 from training.refit import refit
+from training.repeats import keep_apart, read_repeats
 from training.run_folder import Learner, Progress, RunError, resume, save, save_average
 from training.warm_start import warm_start
 
@@ -334,6 +336,14 @@ def _agreement(scores: np.ndarray, rows: list[Labelled]) -> dict[str, object]:
     }
 
 
+def _clean(table: Path, rows: list[Labelled]) -> list[str]:
+    """File names of the photographs that maps are measured on; none where there are no masks."""
+    if not table.is_file():
+        return []
+    splits = {row.path.name: row.split for row in rows}
+    return [one.path.name for one in read_lesions(table, splits) if one.clean]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Train presets one after the other from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
@@ -341,6 +351,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--labels", type=Path, help="labels.csv (default: $DRCORE_DATA/labels.csv)")
     parser.add_argument("--images", type=Path, help="folder of the photographs")
     parser.add_argument("--lesions", type=Path, help="lesions.csv (default: beside labels.csv)")
+    parser.add_argument(
+        "--without", type=Path, metavar="REPEATS",
+        help="leave out photographs whose eye is measured on, as training.repeats found it",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/first"), help="folder of the run")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for squares")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
@@ -357,6 +371,10 @@ def main(arguments: list[str] | None = None) -> None:
         table = given.labels or data_root() / "labels.csv"
         rows = read_labels(table, given.images)
         squares = Squares.build(rows, given.cache, preparation)
+        lesion_table = given.lesions or table.parent / "lesions.csv"
+        if given.without:
+            rows = keep_apart(rows, _clean(lesion_table, rows), read_repeats(given.without))
+            squares = replace(squares, rows=rows)
         masks = None
         for preset in given.presets:
             recipe = RECIPES[preset]
@@ -367,7 +385,6 @@ def main(arguments: list[str] | None = None) -> None:
             if given.warm_start:
                 recipe = replace(recipe, warm_start=given.warm_start)
             if recipe.lesions and masks is None:
-                lesion_table = given.lesions or table.parent / "lesions.csv"
                 marked = photographs_to_learn_from(lesion_table, rows)
                 masks = LesionSquares.build(marked, preparation)
             train(

@@ -339,7 +339,7 @@ def _columns() -> dict[str, Any]:
         "score": column.NumberColumn("Score", format="%.2f", width="small"),
         "referable": column.TextColumn("Referable", width="small"),
         "laterality": column.TextColumn("Eye", width="small"),
-        "patient": column.TextColumn("Patient", width="small"),
+        "patient": column.TextColumn("Patient", width="medium"),
         "reason": column.TextColumn("Reason", width="large"),
     }
 
