@@ -30,6 +30,7 @@ __all__ = [
     "SQUARE",
     "Labelled",
     "LabelsError",
+    "Lessons",
     "Sample",
     "SquareSet",
     "Squares",
@@ -139,6 +140,19 @@ def warped(
 
 
 @dataclass(frozen=True, slots=True)
+class Lessons:
+    """What scores are to be while training, where a teacher has a say; see `training.teacher`.
+
+    Attributes:
+        targets: float64 (N,), in grades.
+        teacher: name and version of the bundle.
+    """
+
+    targets: NDArray[np.float64]
+    teacher: str
+
+
+@dataclass(frozen=True, slots=True)
 class Squares:
     """Photographs of a labels file, warped once.
 
@@ -146,11 +160,19 @@ class Squares:
         rows: the labelled photographs, N of them.
         pixels: uint8 (N, 512, 512, 3), memory-mapped.
         masks: uint8 (N, 128, 128), 255 on the retina (rim margin left out), memory-mapped.
+        lessons: what is to be learnt of them, where that is not the plain grade.
     """
 
     rows: list[Labelled]
     pixels: NDArray[np.uint8]
     masks: NDArray[np.uint8]
+    lessons: Lessons | None = None
+
+    def target(self, index: int) -> float:
+        """Return what a photograph's score is to be, in grades."""
+        if self.lessons is not None:
+            return float(self.lessons.targets[index])
+        return float(self.rows[index].grade)
 
     @classmethod
     def build(
@@ -247,7 +269,7 @@ class SquareSet(Dataset[Sample]):
         return (
             torch.from_numpy(np.ascontiguousarray(contrast.transpose(2, 0, 1))),
             torch.from_numpy(coverage.astype(np.float32) / 255),
-            torch.tensor(float(self.squares.rows[index].grade)),
+            torch.tensor(self.squares.target(index), dtype=torch.float32),
         )
 
 

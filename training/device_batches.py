@@ -68,7 +68,7 @@ class DeviceSquares:
             self._pixels[start : start + len(some)] = pixels.permute(0, 3, 1, 2)
             masks = torch.from_numpy(np.array(squares.masks[some])).to(device)
             self._masks[start : start + len(some)] = masks[:, None]
-        grades = [float(squares.rows[int(index)].grade) for index in wanted]
+        grades = [squares.target(int(index)) for index in wanted]
         self._grades = torch.tensor(grades, device=device)
 
     def batches(

@@ -87,6 +87,8 @@ class Recipe:
             input (stochastic depth, Huang et al. 2016).
         lesions: weight of `training.lesion_head.lesion_loss` in the loss; 0: masks are not used.
         annotated: photographs with masks a step.
+        taught: share of a teacher's score in what is learnt, the rest is the grade; 0: no teacher.
+            See `training.teacher`.
         refit: how the linear unit is solved for after the last epoch; None leaves it.
         augmentation: random changes.
         seed: seed of everything random.
@@ -109,6 +111,7 @@ class Recipe:
     depth_drop: float = 0.0
     lesions: float = 0.0
     annotated: int = 8
+    taught: float = 0.0
     refit: Refit | None = None
     augmentation: Augmentation = Augmentation()
     seed: int = 0
@@ -161,6 +164,18 @@ _LITE2_512 = Recipe(
     seed=4,
 )
 
+_TAUGHT = replace(
+    _ALIKE,
+    epochs=4,
+    rate=2.5e-4,
+    average=0.995,
+    datasets=(("idrid", 3.0), ("eyepacs", 2.0)),
+    lesions=1.0,
+    annotated=4,
+    taught=0.5,
+    seed=12,
+)
+
 RECIPES: dict[str, Recipe] = {
     "ram-128": Recipe("ram-128", warm_start="imagenet", epochs=4, rate=1e-3),
     "ram-256": Recipe("ram-256", warm_start="ram-128", epochs=5, rate=6e-4),
@@ -184,6 +199,14 @@ RECIPES: dict[str, Recipe] = {
     ),
     "ram-512-lite2": _LITE2_512,
     "ram-512-lite2-grades": replace(_LITE2_512, epochs=8, batch=72, lesions=0.0),
+    # On from what ships; --teacher names the bundle that teaches.
+    "ram-256-taught": replace(
+        _TAUGHT, preset="ram-256", epochs=7, rate=3e-4, average=0.998, seed=13
+    ),
+    "ram-512-lite2-taught": replace(_TAUGHT, preset="ram-512-lite2"),
+    "ram-512-lite2-taught-longer": replace(
+        _TAUGHT, preset="ram-512-lite2", warm_start="ram-512-lite2", epochs=3, rate=2e-4, seed=14
+    ),
     # Linear unit of the weights that ship, solved for; nothing else changes.
     "ram-512-refit": replace(_ALIKE, epochs=0, refit=Refit()),
     "tiny-128": Recipe("tiny-128", epochs=10, batch=16, rate=3e-3, average=0.95),

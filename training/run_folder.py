@@ -31,10 +31,12 @@ class Progress:
     Attributes:
         epoch: epochs finished.
         step: optimiser steps finished.
+        teacher: name and version of the bundle that taught; empty where none did.
     """
 
     epoch: int = 0
     step: int = 0
+    teacher: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -162,7 +164,13 @@ def resume(learner: Learner, out: Path) -> None:
     whole = learner.optimiser.state_dict()
     whole["state"] = state
     learner.optimiser.load_state_dict(whole)
-    learner.progress = Progress(**json.loads(meta["progress"]))
+    progress = Progress(**json.loads(meta["progress"]))
+    if progress.teacher != learner.progress.teacher:
+        raise RunError(
+            f"{out.name} holds a run that was taught by {progress.teacher or 'nobody'}, not by "
+            f"{learner.progress.teacher or 'nobody'}: choose another folder, or the same --teacher."
+        )
+    learner.progress = progress
 
 
 def _replace(file: Path, write: Callable[[Path], object]) -> None:

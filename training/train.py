@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from drcore.agreement import quadratic_weighted_kappa
+from drcore.checkpoint import bundled_folder, load_bundle
 from drcore.errors import DrcoreError
 from drcore.network import PRESETS, RamNetwork
 from drcore.prepare import Preparation
@@ -24,7 +24,6 @@ from training.data import (
     Labelled,
     Sample,
     Squares,
-    SquareSet,
     data_root,
     network_input,
     read_labels,
@@ -33,13 +32,15 @@ from training.feed import Feed
 from training.lesion_head import LesionHead, LesionSquares, photographs_to_learn_from
 from training.lesions import read_lesions
 from training.losses import losses
+from training.predict import scores_of
 from training.recipe import RECIPES, Recipe
 from training.refit import refit
 from training.repeats import keep_apart, read_repeats
 from training.run_folder import Learner, Progress, RunError, resume, save, save_average
+from training.teacher import lessons_of
 from training.warm_start import warm_start
 
-__all__ = ["predict", "train"]
+__all__ = ["train"]
 
 _BATCHES_FOR_STATISTICS = 24
 
@@ -66,6 +67,7 @@ def train(
     Args:
         recipe: what to do.
         squares: labelled photographs; rows of the split "train" are trained on, "val" measured.
+            Their lessons are what a recipe with a teacher learns.
         out: folder of the run.
         preparation: how squares become input.
         device: "cuda" or "cpu"; CUDA where there is one, if left out.
@@ -78,15 +80,19 @@ def train(
         The network with averaged weights, in evaluation mode.
 
     Raises:
-        RunError: the folder holds a run of another recipe, or the warm start or the masks are
-            missing.
+        RunError: the folder holds a run of another recipe or teacher, or the warm start, the masks
+            or the teacher are missing.
     """
     preparation = preparation or Preparation()
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     out.mkdir(parents=True, exist_ok=True)
     if recipe.lesions and lesions is None:
         raise RunError(f"The recipe of {recipe.preset} learns from lesion masks: give some.")
+    if recipe.taught and squares.lessons is None:
+        raise RunError(f"The recipe of {recipe.preset} has a teacher: give one.")
     learner = _beginner(recipe, out, where)
+    if recipe.taught and squares.lessons is not None:
+        learner.progress.teacher = squares.lessons.teacher
     resume(learner, out)
     feed = Feed(
         squares,
@@ -127,43 +133,6 @@ def train(
         )  # fmt: skip
         save_average(finished.state_dict(), recipe.preset, out)
     return finished
-
-
-def predict(
-    network: RamNetwork,
-    squares: Squares,
-    indices: np.ndarray,
-    preparation: Preparation,
-    *,
-    batch: int = 32,
-    workers: int = 0,
-) -> np.ndarray:
-    """Score photographs without augmentation.
-
-    Args:
-        network: in evaluation mode.
-        squares: warped photographs.
-        indices: int (N,), which of them.
-        preparation: how squares become input.
-        batch: photographs at a time.
-        workers: processes that prepare.
-
-    Returns:
-        float64 (N,), scores in grades.
-    """
-    config = network.config
-    data = SquareSet(squares, indices, config.input_size, config.map_size, preparation)
-    return _scores(network, DataLoader(data, batch_size=batch, num_workers=workers), preparation)
-
-
-def _scores(network: RamNetwork, batches: Iterable[Sample], preparation: Preparation) -> np.ndarray:
-    device = next(network.parameters()).device
-    scores = []
-    with torch.inference_mode():
-        for pixels, coverage, _ in batches:
-            inputs = network_input(pixels, preparation, device)
-            scores.append(network(inputs, coverage.to(device))[0].double().cpu())
-    return torch.cat(scores).numpy() if scores else np.zeros(0)
 
 
 def _beginner(recipe: Recipe, out: Path, device: torch.device) -> Learner:
@@ -221,7 +190,7 @@ def _measured(
         _copy_statistics(averaged, learner.average)
     if not len(feed.validation):
         return {}
-    scores = _scores(averaged, feed.plain(feed.validation), preparation)
+    scores = scores_of(averaged, feed.plain(feed.validation), preparation)
     return _agreement(scores, [feed.squares.rows[i] for i in feed.validation])
 
 
@@ -362,6 +331,10 @@ def main(arguments: list[str] | None = None) -> None:
         "--warm-start", help="instead of the recipe's: imagenet, none, bundled or a preset"
     )
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
+    parser.add_argument(
+        "--teacher", type=Path, default=bundled_folder(), metavar="BUNDLE",
+        help="for a recipe that is taught (default: the weights that ship)",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes that augment")
     parser.add_argument("--device", choices=("cpu", "cuda"))
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -387,8 +360,16 @@ def main(arguments: list[str] | None = None) -> None:
             if recipe.lesions and masks is None:
                 marked = photographs_to_learn_from(lesion_table, rows)
                 masks = LesionSquares.build(marked, preparation)
+            shown = replace(squares, lessons=None)
+            if recipe.taught:
+                given.out.mkdir(parents=True, exist_ok=True)
+                lessons = lessons_of(
+                    load_bundle(given.teacher), squares, preparation, recipe.taught,
+                    keep=given.out, workers=given.workers,
+                )  # fmt: skip
+                shown = replace(squares, lessons=lessons)
             train(
-                recipe, squares, given.out, preparation=preparation, device=given.device,
+                recipe, shown, given.out, preparation=preparation, device=given.device,
                 workers=given.workers, lesions=masks, quiet=given.quiet,
             )  # fmt: skip
     except DrcoreError as error:

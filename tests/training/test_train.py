@@ -21,9 +21,10 @@ from training.data import Labelled, Squares, SquareSet
 from training.feed import Feed
 from training.lesion_head import LesionSquares
 from training.phantom import PhantomRecipe, make_phantom, random_recipe
+from training.predict import predict
 from training.recipe import RECIPES, Augmentation, Refit
 from training.run_folder import RunError, load_average
-from training.train import predict, train
+from training.train import train
 from training.warm_start import _imagenet
 
 
