@@ -23,7 +23,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from drcore.agreement import bootstrap_interval, quadratic_weighted_kappa
+from drcore.agreement import bootstrap_interval
 from drcore.errors import DrcoreError
 from drcore.prepare import Preparation
 from training.data import SQUARE, Labelled, Squares, data_root, read_labels, warped
@@ -198,9 +198,8 @@ def grades_of_repeats(
         draws: bootstrap resamples.
 
     Returns:
-        "pairs", "alike" (share with the same grade), "kappa" (quadratic weighted, each pair read in
-        both directions) and "largest_correlation", each but the first with its 95 % "interval" over
-        pairs; nan where there are none.
+        "pairs", "alike" (share with the same grade) and "largest_correlation", both with their
+        95 % "interval" over pairs; nan where there are none.
     """
     pairs = np.array(
         [
@@ -215,14 +214,11 @@ def grades_of_repeats(
     def alike(i: NDArray[np.int64]) -> float:
         return float((difference[i] == 0).mean())
 
-    def kappa(i: NDArray[np.int64]) -> float:
-        return quadratic_weighted_kappa(pairs[i].ravel(), pairs[i][:, ::-1].ravel())
-
     def largest(i: NDArray[np.int64]) -> float:
         return float(np.sqrt(max(0.0, 1 - float(np.mean(difference[i] ** 2)) / 2 / spread)))
 
     result: dict[str, Any] = {"pairs": len(pairs)}
-    for name, measure in (("alike", alike), ("kappa", kappa), ("largest_correlation", largest)):
+    for name, measure in (("alike", alike), ("largest_correlation", largest)):
         known = len(pairs) > 0
         result[name] = {
             "value": measure(np.arange(len(pairs))) if known else float("nan"),
@@ -335,10 +331,11 @@ def _report(
     patient = {row.path.name: row.patient for row in rows}
     trained = {name for name, side in split.items() if side == "train"}
     unknown = [r for r in repeats if patient.get(r.image) != patient.get(r.other)]
-    graded = [r for r in unknown if r.image in grades and r.other in grades]
+    graded = [r for r in repeats if r.image in grades and r.other in grades]
     spread = float(np.var([row.grade for row in rows]))
     yield f"{dataset}: {len(rows)} photographs, variance of the grades {spread:.2f}"
-    yield f"  pairs of one eye that the labels file does not know of: {len(graded)}"
+    hidden = sum(r.image in grades and r.other in grades for r in unknown)
+    yield f"  pairs of one eye: {len(graded)}; {hidden} of them have two patients in the labels file"
     for name, side in (("val", "validation"), ("test", "test")):
         here = [one for one, its in split.items() if its == name]
         shared = with_eyes_in(here, trained, unknown)
@@ -349,8 +346,9 @@ def _report(
         known = f"{len(shared)} of {len(clean)}"
         yield f"  clean photographs with masks whose eye is in training: {known}"
     for title, chosen in (
-        ("one eye twice", graded),
-        ("of these, one picture twice", [r for r in graded if r.same_picture]),
+        ("one eye photographed twice", [r for r in graded if not r.same_picture]),
+        ("one photograph twice", [r for r in graded if r.same_picture]),
+        ("both together", graded),
     ):
         found = grades_of_repeats(chosen, grades, spread)
         yield f"  {title}: {found['pairs']} pairs" + "".join(
@@ -358,7 +356,6 @@ def _report(
             f"{found[key]['interval'][1]:.2f})"
             for key, text in (
                 ("alike", "same grade"),
-                ("kappa", "kappa"),
                 ("largest_correlation", "largest correlation"),
             )
             if found["pairs"]

@@ -96,8 +96,8 @@ def test_grades_of_one_eye_say_what_they_allow() -> None:
     low, high = found["largest_correlation"]["interval"]
     assert low <= math.sqrt(0.75) <= high
     alike = grades_of_repeats(PAIRS, dict.fromkeys("abcde", 2) | {"d": 0, "e": 0}, 4.0, draws=50)
-    assert alike["kappa"]["value"] == alike["largest_correlation"]["value"] == 1.0
-    assert math.isnan(grades_of_repeats([], grades, 4.0)["kappa"]["value"])
+    assert alike["alike"]["value"] == alike["largest_correlation"]["value"] == 1.0
+    assert math.isnan(grades_of_repeats([], grades, 4.0)["alike"]["value"])
 
 
 def test_the_table_comes_back_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
@@ -130,6 +130,7 @@ def test_from_the_command_line(
     main(["--labels", table, "--cache", cache, "--out", out, "--quiet"])
     said = capsys.readouterr().out
     assert "test photographs whose eye is in training: 1 of 1" in said
-    assert "one eye twice: 1 pairs, same grade 0.00" in said
+    assert "one eye photographed twice: 0 pairs" in said
+    assert "one photograph twice: 1 pairs, same grade 0.00" in said
     (pair,) = read_repeats(tmp_path / "repeats.csv")
     assert (pair.image, pair.other, pair.same_picture) == ("a.jpg", "c.jpg", True)
