@@ -430,6 +430,10 @@ def calibrate(scored: Scored) -> Fitted:
 def fit_fusion(scored: Scored) -> tuple[float, ...]:
     """Fit how much each scale counts, by the squared error of the fused score.
 
+    The error hardly changes near its least value, and scales that share are the safer choice for
+    another camera: of the weights whose error cannot be told from the least (a paired difference
+    within one standard error, after Breiman et al. 1984, section 3.4.3) the most even are taken.
+
     Args:
         scored: validation photographs; datasets count by the root of their size.
 
@@ -437,23 +441,24 @@ def fit_fusion(scored: Scored) -> tuple[float, ...]:
         A weight for each input size, rising sizes, multiples of `WEIGHT_STEP`, none below
         `LEAST_WEIGHT`, sum 1.
     """
-    parts = [
-        (scored.scales[chosen], scored.truth[chosen])
-        for name in np.unique(scored.dataset)
-        if (chosen := scored.dataset == name).any()
-    ]
+    _, place, sizes = np.unique(scored.dataset, return_inverse=True, return_counts=True)
+    importance = 1 / np.sqrt(sizes[place])
+    importance = importance / importance.mean()
     steps, scales = round(1 / WEIGHT_STEP), scored.scales.shape[1]
     least = min(round(LEAST_WEIGHT / WEIGHT_STEP), steps // scales)
-    tried = [
-        np.array(counts) / steps
-        for counts in itertools.product(range(least, steps + 1), repeat=scales)
-        if sum(counts) == steps
-    ]
-    errors = [
-        sum(math.sqrt(len(t)) * np.mean((s @ weights - t) ** 2) for s, t in parts)
-        for weights in tried
-    ]
-    return tuple(float(weight) for weight in tried[int(np.argmin(errors))])
+    tried = np.array(
+        [
+            counts
+            for counts in itertools.product(range(least, steps + 1), repeat=scales)
+            if sum(counts) == steps
+        ]
+    ) / float(steps)
+    errors = importance[:, None] * (scored.scales @ tried.T - scored.truth[:, None]) ** 2
+    means = errors.mean(axis=0)
+    best = int(np.argmin(means))
+    doubt = (errors - errors[:, [best]]).std(axis=0) / math.sqrt(len(errors))
+    uneven = np.where(means - means[best] <= doubt, ((tried - 1 / scales) ** 2).sum(axis=1), np.inf)
+    return tuple(float(weight) for weight in tried[int(np.argmin(uneven))])
 
 
 def fit_placement(scored: Scored) -> Placement:
@@ -670,7 +675,8 @@ def with_calibration(bundle: Bundle, fitted: Fitted) -> Bundle:
             "thresholds": "fitted on the validation split, on the scores that the Grader reports: "
             "mean over resamples of the optimum of the mean kappa over datasets",
             "certainty": "fitted on the validation split, datasets counting by the root of size",
-            "fusion": "weights of the scales fitted on the validation split by squared error",
+            "fusion": "weights of the scales fitted on the validation split: the most even of "
+            "those whose squared error cannot be told from the least",
             "placement": f"{HEALTHY_UNPLACED:.0%} of healthy validation eyes are below its start",
         },
     )

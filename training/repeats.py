@@ -335,7 +335,7 @@ def _report(
     spread = float(np.var([row.grade for row in rows]))
     yield f"{dataset}: {len(rows)} photographs, variance of the grades {spread:.2f}"
     hidden = sum(r.image in grades and r.other in grades for r in unknown)
-    yield f"  pairs of one eye: {len(graded)}; {hidden} of them have two patients in the labels file"
+    yield f"  pairs of one eye: {len(graded)}; {hidden} are two patients in the labels file"
     for name, side in (("val", "validation"), ("test", "test")):
         here = [one for one, its in split.items() if its == name]
         shared = with_eyes_in(here, trained, unknown)

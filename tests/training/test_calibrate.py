@@ -22,6 +22,7 @@ from training.calibrate import (
     cross_validated,
     expected_calibration_error,
     fit_certainty,
+    fit_fusion,
     fit_thresholds,
     folds,
     grade_with,
@@ -185,6 +186,21 @@ def test_folds_keep_patients_together_and_use_every_photograph_once(seen: Scored
         assert set(seen.dataset[out]) == {"large", "small"}
         outside.extend(out.tolist())
     assert sorted(outside) == list(range(len(seen)))
+
+
+def test_scales_count_by_their_error_and_evenly_where_that_says_nothing(seen: Scored) -> None:
+    rng = np.random.default_rng(8)
+    noise = rng.normal(0, 1, (len(seen), 3))
+
+    def weights(*spread: float) -> tuple[float, ...]:
+        return fit_fusion(replace(seen, scales=seen.truth[:, None] + noise * spread))
+
+    assert sorted(weights(0.5, 0.5, 0.5)) == [0.3, 0.35, 0.35]
+    assert weights(1.5, 1.5, 0.1) == (0.1, 0.1, 0.8)
+    first, second, third = weights(1.0, 0.5, 0.45)
+    assert first == 0.1
+    # The third alone would get more than the second by least squares; not so much that it shows.
+    assert abs(second - third) <= 0.1
 
 
 def test_photographs_that_are_turned_away_do_not_count(seen: Scored, fitted: Fitted) -> None:
