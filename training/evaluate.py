@@ -21,7 +21,7 @@ from drcore.agreement import (
 from drcore.errors import DrcoreError
 from drcore.grader import REFERABLE, Grader
 from training.data import Labelled, data_root, read_labels
-from training.repeats import read_repeats, with_eyes_in
+from training.repeats import read_repeats, with_eyes_in_training
 
 __all__ = ["evaluate", "figures", "table"]
 
@@ -169,12 +169,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="write the figures here too; - for the screen")
     given = parser.parse_args(arguments)
     try:
-        rows = read_labels(given.labels or data_root() / "labels.csv", given.images)
-        trained = {row.path.name for row in rows if row.split == "train"}
-        rows = [row for row in rows if row.split in given.splits]
+        labels = read_labels(given.labels or data_root() / "labels.csv", given.images)
+        rows = [row for row in labels if row.split in given.splits]
         if given.without:
             names = [row.path.name for row in rows]
-            known = with_eyes_in(names, trained, read_repeats(given.without))
+            known = with_eyes_in_training(names, labels, read_repeats(given.without))
             rows = [row for row in rows if row.path.name not in known]
         grader = Grader.from_folder(given.weights) if given.weights else Grader.bundled()
         result = evaluate(grader, rows, quiet=str(given.json) == "-")

@@ -29,7 +29,7 @@ from drcore.grader import Grader, GradeReport, Prepared, Scale
 from drcore.ram import FUSION_RULES, FusionRule
 from training.data import Labelled, data_root, read_labels
 from training.lesions import DISC, LESION_TYPES, Annotated, Lesions, read_lesions
-from training.repeats import read_repeats, with_eyes_in
+from training.repeats import read_repeats, with_eyes_in_training
 from training.rivals import (
     KeptScore,
     centre_gaussian,
@@ -767,9 +767,8 @@ def _photographs(given: argparse.Namespace, labels: list[Labelled]) -> list[Anno
         {row.path.name: row.split for row in labels},
     )
     if given.without:
-        trained = {row.path.name for row in labels if row.split == "train"}
         names = [photograph.path.name for photograph in photographs]
-        known = with_eyes_in(names, trained, read_repeats(given.without))
+        known = with_eyes_in_training(names, labels, read_repeats(given.without))
         photographs = [
             replace(photograph, clean=photograph.clean and photograph.path.name not in known)
             for photograph in photographs

@@ -37,8 +37,10 @@ __all__ = [
     "find_repeats",
     "grades_of_repeats",
     "keep_apart",
+    "photographs_with_masks",
     "read_repeats",
     "with_eyes_in",
+    "with_eyes_in_training",
     "write_repeats",
 ]
 
@@ -73,7 +75,7 @@ class Picture:
     mask: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Repeat:
     """Two photographs of one eye.
 
@@ -164,6 +166,23 @@ def with_eyes_in(
     return {name for name in names if eyes.get(name) in there}
 
 
+def with_eyes_in_training(
+    names: Iterable[str], rows: Iterable[Labelled], repeats: Sequence[Repeat]
+) -> set[str]:
+    """Return the photographs whose eye is trained on, under another name.
+
+    Args:
+        names: file names asked about.
+        rows: labelled photographs, of which the split "train" is trained on.
+        repeats: pairs of photographs of one eye.
+
+    Returns:
+        Those of `names`; empty where there is none.
+    """
+    trained = {row.path.name for row in rows if row.split == "train"}
+    return with_eyes_in(names, trained, repeats)
+
+
 def keep_apart(
     rows: Sequence[Labelled], measured: Collection[str], repeats: Sequence[Repeat]
 ) -> list[Labelled]:
@@ -227,6 +246,24 @@ def grades_of_repeats(
             else (float("nan"), float("nan")),
         }
     return result
+
+
+def photographs_with_masks(table: Path, rows: Iterable[Labelled]) -> list[Annotated]:
+    """Read which photographs have lesion masks, where there is a table of them.
+
+    Args:
+        table: CSV as `training.lesions.read_lesions` wants it, or a path where nothing is.
+        rows: the graded photographs.
+
+    Returns:
+        The photographs; none where there is no table.
+
+    Raises:
+        LesionsError: see `read_lesions`.
+    """
+    if not table.is_file():
+        return []
+    return read_lesions(table, {row.path.name: row.split for row in rows})
 
 
 def write_repeats(repeats: Iterable[Repeat], file: Path) -> None:
@@ -327,22 +364,19 @@ def _report(
 ) -> Iterator[str]:
     """Say what was found in a dataset, a line at a time."""
     grades = {row.path.name: row.grade for row in rows}
-    split = {row.path.name: row.split for row in rows}
     patient = {row.path.name: row.patient for row in rows}
-    trained = {name for name, side in split.items() if side == "train"}
-    unknown = [r for r in repeats if patient.get(r.image) != patient.get(r.other)]
     graded = [r for r in repeats if r.image in grades and r.other in grades]
     spread = float(np.var([row.grade for row in rows]))
     yield f"{dataset}: {len(rows)} photographs, variance of the grades {spread:.2f}"
-    hidden = sum(r.image in grades and r.other in grades for r in unknown)
+    hidden = sum(patient[r.image] != patient[r.other] for r in graded)
     yield f"  pairs of one eye: {len(graded)}; {hidden} are two patients in the labels file"
     for name, side in (("val", "validation"), ("test", "test")):
-        here = [one for one, its in split.items() if its == name]
-        shared = with_eyes_in(here, trained, unknown)
+        here = [row.path.name for row in rows if row.split == name]
+        shared = with_eyes_in_training(here, rows, repeats)
         if here:
             yield f"  {side} photographs whose eye is in training: {len(shared)} of {len(here)}"
     if clean:
-        shared = with_eyes_in(clean, trained, repeats)
+        shared = with_eyes_in_training(clean, rows, repeats)
         known = f"{len(shared)} of {len(clean)}"
         yield f"  clean photographs with masks whose eye is in training: {known}"
     for title, chosen in (
@@ -380,9 +414,7 @@ def main(arguments: list[str] | None = None) -> None:
         table = given.labels or data_root() / "labels.csv"
         rows = read_labels(table, given.images)
         squares = Squares.build(rows, given.cache, Preparation(), quiet=given.quiet)
-        lesion_table = given.lesions or table.parent / "lesions.csv"
-        splits = {row.path.name: row.split for row in rows}
-        masks = read_lesions(lesion_table, splits) if lesion_table.is_file() else []
+        masks = photographs_with_masks(given.lesions or table.parent / "lesions.csv", rows)
         for dataset in given.datasets or sorted({row.dataset for row in rows}):
             mine = [row for row in rows if row.dataset == dataset]
             annotated = masks if dataset == given.with_lesions else []

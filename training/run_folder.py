@@ -17,7 +17,16 @@ from drcore.network import PRESETS, RamNetwork
 from training.lesion_head import LesionHead
 from training.recipe import Recipe
 
-__all__ = ["Learner", "Progress", "RunError", "load_average", "resume", "save", "save_average"]
+__all__ = [
+    "Learner",
+    "Progress",
+    "RunError",
+    "load_average",
+    "resume",
+    "save",
+    "save_average",
+    "write_whole",
+]
 
 
 class RunError(DrcoreError):
@@ -101,13 +110,13 @@ def save(learner: Learner, out: Path) -> None:
     }
     stem = out / learner.recipe.preset
     # Written aside and renamed: a kill leaves the checkpoint of the epoch before.
-    _replace(
+    write_whole(
         stem.with_suffix(".state.safetensors"),
         lambda path: save_file(tensors, path, metadata=meta),
     )
     save_average(learner.average, learner.recipe.preset, out)
     text = json.dumps(meta, indent=1)
-    _replace(stem.with_suffix(".state.json"), lambda path: path.write_text(text))
+    write_whole(stem.with_suffix(".state.json"), lambda path: path.write_text(text))
 
 
 def save_average(weights: dict[str, Tensor], preset: str, out: Path) -> None:
@@ -119,7 +128,7 @@ def save_average(weights: dict[str, Tensor], preset: str, out: Path) -> None:
         out: folder of the run.
     """
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
-    _replace(out / f"{preset}.average.safetensors", lambda path: save_file(plain, path))
+    write_whole(out / f"{preset}.average.safetensors", lambda path: save_file(plain, path))
 
 
 def resume(learner: Learner, out: Path) -> None:
@@ -173,7 +182,13 @@ def resume(learner: Learner, out: Path) -> None:
     learner.progress = progress
 
 
-def _replace(file: Path, write: Callable[[Path], object]) -> None:
+def write_whole(file: Path, write: Callable[[Path], object]) -> None:
+    """Write a file aside and rename it, so that a kill leaves the one before, or none.
+
+    Args:
+        file: to be written.
+        write: writes to the path that it is given.
+    """
     part = file.with_name(file.name + ".part")
     write(part)
     part.replace(file)

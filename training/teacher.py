@@ -18,6 +18,7 @@ from drcore.checkpoint import Bundle
 from drcore.prepare import Preparation
 from training.data import Lessons, Squares
 from training.predict import predict
+from training.run_folder import write_whole
 
 __all__ = ["lessons_of", "on_the_scale_of_grades"]
 
@@ -59,7 +60,7 @@ def lessons_of(
             for size, network in bundle.networks.items()
         )
         if file is not None:
-            np.save(file, score, allow_pickle=False)
+            write_whole(file, lambda part: _save(part, score))
     targets = grade.copy()
     said = on_the_scale_of_grades(score[training], grade[training], dataset[training])
     targets[training] = (1 - share) * grade[training] + share * said
@@ -89,3 +90,8 @@ def on_the_scale_of_grades(
         slope = float(x @ y) / power if power > 0 else 0.0
         result[here] = y.mean() + slope * x
     return result
+
+
+def _save(file: Path, score: NDArray[np.float64]) -> None:
+    with file.open("wb") as stream:  # to a path, NumPy would add an ending
+        np.save(stream, score, allow_pickle=False)

@@ -30,12 +30,11 @@ from training.data import (
 )
 from training.feed import Feed
 from training.lesion_head import LesionHead, LesionSquares, photographs_to_learn_from
-from training.lesions import read_lesions
 from training.losses import losses
 from training.predict import scores_of
 from training.recipe import RECIPES, Recipe
 from training.refit import refit
-from training.repeats import keep_apart, read_repeats
+from training.repeats import keep_apart, photographs_with_masks, read_repeats
 from training.run_folder import Learner, Progress, RunError, resume, save, save_average
 from training.teacher import lessons_of
 from training.warm_start import warm_start
@@ -305,14 +304,6 @@ def _agreement(scores: np.ndarray, rows: list[Labelled]) -> dict[str, object]:
     }
 
 
-def _clean(table: Path, rows: list[Labelled]) -> list[str]:
-    """File names of the photographs that maps are measured on; none where there are no masks."""
-    if not table.is_file():
-        return []
-    splits = {row.path.name: row.split for row in rows}
-    return [one.path.name for one in read_lesions(table, splits) if one.clean]
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Train presets one after the other from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
@@ -346,7 +337,9 @@ def main(arguments: list[str] | None = None) -> None:
         squares = Squares.build(rows, given.cache, preparation)
         lesion_table = given.lesions or table.parent / "lesions.csv"
         if given.without:
-            rows = keep_apart(rows, _clean(lesion_table, rows), read_repeats(given.without))
+            masked = photographs_with_masks(lesion_table, rows)
+            clean = [photograph.path.name for photograph in masked if photograph.clean]
+            rows = keep_apart(rows, clean, read_repeats(given.without))
             squares = replace(squares, rows=rows)
         masks = None
         for preset in given.presets:
@@ -360,7 +353,7 @@ def main(arguments: list[str] | None = None) -> None:
             if recipe.lesions and masks is None:
                 marked = photographs_to_learn_from(lesion_table, rows)
                 masks = LesionSquares.build(marked, preparation)
-            shown = replace(squares, lessons=None)
+            shown = squares
             if recipe.taught:
                 given.out.mkdir(parents=True, exist_ok=True)
                 lessons = lessons_of(

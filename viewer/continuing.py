@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from viewer import returning
+from viewer.scripts import script
 
 __all__ = ["last_list"]
 
@@ -32,5 +32,5 @@ def _offer() -> Any:
         "drcore_last_list",
         html='<a target="_self" hidden>Continue your last list</a>',
         css="a { color: var(--st-link-color); font-family: var(--st-font); font-size: 15px; }",
-        js=Path(__file__).with_name("continuing.js").read_text(encoding="utf-8"),
+        js=script("continuing.js"),
     )

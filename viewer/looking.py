@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+
+from viewer.scripts import script
 
 if TYPE_CHECKING:
     from viewer.worklist import Entry
@@ -174,8 +175,5 @@ def _nothing() -> None:
 def _watch() -> Any:
     return st.components.v2.component(
         "drcore_looking",
-        js="\n".join(
-            Path(__file__).with_name(name).read_text(encoding="utf-8")
-            for name in ("links.js", "looking.js")
-        ),
+        js=script("links.js", "looking.js"),
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from viewer.list_rows import list_rows
+from viewer.scripts import script
 
 if TYPE_CHECKING:
     from viewer.worklist import Worklist
@@ -68,5 +69,5 @@ def _queue() -> Any:
         "drcore_queue",
         html='<div class="list" role="list"></div>',
         css=(_HERE / "queue.css").read_text(encoding="utf-8"),
-        js=(_HERE / "queue.js").read_text(encoding="utf-8"),
+        js=script("queue.js"),
     )

@@ -14,6 +14,7 @@ import streamlit as st
 
 from drcore import logs
 from viewer.engine import Engine
+from viewer.scripts import script
 
 if TYPE_CHECKING:
     from drcore.reviews import ReviewStore
@@ -58,9 +59,7 @@ def open_page() -> None:
 
 @cache
 def _guard() -> Any:
-    return st.components.v2.component(
-        "drcore_guard", js=Path(__file__).with_name("guard.js").read_text(encoding="utf-8")
-    )
+    return st.components.v2.component("drcore_guard", js=script("guard.js"))
 
 
 @cache

@@ -10,6 +10,7 @@ import streamlit as st
 
 from drcore.errors import DrcoreError
 from viewer import marking, on_screen, slides
+from viewer.scripts import script
 
 if TYPE_CHECKING:
     from drcore.grader import GradeReport
@@ -24,7 +25,6 @@ AHEAD = 3
 """Photographs that the browser gets before they are asked for: two to come, one that was."""
 
 _HERE = Path(__file__).parent
-# One script: each may use what stands in those before it.
 _SCRIPTS = (
     "links.js", "stage_pictures.js", "stage_maps.js", "stage_controls.js", "stage_marks.js",
     "stage_panels.js", "stage.js",
@@ -210,5 +210,5 @@ def _stage() -> Any:
         "drcore_stage",
         html=_HTML,
         css=(_HERE / "stage.css").read_text(encoding="utf-8"),
-        js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+        js=script(*_SCRIPTS),
     )
