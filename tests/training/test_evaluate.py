@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.evaluate import figures, table
+from training.evaluate import figures, main, table
+from training.repeats import Repeat, write_repeats
 
 
 def test_figures_of_a_known_case() -> None:
@@ -38,6 +40,27 @@ def test_table_has_a_line_for_each_set_and_scale() -> None:
     assert sum(line.startswith("d/val ") for line in text.splitlines()) == 2
     assert "1 of 5 would be called ungradable" in text
     json.dumps(result)
+
+
+def test_photographs_whose_eye_is_in_training_can_be_left_out(
+    phantom, encoded, bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    with (tmp_path / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "grade", "dataset", "split", "patient"])
+        for i, split in enumerate(["train", "train", "val", "val", "val", "val"]):
+            name = f"{i}.jpg"
+            (tmp_path / "images" / name).write_bytes(encoded(phantom(seed=i).rgb, "JPEG"))
+            writer.writerow([name, i % 3 + 1, "d", split, i])
+    # One eye of validation is in training, and so is another by way of it; two of validation that
+    # are one eye teach nothing.
+    pairs = [("0.jpg", "2.jpg"), ("2.jpg", "3.jpg"), ("4.jpg", "5.jpg")]
+    write_repeats([Repeat(*pair, 40, same_picture=False) for pair in pairs], tmp_path / "eyes.csv")
+    for more, left in ([], 4), (["--without", str(tmp_path / "eyes.csv")], 2):
+        table, weights = str(tmp_path / "labels.csv"), str(bundle_folder)
+        main(["--labels", table, "--weights", weights, "--json", "-", *more])
+        assert json.loads(capsys.readouterr().out)["sets"]["d/val"]["photographs"] == left
 
 
 def test_torchvision_imports_beside_this_torch() -> None:

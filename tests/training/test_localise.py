@@ -33,6 +33,7 @@ from training.localise import (
     summarise,
 )
 from training.phantom import MASK_FLAGS, PhantomRecipe, make_phantom
+from training.repeats import Repeat, write_repeats
 from training.rivals import (
     centre_gaussian,
     contrast_alone,
@@ -495,6 +496,22 @@ def test_the_command_measures_every_map(
     assert healthy["cells"]["median_largest"] == pytest.approx(
         np.nanmax(eye.cells("fused").values), rel=1e-4
     )
+
+
+def test_an_eye_in_training_is_not_clean(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRCORE_DATA", str(small_data))
+    repeats, out = tmp_path / "repeats.csv", tmp_path / "out.json"
+    common = ["--weights", str(small_data / "bundle"), "--rivals", "none", "--steps", "0",
+              "--healthy", "0", "--draws", "20", "--quiet", "--json", str(out)]  # fmt: skip
+    # "none" is the photograph that is measured, "used" the one that is trained on.
+    for other, clean in (("none.jpg", 1), ("used.jpg", 0)):
+        write_repeats([Repeat("one.jpg", other, 40, same_picture=False)], repeats)
+        main([*common, "--without", str(repeats)])
+        sets = json.loads(out.read_text())["sets"]
+        assert sets["all"]["photographs"] == 2
+        assert sets.get("clean", {"photographs": 0})["photographs"] == clean
 
 
 def test_the_command_refuses_in_one_line(
