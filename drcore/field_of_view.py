@@ -16,6 +16,15 @@ __all__ = ["FieldOfView", "find_field_of_view"]
 _WORKING_SIDE = 320
 """The circle is fitted on a copy of this long side: finer brings nothing, coarser loses arcs."""
 
+_CORNER = 0.03
+"""Side of the corners in which a lit ground is looked for, share of the short side."""
+
+_LIT = 24.0
+"""Level from which the ground around the retina is not black, 0-255."""
+
+_EVEN = 8.0
+"""How far levels of an even ground lie apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldOfView:
@@ -95,10 +104,10 @@ class FieldOfView:
 def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
     """Find the circular field of view; never raises on a hard photograph.
 
-    The retina is what is clearly brighter than the darkest part of the frame. Its outline, less
-    the parts that lie on the frame or on a straight cut, is fitted with a circle by RANSAC and
-    least squares. Where no arc of a rim is seen, the full frame stands in: its circumscribed
-    circle, so that no retina is lost.
+    The retina is what is clearly brighter than the darkest part of the frame or, where the frame
+    is white or grey around it, what differs from that. Its outline, less the parts that lie on the
+    frame or on a straight cut, is fitted with a circle by RANSAC and least squares. Where no arc of
+    a rim is seen, the full frame stands in: its circumscribed circle, so that no retina is lost.
 
     Args:
         rgb: uint8 (H, W, 3), 0-255.
@@ -113,21 +122,36 @@ def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
     # Anisotropy of the rounding to whole pixels is below 0.2 %: kept apart per axis all the same.
     fx, fy = width / w, height / h
 
+    # What lies on a page, a slide or a report is looked at without its margins.
+    place = _off_page(small)
+    small = small[place]
+    down, across = place[0].start, place[1].start
+    h, w = small.shape[:2]
+
+    def full_frame(note: str) -> FieldOfView:
+        return FieldOfView(
+            (across + w / 2) * fx, (down + h / 2) * fy, float(np.hypot(w * fx, h * fy)) / 2,
+            across * fx, down * fy, (across + w) * fx, (down + h) * fy,
+            found=False, note=note,
+        )  # fmt: skip
+
     retina = _retina_mask(small)
     if retina is None:
-        return _full_frame(width, height, "No retina stands out from the frame.")
+        return full_frame("No retina stands out from the frame.")
     outline = _outline(retina)
     if outline is None:
-        return _full_frame(width, height, "No rim is seen: the retina fills the frame.")
-    arc = _off_frame(outline, w, h)
-    circle = _fit_circle(arc, w, h) if len(arc) >= 24 else None
-    if circle is None or _share_inside(retina, circle) < 0.9:
-        return _full_frame(width, height, "No circular rim is seen; the full frame is used.")
+        return full_frame("No rim is seen: the retina fills the frame.")
+    circle = _circle_of(_off_frame(outline, w, h), retina, 0.45)
+    if circle is None:
+        # A photograph cut close and put on a larger ground: most of its outline is cuts.
+        circle = _circle_of(_off_cuts(outline), retina, 0.8)
+    if circle is None:
+        return full_frame("No circular rim is seen; the full frame is used.")
     x, y, radius = circle
     left, top, right, bottom = _visible_rectangle(outline, circle, w, h)
     fov = FieldOfView(
-        x * fx, y * fy, radius * (fx + fy) / 2,
-        left * fx, top * fy, right * fx, bottom * fy,
+        (across + x) * fx, (down + y) * fy, radius * (fx + fy) / 2,
+        (across + left) * fx, (down + top) * fy, (across + right) * fx, (down + bottom) * fy,
         found=True, note="",
     )  # fmt: skip
     if fov.cut:
@@ -135,18 +159,31 @@ def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
     return fov
 
 
-def _full_frame(width: int, height: int, note: str) -> FieldOfView:
-    radius = float(np.hypot(width, height)) / 2
-    return FieldOfView(
-        width / 2, height / 2, radius, 0.0, 0.0, float(width), float(height),
-        found=False, note=note,
-    )  # fmt: skip
+def _off_page(small: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Rows and columns of what is not a white or grey margin; everything where there is none."""
+    everything = slice(0, small.shape[0]), slice(0, small.shape[1])
+    ground = _lit_ground(small)
+    if ground is None:
+        return everything
+    apart = cv2.absdiff(small, np.full_like(small, ground)).max(axis=2) > 2 * _EVEN
+    # The largest thing on the page: a line of text or a stray dot is no photograph.
+    _, _, stats, _ = cv2.connectedComponentsWithStats(apart.astype(np.uint8), connectivity=8)
+    if len(stats) < 2:
+        return everything
+    x, y, width, height, _ = (int(v) for v in stats[1 + int(np.argmax(stats[1:, 4]))])
+    # Its outermost pixels are mixed with the page.
+    box = slice(y + 1, y + height - 1), slice(x + 1, x + width - 1)
+    if min(width, height) < 32 or _lit_ground(small[box]) is not None:
+        return everything  # the retina itself lies on the page, without a black frame
+    return box
 
 
 def _retina_mask(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Largest bright region, holes filled; None where nothing stands out."""
     # The brightest channel: in dark photographs only red rises above the rim.
-    red, green, blue = cv2.split(small)
+    ground = _lit_ground(small)
+    shown = small if ground is None else cv2.absdiff(small, np.full_like(small, ground))
+    red, green, blue = cv2.split(shown)
     value = cv2.medianBlur(cv2.max(cv2.max(red, green), blue), 5)
     dark, bright = (float(v) for v in np.percentile(value, (1, 90)))
     if bright - dark < 8:
@@ -166,6 +203,28 @@ def _retina_mask(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros_like(region), contours, -1, 1, cv2.FILLED)
     return np.asarray(filled, np.uint8)
+
+
+def _lit_ground(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Colour of the frame around the retina where it is white or grey, not black; else None.
+
+    A page, a slide or a report has such a ground. All four corners show it, and no retina is so
+    even or so free of colour.
+    """
+    side = max(3, round(_CORNER * min(small.shape[:2])))
+    corners = np.stack(
+        [small[rows, columns].reshape(-1, 3) for rows in (slice(side), slice(-side, None))
+         for columns in (slice(side), slice(-side, None))]
+    ).astype(np.float32)  # fmt: skip
+    levels = np.median(corners, axis=1)  # (4, 3)
+    ground = np.median(levels, axis=0)
+    darkest, brightest = float(ground.min()), float(ground.max())
+    # One corner may hold a label.
+    alike = int((np.abs(levels - ground).max(axis=1) < _EVEN).sum())
+    even = float(np.median(np.abs(corners - ground)))
+    if darkest < _LIT or brightest - darkest > 0.1 * brightest or alike < 3 or even > _EVEN / 2:
+        return None
+    return np.round(ground).astype(np.uint8)
 
 
 def _outline(retina: NDArray[np.uint8]) -> NDArray[np.float64] | None:
@@ -192,7 +251,32 @@ def _off_frame(outline: NDArray[np.float64], w: int, h: int) -> NDArray[np.float
     return kept
 
 
-def _fit_circle(points: NDArray[np.float64], w: int, h: int) -> tuple[float, float, float] | None:
+def _off_cuts(outline: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The outline less the sides of its bounding box along which it runs straight."""
+    kept = np.ones(len(outline), bool)
+    for axis in (0, 1):
+        values, along = outline[:, axis], outline[:, 1 - axis]
+        for edge in (values.min(), values.max()):
+            near = np.abs(values - edge) < 1.5
+            # A circle touches its box along a sixth of the side.
+            if np.ptp(along[near]) > 0.3 * np.ptp(along):
+                kept &= np.abs(values - edge) > 2.5
+    return outline[kept]
+
+
+def _circle_of(
+    arc: NDArray[np.float64], retina: NDArray[np.uint8], least: float
+) -> tuple[float, float, float] | None:
+    """Circle through at least that share of an arc, if there is one and it holds the retina."""
+    if len(arc) < 24:
+        return None
+    circle = _fit_circle(arc, retina.shape[1], retina.shape[0], least)
+    return circle if circle is not None and _share_inside(retina, circle) >= 0.9 else None
+
+
+def _fit_circle(
+    points: NDArray[np.float64], w: int, h: int, least: float
+) -> tuple[float, float, float] | None:
     """RANSAC over triplets, then least squares on the inliers; None where no circle explains it."""
     rng = np.random.default_rng(0)
     n = len(points)
@@ -217,7 +301,7 @@ def _fit_circle(points: NDArray[np.float64], w: int, h: int) -> tuple[float, flo
     # Few inliers or a short arc: the shape is not a circle, or the fit is a guess.
     angles = np.arctan2(points[inlier, 1] - y, points[inlier, 0] - x)
     covered = len(np.unique(np.floor(angles / (2 * np.pi) * 72)))
-    if inlier.mean() < 0.45 or covered < 8 or not 0.22 * short < radius < 0.75 * diagonal:
+    if inlier.mean() < least or covered < 8 or not 0.22 * short < radius < 0.75 * diagonal:
         return None
     # The outline runs through centres of pixels, half a pixel inside their edge; the low threshold
     # lets in pixels that the rim only touches, half a pixel outside it. The two cancel.

@@ -34,7 +34,8 @@ class Limits:
     diameter: float = 120.0
     visible: float = 0.34
     brightness: float = 28.0
-    clipped: float = 0.60
+    clipped: float = 0.10
+    red_clipped: float = 0.60
     white: float = 0.40
     saturation: float = 0.10
     retina_colour: float = 0.60
@@ -62,7 +63,8 @@ class Quality:
         diameter: of the field of view, in pixels of the original.
         visible: share of the field of view that is not cut off, 0-1.
         brightness: median of the retina's brightest channel, 0-255.
-        clipped: share of the retina with a channel at its limit, 0-1.
+        clipped: share of the retina with green at its limit, 0-1: there lesions are lost.
+        red_clipped: share with red at its limit, 0-1; common, and little is lost.
         white: share of the retina with all channels near white, 0-1.
         saturation: median colour saturation, 0-1.
         retina_colour: share of the retina where red is not below blue, 0-1.
@@ -84,6 +86,7 @@ class Quality:
     visible: float
     brightness: float
     clipped: float
+    red_clipped: float
     white: float
     saturation: float
     retina_colour: float
@@ -142,7 +145,8 @@ def assess(
         "diameter": 2 * field_of_view.radius * reduction,
         "visible": field_of_view.visible_fraction,
         "brightness": float(np.median(bright)),
-        "clipped": float((bright >= 253).mean()),
+        "clipped": float((green >= 253).mean()),
+        "red_clipped": float((red >= 253).mean()),
         "white": float((faint > 235).mean()),
         "saturation": float(np.median((bright - faint) / np.maximum(bright, 1))),
         "retina_colour": float((red_over_blue >= 0).mean()),
@@ -202,7 +206,14 @@ def _reason(measured: dict[str, float], limits: Limits, *, rim: bool) -> str:
         ),
         (measured["brightness"] < limits.brightness, "The photograph is too dark."),
         (
-            measured["clipped"] > limits.clipped or measured["white"] > limits.white,
+            measured["clipped"] > limits.clipped
+            or measured["white"] > limits.white
+            # With red at its limit nearly everywhere, nothing in it agrees with green any more, and
+            # a retina cannot be told from other things.
+            or (
+                measured["red_clipped"] > limits.red_clipped
+                and measured["colour_agreement"] < limits.colour_agreement[0]
+            ),
             "The photograph is over-exposed.",
         ),
         (

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,6 @@ def _compressed(rgb: RGB, fov: FieldOfView) -> RGB:
     return np.ascontiguousarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
 
 
-def _turned(rgb: RGB, fov: FieldOfView) -> RGB:
-    """Turned by 20 degrees about the centre of the field of view."""
-    turn = cv2.getRotationMatrix2D((fov.x, fov.y), 20, 1.0)
-    return np.asarray(cv2.warpAffine(rgb, turn, rgb.shape[1::-1], flags=cv2.INTER_CUBIC), np.uint8)
-
-
 def _upside_down(rgb: RGB, fov: FieldOfView) -> RGB:
     """Turned by 180 degrees, as seen by an indirect lens."""
     del fov
@@ -97,8 +92,7 @@ def _upside_down(rgb: RGB, fov: FieldOfView) -> RGB:
 
 def _narrower(rgb: RGB, fov: FieldOfView) -> RGB:
     """Four fifths of the field of view, as 36 degrees are of 45, about the same centre."""
-    height, width = rgb.shape[:2]
-    less = fov.mask(height, width, margin=0.2)
+    less = replace(fov, radius=0.8 * fov.radius).mask(rgb.shape[0], rgb.shape[1])
     return np.where(less[..., None], rgb, 0).astype(np.uint8)
 
 
@@ -113,15 +107,14 @@ CHANGES: dict[str, Callable[[RGB, FieldOfView], RGB]] = {
     "brighter": _lit(1.35, 1.35, 1.35),
     "flat tones": _toned(0.7),
     "steep tones": _toned(1.4),
-    "warmer": _lit(1.15, 1.0, 0.7),
-    "cooler": _lit(0.8, 1.0, 1.3),
+    "warmer": _lit(1.1, 1.0, 0.8),
+    "cooler": _lit(0.9, 1.0, 1.2),
     "lit from a side": _unevenly_lit,
     "soft": lambda rgb, fov: blurred(rgb, fov, 0.25),
     "noise": _noisy,
     "small": _small,
     "compressed": _compressed,
     "small, compressed": lambda rgb, fov: _compressed(_small(rgb, fov), fov),
-    "turned": _turned,
     "upside down": _upside_down,
     "narrower": _narrower,
 }

@@ -78,6 +78,59 @@ def test_cut_inside_a_larger_black_frame(phantom):
     assert (fov.left, fov.right) == (0, frame.shape[1])
 
 
+def test_cut_close_on_all_sides_and_put_on_a_larger_black_frame(phantom):
+    truth = phantom(seed=1)
+    half = int(truth.radius * 0.85)
+    x, y = map(int, truth.centre)
+    frame = np.zeros((2 * half + 160, 2 * half + 100, 3), np.uint8)
+    frame[90 : 90 + 2 * half, 40 : 40 + 2 * half] = truth.rgb[
+        y - half : y + half, x - half : x + half
+    ]
+    fov = find_field_of_view(frame)
+    assert_circle(fov, (half + 40, half + 90), truth.radius, tolerance=0.03)
+    assert fov.cut == ("left", "top", "right", "bottom")
+    assert (fov.left, fov.top) == pytest.approx((40, 90), abs=3)
+    assert (fov.right, fov.bottom) == pytest.approx((40 + 2 * half, 90 + 2 * half), abs=3)
+
+
+@pytest.mark.parametrize("ground", [(255, 255, 255), (60, 60, 60), (34, 32, 33)])
+@pytest.mark.parametrize("recipe", [{}, {"offset": (0.12, -0.08)}, {"cut_above": 0.12}])
+def test_a_white_or_grey_ground_is_not_retina(phantom, ground, recipe):
+    truth = phantom(seed=1, **recipe)
+    rgb = truth.rgb.copy()
+    rgb[~truth.masks["field_of_view"]] = ground
+    fov = find_field_of_view(rgb)
+    assert_circle(fov, truth.centre, truth.radius, tolerance=0.015)
+    assert fov.cut == find_field_of_view(truth.rgb).cut
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_photograph_on_a_page_is_found_without_the_page(phantom, seed):
+    truth = phantom(seed=seed, cut_below=0.1)
+    height, width = truth.rgb.shape[:2]
+    page = np.full((height + 200, width + 110, 3), 250, np.uint8)
+    page[60 : 60 + height, 40 : 40 + width] = truth.rgb
+    cv2.putText(page, "OD, 12 March", (50, height + 120), cv2.FONT_HERSHEY_SIMPLEX, 1, (0, 0, 0), 2)
+    fov = find_field_of_view(page)
+    assert_circle(fov, (truth.centre[0] + 40, truth.centre[1] + 60), truth.radius)
+    assert fov.cut == ("bottom",)
+    assert fov.bottom == pytest.approx(find_field_of_view(truth.rgb).bottom + 60, abs=4)
+    assert page[fov.mask(*page.shape[:2], margin=0.02)].min(axis=1).max() < 240  # none of the page
+
+
+def test_an_even_tinted_crop_is_no_ground(phantom):
+    """Retina that fills the frame stays retina: four like corners, but they have a colour."""
+    truth = phantom(seed=1)
+    x, y = map(int, truth.centre)
+    crop = truth.rgb[y - 60 : y + 60, x - 60 : x + 60].copy()
+    for rows in (slice(12), slice(-12, None)):
+        for columns in (slice(12), slice(-12, None)):
+            crop[rows, columns] = (120, 70, 40)
+    fov = find_field_of_view(crop)
+    assert not fov.found
+    assert (fov.left, fov.top, fov.right, fov.bottom) == (0, 0, 120, 120)
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_without_a_rim_the_full_frame_stands_in_and_says_so(phantom, seed):
     truth = phantom(seed=seed)

@@ -64,6 +64,23 @@ def test_public_domain_retina_is_gradable(sample_images):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+def test_red_at_its_limit_is_no_defect_and_green_is(phantom, seed):
+    """Red often runs full; what it is good for is telling a retina from other things."""
+    rgb = phantom(seed=seed).rgb.astype(np.float32)
+    inside = rgb[..., 0] > 60
+    median = np.median(rgb[inside], axis=0)[0]
+    for brighter, reason in ((1.05, ""), (1.5, OVER_EXPOSED)):
+        red = judged(np.clip(rgb * [brighter * 255 / median, 1, 1], 0, 255))
+        assert red.red_clipped > 0.7
+        assert red.clipped == 0
+        assert red.reason == reason, red
+    green = 253 / np.quantile(rgb[inside], 0.8, axis=0)[1]
+    full = judged(np.clip(rgb * [1.5, green, 1], 0, 255))
+    assert full.reason == OVER_EXPOSED
+    assert full.clipped == pytest.approx(0.2, abs=0.08)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
 def test_defects_are_called_by_their_name(phantom, seed):
     rgb = phantom(seed=seed).rgb.astype(np.float32)
     assert judged(rgb * 0.12).reason == TOO_DARK
