@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ _WORKING_SIDE = 320
 
 _CORNER = 0.03
 """Side of the corners in which a lit ground is looked for, share of the short side."""
+
+_SMALLEST = 32
+"""Side of a photograph on a page on that copy, at least."""
 
 _LIT = 24.0
 """Level from which the ground around the retina is not black, 0-255."""
@@ -80,6 +84,13 @@ class FieldOfView:
             self.found, self.note,
         )  # fmt: skip
 
+    def moved(self, across: float, down: float) -> FieldOfView:
+        """Return the same field of view so many pixels further to the right and down."""
+        return replace(
+            self, x=self.x + across, y=self.y + down, left=self.left + across, top=self.top + down,
+            right=self.right + across, bottom=self.bottom + down,
+        )  # fmt: skip
+
     def mask(self, height: int, width: int, margin: float = 0.0) -> NDArray[np.bool_]:
         """Return the visible retina as pixels of a photograph.
 
@@ -122,36 +133,32 @@ def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
     # Anisotropy of the rounding to whole pixels is below 0.2 %: kept apart per axis all the same.
     fx, fy = width / w, height / h
 
-    # What lies on a page, a slide or a report is looked at without its margins.
-    place = _off_page(small)
-    small = small[place]
-    down, across = place[0].start, place[1].start
-    h, w = small.shape[:2]
-
-    def full_frame(note: str) -> FieldOfView:
-        return FieldOfView(
-            (across + w / 2) * fx, (down + h / 2) * fy, float(np.hypot(w * fx, h * fy)) / 2,
-            across * fx, down * fy, (across + w) * fx, (down + h) * fy,
-            found=False, note=note,
-        )  # fmt: skip
+    place = _on_page(small)
+    if place is not None:
+        # What lies on a page, a slide or a report is looked at without its margins.
+        rows, columns = (
+            slice(math.ceil(side.start * f), math.floor(side.stop * f))
+            for side, f in zip(place, (fy, fx), strict=True)
+        )
+        return find_field_of_view(rgb[rows, columns]).moved(columns.start, rows.start)
 
     retina = _retina_mask(small)
     if retina is None:
-        return full_frame("No retina stands out from the frame.")
+        return _full_frame(width, height, "No retina stands out from the frame.")
     outline = _outline(retina)
     if outline is None:
-        return full_frame("No rim is seen: the retina fills the frame.")
+        return _full_frame(width, height, "No rim is seen: the retina fills the frame.")
     circle = _circle_of(_off_frame(outline, w, h), retina, 0.45)
     if circle is None:
         # A photograph cut close and put on a larger ground: most of its outline is cuts.
         circle = _circle_of(_off_cuts(outline), retina, 0.8)
     if circle is None:
-        return full_frame("No circular rim is seen; the full frame is used.")
+        return _full_frame(width, height, "No circular rim is seen; the full frame is used.")
     x, y, radius = circle
     left, top, right, bottom = _visible_rectangle(outline, circle, w, h)
     fov = FieldOfView(
-        (across + x) * fx, (down + y) * fy, radius * (fx + fy) / 2,
-        (across + left) * fx, (down + top) * fy, (across + right) * fx, (down + bottom) * fy,
+        x * fx, y * fy, radius * (fx + fy) / 2,
+        left * fx, top * fy, right * fx, bottom * fy,
         found=True, note="",
     )  # fmt: skip
     if fov.cut:
@@ -159,22 +166,29 @@ def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
     return fov
 
 
-def _off_page(small: NDArray[np.uint8]) -> tuple[slice, slice]:
-    """Rows and columns of what is not a white or grey margin; everything where there is none."""
-    everything = slice(0, small.shape[0]), slice(0, small.shape[1])
+def _full_frame(width: int, height: int, note: str) -> FieldOfView:
+    radius = float(np.hypot(width, height)) / 2
+    return FieldOfView(
+        width / 2, height / 2, radius, 0.0, 0.0, float(width), float(height),
+        found=False, note=note,
+    )  # fmt: skip
+
+
+def _on_page(small: NDArray[np.uint8]) -> tuple[slice, slice] | None:
+    """Rows and columns of a photograph on a white or grey page; None where there is no page."""
     ground = _lit_ground(small)
     if ground is None:
-        return everything
+        return None
     apart = cv2.absdiff(small, np.full_like(small, ground)).max(axis=2) > 2 * _EVEN
     # The largest thing on the page: a line of text or a stray dot is no photograph.
     _, _, stats, _ = cv2.connectedComponentsWithStats(apart.astype(np.uint8), connectivity=8)
     if len(stats) < 2:
-        return everything
+        return None
     x, y, width, height, _ = (int(v) for v in stats[1 + int(np.argmax(stats[1:, 4]))])
     # Its outermost pixels are mixed with the page.
     box = slice(y + 1, y + height - 1), slice(x + 1, x + width - 1)
-    if min(width, height) < 32 or _lit_ground(small[box]) is not None:
-        return everything  # the retina itself lies on the page, without a black frame
+    if min(width, height) < _SMALLEST or _lit_ground(small[box]) is not None:
+        return None  # the retina itself lies on the page, without a black frame
     return box
 
 

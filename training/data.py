@@ -191,7 +191,7 @@ class Squares:
         """
         key = hashlib.sha256(
             json.dumps(
-                [2, preparation.margin, *[(str(r.path.name), r.path.stat().st_size) for r in rows]]
+                [3, preparation.margin, *[(str(r.path.name), r.path.stat().st_size) for r in rows]]
             ).encode()
         ).hexdigest()[:16]
         cache.mkdir(parents=True, exist_ok=True)

@@ -118,6 +118,16 @@ def test_a_photograph_on_a_page_is_found_without_the_page(phantom, seed):
     assert page[fov.mask(*page.shape[:2], margin=0.02)].min(axis=1).max() < 240  # none of the page
 
 
+def test_a_small_photograph_on_a_large_page_is_measured_as_well(phantom):
+    truth = phantom(seed=1, size=512)
+    page = np.full((1900, 1500, 3), 255, np.uint8)
+    page[300 : 300 + truth.rgb.shape[0], 500 : 500 + truth.rgb.shape[1]] = truth.rgb
+    page[1200:1240, 100:900] = 0  # a line of text
+    fov = find_field_of_view(page)
+    assert_circle(fov, (truth.centre[0] + 500, truth.centre[1] + 300), truth.radius)
+    assert fov.cut == ()
+
+
 def test_an_even_tinted_crop_is_no_ground(phantom):
     """Retina that fills the frame stays retina: four like corners, but they have a colour."""
     truth = phantom(seed=1)
