@@ -133,7 +133,8 @@ def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
     # Anisotropy of the rounding to whole pixels is below 0.2 %: kept apart per axis all the same.
     fx, fy = width / w, height / h
 
-    place = _on_page(small)
+    ground = _lit_ground(small)
+    place = None if ground is None else _on_page(small, ground)
     if place is not None:
         # What lies on a page, a slide or a report is looked at without its margins.
         rows, columns = (
@@ -142,7 +143,7 @@ def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
         )
         return find_field_of_view(rgb[rows, columns]).moved(columns.start, rows.start)
 
-    retina = _retina_mask(small)
+    retina = _retina_mask(small, ground)
     if retina is None:
         return _full_frame(width, height, "No retina stands out from the frame.")
     outline = _outline(retina)
@@ -174,17 +175,14 @@ def _full_frame(width: int, height: int, note: str) -> FieldOfView:
     )  # fmt: skip
 
 
-def _on_page(small: NDArray[np.uint8]) -> tuple[slice, slice] | None:
-    """Rows and columns of a photograph on a white or grey page; None where there is no page."""
-    ground = _lit_ground(small)
-    if ground is None:
-        return None
+def _on_page(small: NDArray[np.uint8], ground: NDArray[np.uint8]) -> tuple[slice, slice] | None:
+    """Rows and columns of a photograph on a page of that colour; None where there is none."""
     apart = cv2.absdiff(small, np.full_like(small, ground)).max(axis=2) > 2 * _EVEN
     # The largest thing on the page: a line of text or a stray dot is no photograph.
-    _, _, stats, _ = cv2.connectedComponentsWithStats(apart.astype(np.uint8), connectivity=8)
-    if len(stats) < 2:
+    largest = _largest_region(apart.astype(np.uint8), connectivity=8)
+    if largest is None:
         return None
-    x, y, width, height, _ = (int(v) for v in stats[1 + int(np.argmax(stats[1:, 4]))])
+    x, y, width, height = cv2.boundingRect(largest)
     # Its outermost pixels are mixed with the page.
     box = slice(y + 1, y + height - 1), slice(x + 1, x + width - 1)
     if min(width, height) < _SMALLEST or _lit_ground(small[box]) is not None:
@@ -192,10 +190,20 @@ def _on_page(small: NDArray[np.uint8]) -> tuple[slice, slice] | None:
     return box
 
 
-def _retina_mask(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+def _largest_region(mask: NDArray[np.uint8], connectivity: int) -> NDArray[np.uint8] | None:
+    """The largest connected region of a mask; None where it is empty."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=connectivity)
+    if count < 2:
+        return None
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    return np.asarray(labels == largest, np.uint8)
+
+
+def _retina_mask(
+    small: NDArray[np.uint8], ground: NDArray[np.uint8] | None
+) -> NDArray[np.uint8] | None:
     """Largest bright region, holes filled; None where nothing stands out."""
     # The brightest channel: in dark photographs only red rises above the rim.
-    ground = _lit_ground(small)
     shown = small if ground is None else cv2.absdiff(small, np.full_like(small, ground))
     red, green, blue = cv2.split(shown)
     value = cv2.medianBlur(cv2.max(cv2.max(red, green), blue), 5)
@@ -207,13 +215,9 @@ def _retina_mask(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         return np.ones(value.shape, np.uint8)
     threshold = dark + max(4.0, 0.12 * (bright - dark))
     mask = (value > threshold).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    if count < 2:
+    region = _largest_region(mask, connectivity=4)
+    if region is None or np.count_nonzero(region) < 0.05 * mask.size:
         return None
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    if stats[largest, cv2.CC_STAT_AREA] < 0.05 * mask.size:
-        return None
-    region = (labels == largest).astype(np.uint8)
     contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros_like(region), contours, -1, 1, cv2.FILLED)
     return np.asarray(filled, np.uint8)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.recipe import Augmentation
 
-__all__ = ["Change", "augment", "draw_change"]
+__all__ = ["Change", "augment", "compressed", "draw_change"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +91,7 @@ def augment(
     if change.coarse != size:
         moved = cv2.resize(moved, (change.coarse, change.coarse), interpolation=cv2.INTER_AREA)
     if change.quality is not None:
-        moved = _compressed(moved, change.quality)
+        moved = compressed(moved, change.quality)
     if change.coarse != size:
         moved = cv2.resize(moved, (size, size), interpolation=cv2.INTER_LINEAR)
     if change.blur:
@@ -115,10 +115,18 @@ def _similarity(recipe: Augmentation, rng: np.random.Generator) -> NDArray[np.fl
     return np.column_stack([linear, offset])
 
 
-def _compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """The picture after a trip through JPEG."""
+def compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Send a picture through JPEG.
+
+    Args:
+        pixels: uint8 (H, W, 3), 0-255.
+        quality: 1-100.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
     _, stored = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    return np.ascontiguousarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
 
 
 def _in_pixels(unit: NDArray[np.float64], side: int) -> NDArray[np.float64]:

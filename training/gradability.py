@@ -7,12 +7,9 @@ called ungradable, untouched photographs hardly ever, and what is no retina alwa
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -21,15 +18,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from drcore.agreement import quadratic_weighted_kappa
-from drcore.errors import DrcoreError
 from drcore.field_of_view import FieldOfView, find_field_of_view
 from drcore.grader import Grader
 from drcore.photograph import read_photograph
 from drcore.quality import Quality, assess
-from training.data import Labelled, data_root, read_labels
+from training.data import Labelled
+from training.measuring import even_sample, measuring_command
 from training.not_retinas import not_retinas
 
-__all__ = ["DEGRADATIONS", "Degradation", "degraded_sample", "measure", "table"]
+__all__ = ["DEGRADATIONS", "Degradation", "measure", "table"]
 
 RGB = NDArray[np.uint8]
 
@@ -93,27 +90,6 @@ DEGRADATIONS = {
 }
 
 
-def degraded_sample(rows: Sequence[Labelled], count: int, seed: int) -> list[Labelled]:
-    """Choose photographs, grades and data sets as even as they can be.
-
-    Args:
-        rows: to choose from.
-        count: how many.
-        seed: of the choice.
-
-    Returns:
-        The chosen rows.
-    """
-    order = np.random.default_rng(seed).permutation(len(rows))
-    drawn: Counter[tuple[str, int]] = Counter()
-    ranked = []
-    for index in order:
-        cell = (rows[index].dataset, rows[index].grade)
-        ranked.append((drawn[cell], int(index)))
-        drawn[cell] += 1
-    return [rows[index] for _, index in sorted(ranked)[:count]]
-
-
 def measure(
     grader: Grader, rows: Sequence[Labelled], *, count: int = 60, seed: int = 0, quiet: bool = False
 ) -> dict[str, Any]:
@@ -131,7 +107,7 @@ def measure(
         By degradation, the levels with kappa and shares caught, and the level that counts; false
         alarms by data set; the share caught of what is no retina.
     """
-    chosen = degraded_sample([row for row in rows if row.split == "val"], count, seed)
+    chosen = even_sample([row for row in rows if row.split == "val"], count, seed)
     pictures = [read_photograph(row.path).rgb for row in chosen]
     fields = [find_field_of_view(rgb) for rgb in pictures]
     truth = np.array([row.grade for row in chosen])
@@ -244,24 +220,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.gradability", description=__doc__)
-    parser.add_argument("--weights", type=Path, help="folder of a bundle (default: the bundled)")
-    parser.add_argument("--labels", type=Path, help="labels.csv (default: $DRCORE_DATA/labels.csv)")
-    parser.add_argument("--images", type=Path, help="folder of the photographs")
-    parser.add_argument("--count", type=int, default=60, help="photographs to spoil")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    given = parser.parse_args(arguments)
-    try:
-        rows = read_labels(given.labels or data_root() / "labels.csv", given.images)
-        grader = Grader.from_folder(given.weights) if given.weights else Grader.bundled()
-        result = measure(grader, rows, count=given.count, seed=given.seed, quiet=given.quiet)
-    except DrcoreError as error:
-        parser.exit(1, f"{error}\n")
-    print(table(result))
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    measuring_command("training.gradability", __doc__, measure, table, arguments, count=60)
 
 
 if __name__ == "__main__":

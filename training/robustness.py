@@ -8,11 +8,8 @@ the cameras that were trained on.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -25,8 +22,10 @@ from drcore.errors import DrcoreError
 from drcore.field_of_view import FieldOfView, find_field_of_view
 from drcore.grader import REFERABLE, Grader
 from drcore.photograph import read_photograph
-from training.data import Labelled, data_root, read_labels
-from training.gradability import RGB, blurred, degraded_sample
+from training.augment import compressed
+from training.data import Labelled
+from training.gradability import RGB, blurred
+from training.measuring import even_sample, measuring_command
 
 __all__ = ["CHANGES", "UNTOUCHED", "measure", "table"]
 
@@ -80,8 +79,7 @@ def _small(rgb: RGB, fov: FieldOfView) -> RGB:
 def _compressed(rgb: RGB, fov: FieldOfView) -> RGB:
     """A trip through JPEG of quality 30."""
     del fov
-    _, stored = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 30])
-    return np.ascontiguousarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    return compressed(rgb, 30)
 
 
 def _upside_down(rgb: RGB, fov: FieldOfView) -> RGB:
@@ -149,7 +147,7 @@ def measure(
     Raises:
         DrcoreError: there is nothing to measure, or a photograph cannot be graded.
     """
-    chosen = degraded_sample([row for row in rows if row.split == "val"], count, seed)
+    chosen = even_sample([row for row in rows if row.split == "val"], count, seed)
     if not chosen:
         raise DrcoreError("No photograph has the split 'val': there is nothing to measure.")
     names = (UNTOUCHED, *CHANGES)
@@ -237,24 +235,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.robustness", description=__doc__)
-    parser.add_argument("--weights", type=Path, help="folder of a bundle (default: the bundled)")
-    parser.add_argument("--labels", type=Path, help="labels.csv (default: $DRCORE_DATA/labels.csv)")
-    parser.add_argument("--images", type=Path, help="folder of the photographs")
-    parser.add_argument("--count", type=int, default=150, help="photographs")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    given = parser.parse_args(arguments)
-    try:
-        rows = read_labels(given.labels or data_root() / "labels.csv", given.images)
-        grader = Grader.from_folder(given.weights) if given.weights else Grader.bundled()
-        result = measure(grader, rows, count=given.count, seed=given.seed, quiet=given.quiet)
-    except DrcoreError as error:
-        parser.exit(1, f"{error}\n")
-    print(table(result))
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    measuring_command("training.robustness", __doc__, measure, table, arguments, count=150)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import pytest
 from drcore.field_of_view import find_field_of_view
 from drcore.grader import Grader
 from training.data import Labelled, read_labels
-from training.gradability import DEGRADATIONS, LOST, degraded_sample, judged, measure, table
+from training.gradability import DEGRADATIONS, LOST, judged, measure, table
+from training.measuring import even_sample
 from training.not_retinas import FAMILIES, not_retinas
 
 WORST = {"blur": 3.2, "dark": 45, "over-exposure": 8, "cut field": 24}
@@ -48,10 +49,10 @@ def test_the_sample_is_even_and_seeded():
             (grade, dataset) for grade in (0, 0, 0, 0, 1, 2, 3, 4) for dataset in "abcdef"
         )
     ]
-    chosen = degraded_sample(rows, 30, seed=1)
+    chosen = even_sample(rows, 30, seed=1)
     assert len({(row.grade, row.dataset) for row in chosen}) == 30
-    assert chosen == degraded_sample(rows, 30, seed=1)
-    assert chosen != degraded_sample(rows, 30, seed=2)
+    assert chosen == even_sample(rows, 30, seed=1)
+    assert chosen != even_sample(rows, 30, seed=2)
 
 
 def test_pictures_of_other_things_come_in_all_kinds_and_are_caught():
