@@ -323,7 +323,10 @@ def _size(file: BinaryIO) -> int:
 def _read_range(archive: Archive, start: int, size: int) -> bytes:
     try:
         if needs_copy(archive):
-            return os.pread(copies.get(archive).fileno(), size, start)
+            # Held until it is read: another thread may let go of it meanwhile, and the number of a
+            # closed file soon means another archive.
+            copy = copies.get(archive)
+            return os.pread(copy.fileno(), size, start)
         if isinstance(archive, Remote):
             return archive.read_range(start, size)
         with archive.open("rb") as file:

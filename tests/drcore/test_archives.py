@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import tarfile
 import threading
@@ -259,6 +260,25 @@ def test_a_header_that_declares_gigabytes_is_not_read(
 
 
 # --- many readers -------------------------------------------------------------------------------
+
+
+def test_a_copy_stays_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever another thread does to it; else a photograph of another archive is read."""
+    shard = _tar(tmp_path / "1.tgz", {"a.jpg": b"one"}, "w:gz")
+    other = _tar(tmp_path / "2.tgz", {"a.jpg": b"two"}, "w:gz")
+    kept = drcore.archive_copies._Copies()
+    monkeypatch.setattr(drcore.archives, "copies", kept)
+    (found,) = find_photographs([shard])
+    read, later = os.pread, []
+
+    def meanwhile(number: int, size: int, start: int) -> bytes:
+        kept._copies.clear()
+        later.append(drcore.archive_copies._copy_of(other))
+        return read(number, size, start)
+
+    monkeypatch.setattr(os, "pread", meanwhile)
+    assert found.source()[0] == b"one"
+    assert later
 
 
 def test_threads_read_members_at_once_and_copies_are_few(
