@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from drcore.errors import DrcoreError
 
 if TYPE_CHECKING:
-    from drcore.grader import Grader, GradeReport
+    from drcore.grading.grader import Grader
+    from drcore.grading.report import GradeReport
 
 __all__ = ["DrcoreError", "GradeReport", "Grader", "__version__"]
 
@@ -19,7 +20,7 @@ __version__ = "0.6.1"
 
 def __getattr__(name: str) -> Any:  # loaded on first use: OpenCV and NumPy cost 200 ms
     if name in {"Grader", "GradeReport"}:
-        from drcore import grader
+        from drcore.grading import grader
 
         return getattr(grader, name)
     raise AttributeError(f"module 'drcore' has no attribute {name!r}")

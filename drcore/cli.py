@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drcore import __version__
+from drcore.batch.signals import CODE, interruptible
 from drcore.errors import DrcoreError
-from drcore.interruption import CODE, interruptible
 
 # Everything else is imported where it is used: `drcore --help` answers at once.
 if TYPE_CHECKING:
@@ -217,13 +217,14 @@ def _folder(text: str) -> Path:
 
 
 def _grade(options: argparse.Namespace) -> int:
-    from drcore.grade_command import grade
+    from drcore.batch.command import grade
 
     return grade(options)
 
 
 def _model(options: argparse.Namespace) -> int:
-    from drcore.checkpoint import bundled_folder, read_manifest
+    from drcore.model.bundle import bundled_folder
+    from drcore.model.manifest import read_manifest
 
     manifest = read_manifest(options.weights or bundled_folder())
     lines = [f"{manifest.get('name')} {manifest.get('version')}"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 from drcore.errors import DrcoreError
 
 if TYPE_CHECKING:
-    from drcore.grader import GradeReport
+    from drcore.grading.report import GradeReport
 
 __all__ = ["Level", "accident", "configure", "configure_from_environment", "event", "photograph"]
 

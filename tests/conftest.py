@@ -14,10 +14,10 @@ import tifffile
 import torch
 from PIL import Image
 
-from drcore.checkpoint import Bundle, save_bundle
-from drcore.grader import Grader
-from drcore.network import PRESETS, RamNetwork
-from drcore.prepare import Preparation
+from drcore.grading.grader import Grader
+from drcore.model.bundle import Bundle, save_bundle
+from drcore.model.network import PRESETS, RamNetwork
+from drcore.preprocessing.network_input import Preparation
 from training.phantom import PhantomRecipe, make_phantom
 
 REPOSITORY = Path(__file__).resolve().parents[1]

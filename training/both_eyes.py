@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drcore.agreement import bootstrap_interval, quadratic_weighted_kappa
+from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa
 from drcore.errors import DrcoreError
-from drcore.grader import Grader
+from drcore.grading.grader import Grader
 from training.calibrate import grade_with, score_photographs
 from training.data import data_root, read_labels
 

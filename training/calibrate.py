@@ -1,6 +1,6 @@
 """Fitting what turns scores into grades, and how sure they are: `python -m training.calibrate`.
 
-Everything is fitted on the scores that `drcore.grader.Grader` reports for the validation
+Everything is fitted on the scores that `drcore.grading.grader.Grader` reports for the validation
 photographs, from file to mean over square and mirror image: what a user gets.
 """
 
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from drcore.agreement import bootstrap_interval, quadratic_weighted_kappa
-from drcore.certainty import Certainty, reluctance, spread_of
-from drcore.checkpoint import Bundle, bundled_folder, save_bundle
+from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa
 from drcore.errors import DrcoreError
-from drcore.grader import REFERABLE, Grader
-from drcore.placement import Placement
+from drcore.grading.grader import Grader
+from drcore.icdr import REFERABLE
+from drcore.maps.attenuation import Placement
+from drcore.model.bundle import Bundle, bundled_folder, save_bundle
+from drcore.model.calibration import Certainty, reluctance, spread_of
 from training.data import Labelled, data_root, read_labels
 from training.evaluate import evaluate
 

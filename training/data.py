@@ -19,10 +19,10 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from drcore.errors import DrcoreError
-from drcore.field_of_view import find_field_of_view
-from drcore.frame import Frame
-from drcore.photograph import read_photograph
-from drcore.prepare import Preparation
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.field_of_view import find_field_of_view
+from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.retina_square import Frame
 from training.augment import augment
 from training.recipe import Augmentation
 

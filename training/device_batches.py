@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from drcore.prepare import Preparation
+from drcore.preprocessing.network_input import Preparation
 from training.augment import Change, draw_change
 from training.data import Sample, Squares
 from training.recipe import Augmentation
@@ -173,7 +173,7 @@ def change_batch(
 
 
 def contrast_batch(pixels: Tensor, masks: Tensor, preparation: Preparation) -> Tensor:
-    """Take the local contrast as `drcore.prepare.Preparation.contrast` does.
+    """Take the local contrast as `drcore.preprocessing.network_input.Preparation.contrast` does.
 
     Args:
         pixels: float32 (B, 3, S, S), whole numbers 0-255.

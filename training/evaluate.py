@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from drcore.agreement import (
+from drcore.agreement.statistics import (
     bootstrap_interval,
     confusion_matrix,
     quadratic_weighted_kappa,
     roc_auc,
 )
 from drcore.errors import DrcoreError
-from drcore.grader import REFERABLE, Grader
+from drcore.grading.grader import Grader
+from drcore.icdr import REFERABLE
 from training.data import Labelled, data_root, read_labels
 from training.repeats import read_repeats, with_eyes_in_training
 

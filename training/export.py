@@ -9,11 +9,11 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from drcore.checkpoint import Bundle, bundled_folder, load_bundle, save_bundle
 from drcore.errors import DrcoreError
-from drcore.grader import Grader
-from drcore.network import PRESETS, RamNetwork
-from drcore.prepare import Preparation
+from drcore.grading.grader import Grader
+from drcore.model.bundle import Bundle, bundled_folder, load_bundle, save_bundle
+from drcore.model.network import PRESETS, RamNetwork
+from drcore.preprocessing.network_input import Preparation
 from training.calibrate import (
     PLAIN,
     Scored,

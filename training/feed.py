@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from drcore.network import PRESETS
-from drcore.prepare import Preparation
+from drcore.model.network import PRESETS
+from drcore.preprocessing.network_input import Preparation
 from training.data import Sample, Squares, SquareSet, class_weights
 from training.device_batches import DeviceSquares
 from training.lesion_head import LesionBatch, LesionSquares, lesion_batches

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from drcore.agreement import quadratic_weighted_kappa
-from drcore.field_of_view import FieldOfView, find_field_of_view
-from drcore.grader import Grader
-from drcore.photograph import read_photograph
-from drcore.quality import Quality, assess
+from drcore.agreement.statistics import quadratic_weighted_kappa
+from drcore.grading.grader import Grader
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.field_of_view import FieldOfView, find_field_of_view
+from drcore.preprocessing.gradability import Quality, assess
 from training.data import Labelled
 from training.measuring import even_sample, measuring_command
 from training.not_retinas import not_retinas

@@ -17,9 +17,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from drcore.checkpoint import bundled_folder, load_bundle
 from drcore.errors import DrcoreError
-from drcore.network import RamNetwork
+from drcore.model.bundle import bundled_folder, load_bundle
+from drcore.model.network import RamNetwork
 from training.run_folder import RunError, load_average, save_average
 
 __all__ = ["halfway"]

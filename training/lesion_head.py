@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from drcore.prepare import Preparation
+from drcore.preprocessing.network_input import Preparation
 from training.augment import draw_change
 from training.data import SQUARE, Labelled, warped
 from training.device_batches import change_batch, contrast_batch, move_batch

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drcore.errors import DrcoreError
-from drcore.frame import Frame
+from drcore.preprocessing.retina_square import Frame
 from training.phantom import MASK_FLAGS
 
 __all__ = ["DISC", "LESION_TYPES", "Annotated", "Lesions", "LesionsError", "read_lesions"]

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from drcore.agreement import bootstrap_interval
+from drcore.agreement.statistics import bootstrap_interval
 from drcore.errors import DrcoreError
-from drcore.frame import Frame
-from drcore.grader import Grader, GradeReport, Prepared, Scale
-from drcore.ram import FUSION_RULES, FusionRule
+from drcore.grading.grader import Grader, Prepared
+from drcore.grading.report import GradeReport, Scale
+from drcore.maps.fusion import FUSION_RULES, FusionRule
+from drcore.preprocessing.retina_square import Frame
 from training.data import Labelled, data_root, read_labels
 from training.lesions import DISC, LESION_TYPES, Annotated, Lesions, read_lesions
 from training.repeats import read_repeats, with_eyes_in_training
@@ -367,7 +368,7 @@ def localise(
 
     Returns:
         By name of the map, one entry a photograph: "ram 128" of one scale, "fused mean" by a rule,
-        "cells 128" as the network gave it (before `drcore.focus`), "grad-cam 256",
+        "cells 128" as the network gave it (before `drcore.maps.refinement`), "grad-cam 256",
         "grad-cam 128+256" for the mean over scales, "contrast", "centre".
 
     Raises:
@@ -520,7 +521,7 @@ def _regression_maps(report: GradeReport, frame: Frame) -> Iterator[_Candidate]:
         scales = report.scales if scale == "fused" else (int(scale),)
         outside = outside_share(full, field_of_view)
         yield _Candidate(name, _divided(value, weight), scales, outside)
-    # As the networks gave them, before `drcore.focus`.
+    # As the networks gave them, before `drcore.maps.refinement`.
     for scale in (*report.scales, "fused"):
         of = report.scales if scale == "fused" else (int(scale),)
         yield _Candidate(f"cells {scale}", report.cells(scale).values, of)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from drcore.network import RamNetwork
-from drcore.prepare import Preparation
+from drcore.model.network import RamNetwork
+from drcore.preprocessing.network_input import Preparation
 from training.data import Sample, network_input
 from training.lesion_head import LesionBatch, LesionHead, lesion_loss
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from drcore.errors import DrcoreError
-from drcore.grader import Grader
+from drcore.grading.grader import Grader
 from training.data import Labelled, data_root, read_labels
 
 __all__ = ["even_sample", "measuring_command"]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from drcore.network import RamNetwork
-from drcore.prepare import Preparation
+from drcore.model.network import RamNetwork
+from drcore.preprocessing.network_input import Preparation
 from training.data import Sample, Squares, SquareSet, network_input
 
 __all__ = ["predict", "scores_of"]

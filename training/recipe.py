@@ -61,7 +61,7 @@ class Recipe:
     """Everything that decides a training run, apart from the data.
 
     Attributes:
-        preset: network, a key of `drcore.network.PRESETS`.
+        preset: network, a key of `drcore.model.network.PRESETS`.
         warm_start: "imagenet", "none", "bundled" (the weights that ship), or the preset whose
             finished run in the same folder gives the first weights (128 -> 256 -> 512, Wang &
             Yang 2017, section 3).

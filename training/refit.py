@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from drcore.network import RamNetwork, retina_mean
-from drcore.prepare import Preparation
+from drcore.model.network import RamNetwork, retina_mean
+from drcore.preprocessing.network_input import Preparation
 from training.data import Squares, SquareSet, network_input
 
 __all__ = ["refit"]

@@ -23,9 +23,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from drcore.agreement import bootstrap_interval
+from drcore.agreement.statistics import bootstrap_interval
 from drcore.errors import DrcoreError
-from drcore.prepare import Preparation
+from drcore.preprocessing.network_input import Preparation
 from training.data import SQUARE, Labelled, Squares, data_root, read_labels, warped
 from training.lesions import Annotated, read_lesions
 

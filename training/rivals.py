@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from drcore.errors import DrcoreError
-from drcore.network import RamNetwork
+from drcore.model.network import RamNetwork
 
 __all__ = [
     "KeptScore",

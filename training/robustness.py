@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from drcore.agreement import bootstrap_interval, quadratic_weighted_kappa, roc_auc
+from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa, roc_auc
 from drcore.errors import DrcoreError
-from drcore.field_of_view import FieldOfView, find_field_of_view
-from drcore.grader import REFERABLE, Grader
-from drcore.photograph import read_photograph
+from drcore.grading.grader import Grader
+from drcore.icdr import REFERABLE
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.field_of_view import FieldOfView, find_field_of_view
 from training.augment import compressed
 from training.data import Labelled
 from training.gradability import RGB, blurred

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from drcore.errors import DrcoreError
-from drcore.network import PRESETS, RamNetwork
+from drcore.model.network import PRESETS, RamNetwork
 from training.lesion_head import LesionHead
 from training.recipe import Recipe
 

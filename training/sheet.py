@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from drcore.errors import DrcoreError
-from drcore.frame import Frame
-from drcore.grader import Grader, Scale
-from drcore.overlay import overlay
-from drcore.photograph import read_photograph
+from drcore.grading.grader import Grader
+from drcore.grading.report import Scale
+from drcore.maps.overlay import overlay
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.retina_square import Frame
 from training.data import Labelled, data_root, read_labels
 from training.vision import torchvision
 

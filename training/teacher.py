@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drcore.checkpoint import Bundle
-from drcore.prepare import Preparation
+from drcore.model.bundle import Bundle
+from drcore.preprocessing.network_input import Preparation
 from training.data import Lessons, Squares
 from training.predict import predict
 from training.run_folder import write_whole

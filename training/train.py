@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from drcore.agreement import quadratic_weighted_kappa
-from drcore.checkpoint import bundled_folder, load_bundle
+from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.errors import DrcoreError
-from drcore.network import PRESETS, RamNetwork
-from drcore.prepare import Preparation
+from drcore.model.bundle import bundled_folder, load_bundle
+from drcore.model.network import PRESETS, RamNetwork
+from drcore.preprocessing.network_input import Preparation
 from training.data import (
     Labelled,
     Sample,

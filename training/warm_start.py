@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from drcore.checkpoint import bundled_folder, load_bundle
-from drcore.network import RamNetwork
+from drcore.model.bundle import bundled_folder, load_bundle
+from drcore.model.network import RamNetwork
 from training.recipe import Recipe
 from training.run_folder import RunError
 

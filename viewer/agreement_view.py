@@ -18,11 +18,11 @@ from viewer import shell, study
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
-    from drcore.decisions import Decision
-    from drcore.reader_agreement import Agreement
-    from drcore.reader_selection import Selection
-    from drcore.reading_time import MapGroup, Times
-    from drcore.reviews import ReviewStore
+    from drcore.agreement.comparison import Agreement
+    from drcore.agreement.reading_time import MapGroup, Times
+    from drcore.agreement.selection import Selection
+    from drcore.reviews.decision import Decision
+    from drcore.reviews.store import ReviewStore
 
 __all__ = ["Measured", "measure", "page"]
 
@@ -138,15 +138,15 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
     Raises:
         ReviewError: the record cannot be read.
     """
-    from drcore.arbitration import reader_name_key, standings
-    from drcore.reader_agreement import (
+    from drcore.agreement.adjudication import reader_name_key, standings
+    from drcore.agreement.comparison import (
         agreement_of,
         final_against_model,
         model_against_readers,
         reader_against_reader,
     )
-    from drcore.reader_selection import counted
-    from drcore.reading_time import map_groups, times_by_reader
+    from drcore.agreement.reading_time import map_groups, times_by_reader
+    from drcore.agreement.selection import counted
 
     chosen = counted(record, selection)
     identities = store.identities()
@@ -185,7 +185,7 @@ def _measured(store: ReviewStore, record: Sequence[Decision], selection: Selecti
 
 
 def _filters(record: Sequence[Decision]) -> Selection:
-    from drcore.reader_selection import ANSWERS, Selection, reader_names
+    from drcore.agreement.selection import ANSWERS, Selection, reader_names
 
     modes = dict.fromkeys(one.mode for one in record)
     readers = st.multiselect(
@@ -384,7 +384,7 @@ def _empty(title: str, sentence: str) -> None:
 
 
 def _download(found: Measured) -> None:
-    from drcore.reader_agreement import agreement_csv
+    from drcore.agreement.comparison import agreement_csv
 
     st.download_button(
         "Download figures", data=lambda: agreement_csv(found.agreements).encode("utf-8"),

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from drcore.patients import PatientGrade, Reading, patient_grade
+from drcore.agreement.patient_grade import PatientGrade, Reading, patient_grade
 
 if TYPE_CHECKING:
-    from drcore.grader import GradeReport
-    from drcore.reviews import Decision
+    from drcore.grading.report import GradeReport
+    from drcore.reviews.store import Decision
     from viewer.worklist import Entry
 
 __all__ = [

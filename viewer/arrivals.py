@@ -55,7 +55,7 @@ def arrive(worklist: Worklist, files: Iterable[tuple[str, bytes | Path]]) -> Arr
     Returns:
         What became of them.
     """
-    from drcore.photograph import MAX_BYTES
+    from drcore.photographs.photograph import MAX_BYTES
 
     arrival = Arrival()
     told: dict[str, list[str]] = {}
@@ -92,8 +92,8 @@ def _add(
     source: bytes | Path,
     folder: str,
 ) -> None:
-    from drcore.dicom import photographs_in
-    from drcore.dicom_frame import DicomFrame
+    from drcore.photographs.dicom_frames import DicomFrame
+    from drcore.photographs.dicom_reader import photographs_in
 
     found = photographs_in(source, name)
     for _, photograph in found:
@@ -109,7 +109,7 @@ def _add(
 
 
 def _may_be_photograph(name: str, data: bytes) -> bool:
-    from drcore.photograph import EXTENSIONS, is_dicom
+    from drcore.photographs.formats import EXTENSIONS, is_dicom
 
     return (
         PurePosixPath(name).suffix.lower() in EXTENSIONS
@@ -119,7 +119,8 @@ def _may_be_photograph(name: str, data: bytes) -> bool:
 
 
 def _sentence(kind: str, names: list[str], full: str) -> str:
-    from drcore.photograph import MAX_BYTES, clean_name
+    from drcore.photographs.photograph import MAX_BYTES
+    from drcore.text import clean_name
 
     shown = ", ".join(clean_name(name) for name in names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from drcore import __version__
-from drcore.checkpoint import bundled_folder, read_manifest
 from drcore.errors import DrcoreError
+from drcore.model.bundle import bundled_folder
+from drcore.model.manifest import read_manifest
 from viewer import shell
 
 if TYPE_CHECKING:

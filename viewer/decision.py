@@ -12,9 +12,9 @@ from drcore.errors import DrcoreError, ReviewError
 from viewer import looking, shell, study
 
 if TYPE_CHECKING:
-    from drcore.decisions import Decision
-    from drcore.grader import GradeReport
-    from drcore.reviews import ReviewStore
+    from drcore.grading.report import GradeReport
+    from drcore.reviews.decision import Decision
+    from drcore.reviews.store import ReviewStore
     from viewer.study import Circumstances
     from viewer.worklist import Entry, Worklist
 
@@ -53,7 +53,7 @@ def decide(
     Raises:
         ReviewError: something is missing, or contradicts the report.
     """
-    from drcore.decisions import Decision
+    from drcore.reviews.decision import Decision
 
     if choice is None:
         raise ReviewError("Choose first: agree, another grade, or ungradable.")

@@ -11,7 +11,7 @@ from drcore import logs
 from drcore.errors import DrcoreError
 
 if TYPE_CHECKING:
-    from drcore.grader import Grader
+    from drcore.grading.grader import Grader
 
 __all__ = ["Engine"]
 
@@ -20,7 +20,7 @@ State = Literal["waiting", "loading", "ready", "failed"]
 
 def _bundled() -> Grader:
     # Here and not above: torch takes seconds, and the first page must not wait for it.
-    from drcore.grader import Grader
+    from drcore.grading.grader import Grader
 
     return Grader.bundled()
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from drcore.dicom_frame import DicomFrame
-    from drcore.grader import GradeReport
-    from drcore.photograph import Laterality, Photograph
-    from drcore.reviews import Decision
+    from drcore.eye import Laterality
+    from drcore.grading.report import GradeReport
+    from drcore.photographs.dicom_frames import DicomFrame
+    from drcore.photographs.photograph import Photograph
+    from drcore.reviews.store import Decision
 
 __all__ = ["Entry", "Facts", "covered", "facts_of"]
 
@@ -47,8 +48,9 @@ def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") 
     Returns:
         What is known; nothing for a file that cannot be read, which says so when it is graded.
     """
-    from drcore.dicom_frame import DicomFrame, file_name
-    from drcore.photograph import is_dicom, parse_name
+    from drcore.photographs.dicom_frames import DicomFrame, file_name
+    from drcore.photographs.formats import is_dicom
+    from drcore.photographs.photograph import parse_name
 
     number = source.number if isinstance(source, DicomFrame) else 0
     file = source.file if isinstance(source, DicomFrame) else source
@@ -58,8 +60,8 @@ def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") 
     facts = Facts(laterality, patient, "name" if patient else "")
     if not is_dicom(_head(file)):
         return facts
-    from drcore.dicom import read_header
     from drcore.errors import PhotographError
+    from drcore.photographs.dicom_header import read_header
 
     try:
         header = read_header(file, name=name)
@@ -210,8 +212,8 @@ def covered(source: bytes | Path | DicomFrame, name: str) -> Photograph:
     Raises:
         PhotographError: it cannot be read.
     """
-    from drcore.field_of_view import find_field_of_view
-    from drcore.photograph import read_photograph
+    from drcore.photographs.reader import read_photograph
+    from drcore.preprocessing.field_of_view import find_field_of_view
 
     photograph = read_photograph(source, name=name)
     view = find_field_of_view(photograph.rgb)

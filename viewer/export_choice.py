@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from drcore.patients import same_patient
+from drcore.agreement.patient_grade import same_patient
 
 if TYPE_CHECKING:
-    from drcore.case import Case
-    from drcore.decisions import Decision
-    from drcore.marks import Mark
-    from drcore.reviews import ReviewStore
+    from drcore.export.case import Case
+    from drcore.reviews.decision import Decision
+    from drcore.reviews.mark import Mark
+    from drcore.reviews.store import ReviewStore
     from viewer.entry import Entry
     from viewer.worklist import Worklist
 
@@ -132,7 +132,7 @@ def _case(
     decisions: dict[str, list[tuple[int, Decision]]],
     marks: dict[str, list[tuple[int, Mark]]],
 ) -> Case:
-    from drcore.case import Case  # with the report's types; the first page can spare them
+    from drcore.export.case import Case  # with the report's types; the first page can spare them
 
     report = entry.report
     if report is None:

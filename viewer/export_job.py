@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from drcore.case import Case
-    from drcore.export import Exported, Kind
-    from drcore.privacy import Privacy
-    from drcore.report_pdf import Page
+    from drcore.export.case import Case
+    from drcore.export.deidentification import Privacy
+    from drcore.export.export import Exported, Kind
+    from drcore.export.pdf.report import Page
 
 __all__ = ["ExportJob"]
 
@@ -126,7 +126,7 @@ class ExportJob:
         self._folder.cleanup()
 
     def _run(self) -> None:
-        from drcore.export import write_export
+        from drcore.export.export import write_export
 
         kinds, privacy, page = self._asked
         try:

@@ -15,9 +15,9 @@ from viewer.export_job import ExportJob
 from viewer.jobs import Jobs
 
 if TYPE_CHECKING:
-    from drcore.export import Kind
-    from drcore.privacy import Privacy
-    from drcore.report_pdf import Page
+    from drcore.export.deidentification import Privacy
+    from drcore.export.export import Kind
+    from drcore.export.pdf.report import Page
     from viewer.worklist import Worklist
 
 __all__ = ["choose", "current", "empty", "jobs", "show"]
@@ -194,7 +194,7 @@ def _kind_box(kind: Kind) -> bool:
 
 
 def _privacy(worklist: Worklist) -> Privacy:
-    from drcore.privacy import Privacy
+    from drcore.export.deidentification import Privacy
 
     if worklist.deidentified:
         telling: Telling = "deidentified"

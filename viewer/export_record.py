@@ -56,9 +56,9 @@ def record_bytes(name: str, *, deidentified: bool) -> bytes:
     Raises:
         ReviewError: the record cannot be read.
     """
-    from drcore.decisions import decisions_csv, decisions_json
-    from drcore.marks import marks_csv, marks_json
-    from drcore.privacy import anonymous_decision, anonymous_mark
+    from drcore.export.deidentification import anonymous_decision, anonymous_mark
+    from drcore.reviews.decision import decisions_csv, decisions_json
+    from drcore.reviews.mark import marks_csv, marks_json
 
     kind, _, form = name.partition(".")
     if kind == "marks":

@@ -50,9 +50,9 @@ def result_bytes(worklist: Worklist, entry: Entry) -> bytes:
     Returns:
         UTF-8; where the record cannot be read, the result without readers' decisions and marks.
     """
-    from drcore.case import Case
-    from drcore.privacy import Privacy
-    from drcore.result_json import result_json
+    from drcore.export.case import Case
+    from drcore.export.deidentification import Privacy
+    from drcore.export.result_json import result_json
 
     only = study.reader() if study.hides_record() else None
     try:

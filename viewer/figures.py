@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from drcore.grader import GRADE_NAMES
+from drcore.icdr import GRADE_NAMES
 from viewer import palette
 
 __all__ = ["confusion", "grade_histogram"]
@@ -17,7 +17,7 @@ def grade_histogram(rows: Sequence[Mapping[str, str]], *, height: int = 190) -> 
     """Count the grades of a batch.
 
     Args:
-        rows: of `drcore.rows`.
+        rows: of `drcore.results.columns`.
         height: in pixels.
 
     Returns:

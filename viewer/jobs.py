@@ -17,9 +17,9 @@ from drcore import logs
 from drcore.errors import DrcoreError
 
 if TYPE_CHECKING:
-    from drcore.grader import Grader
-    from drcore.rows import Row
-    from drcore.sources import Found
+    from drcore.grading.grader import Grader
+    from drcore.results.columns import Row
+    from drcore.sources.source import Found
     from viewer.engine import Engine
     from viewer.spool import Spool
 
@@ -168,8 +168,8 @@ class BatchJob:
         Raises:
             Exception: whatever broke them `_PATIENCE` times in a row.
         """
-        from drcore.batch import BATCH, grade_batch
-        from drcore.rows import row_of
+        from drcore.batch.pipeline import BATCH, grade_batch
+        from drcore.results.columns import row_of
 
         workers = max(1, min(4, (os.cpu_count() or 2) // 2))
         broken = alone = 0  # up to `alone`, each photograph goes through the networks by itself

@@ -14,8 +14,9 @@ from viewer.entry import Entry, Facts
 from viewer.shelf import Kept, KeptPhotograph, Shelf
 
 if TYPE_CHECKING:
-    from drcore.dicom_frame import DicomFrame
-    from drcore.grader import Grader, GradeReport
+    from drcore.grading.grader import Grader
+    from drcore.grading.report import GradeReport
+    from drcore.photographs.dicom_frames import DicomFrame
 
 __all__ = ["Keeper", "identified", "stamp"]
 
@@ -134,7 +135,7 @@ class Keeper:
 
     def take_in(self, entry: Entry) -> None:
         """Copy the file of an entry that lies where it may not stay, such as a temporary folder."""
-        from drcore.photograph import encoded_bytes
+        from drcore.photographs.formats import encoded_bytes
 
         file, number = _parts(entry.source)
         if self.kept is None or not isinstance(file, Path):
@@ -154,7 +155,7 @@ class Keeper:
         self.write(entry)
         if self.kept is None or report.status == "failed":  # those are tried again
             return
-        from drcore.report_file import report_to_bytes
+        from drcore.grading.report_file import report_to_bytes
 
         with self._trying():
             if self.kept.folder.is_dir():  # else it was deleted meanwhile
@@ -166,7 +167,7 @@ class Keeper:
         data = self.kept.report(entry.key) if self.kept else None
         if data is None or not entry.thumbnail:
             return None
-        from drcore.report_file import report_from_bytes
+        from drcore.grading.report_file import report_from_bytes
 
         then, _, body = data.partition(b"\n")
         now = stamp(entry.source)
@@ -244,6 +245,6 @@ def _parts(source: bytes | Path | DicomFrame) -> tuple[bytes | Path, int]:
 def _frame_of(file: bytes | Path, number: int) -> bytes | Path | DicomFrame:
     if not number:
         return file
-    from drcore.dicom_frame import DicomFrame
+    from drcore.photographs.dicom_frames import DicomFrame
 
     return DicomFrame(file, number)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from viewer.palette import FAILED, GRADES, PENDING, UNGRADABLE, Chip, chip_of
 
 if TYPE_CHECKING:
-    from drcore.patients import EyeGrade
+    from drcore.agreement.patient_grade import EyeGrade
     from viewer.arrangement import Study
     from viewer.entry import Entry
     from viewer.worklist import Worklist

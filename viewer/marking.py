@@ -11,8 +11,8 @@ from drcore.errors import DrcoreError, ReviewError
 from viewer import study
 
 if TYPE_CHECKING:
-    from drcore.marks import Mark
-    from drcore.reviews import ReviewStore
+    from drcore.reviews.mark import Mark
+    from drcore.reviews.store import ReviewStore
     from viewer.slides import Slide
     from viewer.worklist import Entry
 
@@ -32,7 +32,7 @@ def message(entry: Entry, store: ReviewStore | None) -> dict[str, Any]:
         Plain values; names of readers are untrusted and are only ever set as text. Without the
         marks of others where a blinded reader must not see them.
     """
-    from drcore.marks import LESIONS
+    from drcore.reviews.mark import LESIONS
 
     found: list[tuple[int, Mark]] = []
     trouble = str(st.session_state.pop(_TROUBLE, ""))
@@ -73,7 +73,7 @@ def mark_of(told: dict[str, Any], slide: Slide, reader: str, now: datetime) -> M
     Raises:
         ReviewError: something is missing, or the mark does not lie on the photograph.
     """
-    from drcore.marks import Mark
+    from drcore.reviews.mark import Mark
 
     if not reader:
         raise ReviewError("Enter your name or initials first: each mark is kept with its reader.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drcore.grader import GradeReport
+    from drcore.grading.report import GradeReport
 
 __all__ = ["FAILED", "GRADES", "PENDING", "UNGRADABLE", "Chip", "chip_of"]
 

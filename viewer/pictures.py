@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from drcore.enhance import clahe, local_contrast
 from drcore.errors import PhotographError
-from drcore.field_of_view import find_field_of_view
-from drcore.photograph import Photograph, Source, encoded_bytes, read_photograph
+from drcore.photographs.formats import encoded_bytes
+from drcore.photographs.photograph import Photograph, Source
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.contrast import clahe, local_contrast
+from drcore.preprocessing.field_of_view import find_field_of_view
 
 __all__ = [
     "ENHANCED", "Picture", "Pictures", "data_uri", "enhanced", "pictures_of", "readable_type",

@@ -24,8 +24,8 @@ from viewer import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drcore.grader import GradeReport
-    from drcore.reviews import ReviewStore
+    from drcore.grading.report import GradeReport
+    from drcore.reviews.store import ReviewStore
     from viewer.worklist import Entry, Worklist
 
 __all__ = ["queue", "reading_room"]

@@ -16,7 +16,7 @@ from viewer.jobs import BatchJob, Jobs, duration, filtered, root_from_environmen
 if TYPE_CHECKING:
     import pandas as pd
 
-    from drcore.rows import Row
+    from drcore.results.columns import Row
 
 __all__ = ["choose", "csv_bytes", "current", "how_to", "jobs", "show", "start_on_server", "table"]
 
@@ -113,7 +113,7 @@ def start_on_server(wanted: str) -> None:
     Args:
         wanted: path below the root, as typed.
     """
-    from drcore.sources import find_photographs, inside_root
+    from drcore.sources.find import find_photographs, inside_root
 
     root = root_from_environment()
     if root is None:
@@ -179,9 +179,10 @@ def table(rows: list[Row], indices: list[int]) -> pd.DataFrame:
 
 def csv_bytes(job: BatchJob) -> bytes:
     """Return the rows of a run as the command line writes them."""
-    from drcore.rows import csv_text
+    from drcore.results.columns import COLUMNS
+    from drcore.text import csv_text
 
-    return csv_text(job.rows).encode("utf-8")
+    return csv_text(job.rows, COLUMNS).encode("utf-8")
 
 
 def _choose_on_server() -> None:

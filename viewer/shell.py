@@ -17,7 +17,7 @@ from viewer.engine import Engine
 from viewer.scripts import script
 
 if TYPE_CHECKING:
-    from drcore.reviews import ReviewStore
+    from drcore.reviews.store import ReviewStore
     from viewer.worklist import Worklist
 
 __all__ = [
@@ -126,7 +126,7 @@ def store() -> ReviewStore:
     location = reviews_location()
     with _STORES_LOCK:
         if location not in _STORES:
-            from drcore.reviews import ReviewStore
+            from drcore.reviews.store import ReviewStore
 
             _STORES[location] = ReviewStore(location)
         return _STORES[location]

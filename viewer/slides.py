@@ -16,8 +16,8 @@ from drcore.errors import DrcoreError
 from viewer.turns import BACKGROUND
 
 if TYPE_CHECKING:
-    from drcore.field_of_view import FieldOfView
-    from drcore.grader import Cells, GradeReport, Scale
+    from drcore.grading.report import Cells, GradeReport, Scale
+    from drcore.preprocessing.field_of_view import FieldOfView
     from viewer.pictures import Picture, Pictures
     from viewer.worklist import Entry, Worklist
 
@@ -183,7 +183,10 @@ def maps_of(report: GradeReport) -> Maps:
 @cache
 def colour_table() -> dict[str, Any]:
     """Return the fixed colour scale: 256 colours as bytes (red, green, blue, alpha), and range."""
-    from drcore.overlay import MAP_RANGE, colour_stops  # brings OpenCV, which the first page spares
+    from drcore.maps.overlay import (  # brings OpenCV, which the first page spares
+        MAP_RANGE,
+        colour_stops,
+    )
 
     table = [
         value

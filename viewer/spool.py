@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from drcore.errors import SourceError
-from drcore.photograph import EXTENSIONS, clean_name
+from drcore.photographs.formats import EXTENSIONS
+from drcore.text import clean_name
 
 if TYPE_CHECKING:
-    from drcore.sources import Found
+    from drcore.sources.source import Found
 
 __all__ = ["MOST", "RESERVE", "Spool", "check_upload", "spool", "sweep"]
 
@@ -76,7 +77,7 @@ def spool(files: Iterable[tuple[str, bytes]]) -> tuple[list[Found], Spool]:
     Raises:
         SourceError: there is no photograph, or the disk is full.
     """
-    from drcore.sources import Found
+    from drcore.sources.source import Found
 
     try:
         folder = Spool()

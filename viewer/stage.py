@@ -13,8 +13,8 @@ from viewer import marking, on_screen, slides
 from viewer.scripts import script
 
 if TYPE_CHECKING:
-    from drcore.grader import GradeReport
-    from drcore.reviews import ReviewStore
+    from drcore.grading.report import GradeReport
+    from drcore.reviews.store import ReviewStore
     from viewer.pictures import Picture
     from viewer.slides import Slide
     from viewer.worklist import Entry, Worklist

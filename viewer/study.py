@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
-from drcore.arbitration import SECOND_READS, Design, Standing, reader_name_key, standings
+from drcore.agreement.adjudication import SECOND_READS, Design, Standing, reader_name_key, standings
 from drcore.errors import DrcoreError
-from drcore.study_modes import MODES, ROLES, ReadingMode, Role
+from drcore.reviews.reading_modes import MODES, ROLES, ReadingMode, Role
 from viewer import shell
 
 if TYPE_CHECKING:
-    from drcore.decisions import Decision
-    from drcore.reviews import ReviewStore
+    from drcore.reviews.decision import Decision
+    from drcore.reviews.store import ReviewStore
     from viewer.worklist import Entry, Worklist
 
 __all__ = [
@@ -61,7 +61,7 @@ _FRESH = 5.0
 
 
 class Circumstances(TypedDict):
-    """Fields of `drcore.decisions.Decision` that tell how it was made."""
+    """Fields of `drcore.reviews.decision.Decision` that tell how it was made."""
 
     mode: ReadingMode
     role: Role

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from viewer import palette
 
 if TYPE_CHECKING:
-    from drcore.grader import GradeReport
+    from drcore.grading.report import GradeReport
 
 __all__ = [
     "BORDER",
@@ -111,7 +111,7 @@ def agreement_sentence(report: GradeReport) -> str:
 
 def referral_sentence(report: GradeReport) -> str:
     """Say how close the call between referable and not was; of a report with a grade."""
-    from drcore.grader import REFERABLE  # brings OpenCV, which the first page can spare
+    from drcore.icdr import REFERABLE  # brings OpenCV, which the first page can spare
 
     line = report.thresholds[REFERABLE - 1]
     if abs(report.score - line) < BORDER:

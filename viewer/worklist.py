@@ -19,11 +19,12 @@ from viewer.keeper import Keeper, identified, stamp
 from viewer.turns import BACKGROUND
 
 if TYPE_CHECKING:
-    from drcore.dicom_frame import DicomFrame
-    from drcore.grader import Grader, GradeReport
-    from drcore.identity import Identity
-    from drcore.photograph import Laterality
-    from drcore.reviews import Decision
+    from drcore.eye import Laterality
+    from drcore.grading.grader import Grader
+    from drcore.grading.report import GradeReport
+    from drcore.photographs.dicom_frames import DicomFrame
+    from drcore.reviews.correction import Identity
+    from drcore.reviews.store import Decision
     from viewer.pictures import Pictures
     from viewer.shelf import Shelf
 
@@ -242,7 +243,7 @@ class Worklist:
         Raises:
             SourceError: the list is full, or there is no room to keep the file.
         """
-        from drcore.photograph import clean_name  # brings OpenCV, which the first page can spare
+        from drcore.text import clean_name  # brings OpenCV, which the first page can spare
 
         identity = identified(source)
         with self._lock:

@@ -25,10 +25,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from drcore.field_of_view import FieldOfView
-from drcore.frame import Frame
-from drcore.grader import SQUARE, Grader
-from drcore.network import RamNetwork
+from drcore.grading.grader import Grader
+from drcore.grading.report import SQUARE
+from drcore.model.network import RamNetwork
+from drcore.preprocessing.field_of_view import FieldOfView
+from drcore.preprocessing.retina_square import Frame
 
 LIMIT = 8
 """Photographs that the baseline is measured on: it is slow."""

@@ -33,10 +33,10 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from drcore.batch import BATCH, grade_batch
-from drcore.grader import Grader, Prepared
-from drcore.sources import Found
-from drcore.table import CsvFile
+from drcore.batch.pipeline import BATCH, grade_batch
+from drcore.grading.grader import Grader, Prepared
+from drcore.results.csv_file import CsvFile
+from drcore.sources.source import Found
 from tests.benchmarks import baseline
 from tests.benchmarks.photographs import make_photographs, photographs_in
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drcore.reviews import ReviewStore
+from drcore.reviews.store import ReviewStore
 from tests.benchmarks.session import Session
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from drcore.grader import Grader, Prepared
-from drcore.network import RamNetwork
-from drcore.runner import graph
+from drcore.grading.grader import Grader, Prepared
+from drcore.model.network import RamNetwork
+from drcore.model.openvino_graph import graph
 from tests.benchmarks.photographs import make_photographs, photographs_in
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]

@@ -9,7 +9,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from drcore.photograph import EXTENSIONS
+from drcore.photographs.formats import EXTENSIONS
 
 WIDTH, HEIGHT = 4288, 2848
 

@@ -71,7 +71,7 @@ class Watch:
 
 def list_alone(folder: Path, kept: Path) -> None:
     """Uploads, grading and paging as the Review page does them, in this process."""
-    from drcore.grader import Grader
+    from drcore.grading.grader import Grader
     from viewer.arrivals import arrive
     from viewer.shelf import Shelf
     from viewer.slides import Slides

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from drcore.grader import Grader
+from drcore.grading.grader import Grader
 from tests.benchmarks.photographs import make_photographs, photographs_in
 
 

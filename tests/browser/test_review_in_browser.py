@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from drcore.reviews import ReviewStore
+from drcore.reviews.store import ReviewStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")

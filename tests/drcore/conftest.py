@@ -13,10 +13,10 @@ import requests
 import torch
 from PIL import Image
 
-from drcore.checkpoint import Bundle
-from drcore.grader import Grader
-from drcore.network import PRESETS, RamNetwork
-from drcore.prepare import Preparation
+from drcore.grading.grader import Grader
+from drcore.model.bundle import Bundle
+from drcore.model.network import PRESETS, RamNetwork
+from drcore.preprocessing.network_input import Preparation
 from training.phantom import PhantomRecipe, make_phantom
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from drcore.agreement import (
+from drcore.agreement.statistics import (
     bootstrap_interval,
     bootstrap_matrices,
     confusion_matrix,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from drcore.arbitration import Design, differ, standing, standings
-from drcore.decisions import Decision
+from drcore.agreement.adjudication import Design, differ, standing, standings
 from drcore.errors import ReviewError
+from drcore.reviews.decision import Decision
 
 SHA = "ab" * 32
 STRICT = Design()

@@ -13,16 +13,17 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 import drcore.archive_copies
 import drcore.archives
-from drcore.archives import Member, list_members
-from drcore.batch import grade_batch
+import pytest
+
+from drcore.batch.pipeline import grade_batch
 from drcore.errors import PhotographError
-from drcore.folders import may_be_photograph
-from drcore.grader import Grader
-from drcore.sources import Found, find_photographs
+from drcore.grading.grader import Grader
+from drcore.sources.archives import Member, list_members
+from drcore.sources.find import find_photographs
+from drcore.sources.folders import may_be_photograph
+from drcore.sources.source import Found
 
 
 def _zip(file: Path, members: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> Path:

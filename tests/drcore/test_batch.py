@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from drcore.batch import grade_batch
+from drcore.batch.pipeline import grade_batch
 from drcore.errors import DrcoreError
-from drcore.grader import Grader
-from drcore.runner import TorchRunner
-from drcore.sources import Found, find_photographs
+from drcore.grading.grader import Grader
+from drcore.model.inference import TorchRunner
+from drcore.sources.find import find_photographs
+from drcore.sources.source import Found
 
 
 @pytest.fixture(params=["compiled", "torch"])

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drcore.certainty import Certainty, reluctance, spread_of
 from drcore.errors import CheckpointError, DrcoreError
+from drcore.model.calibration import Certainty, reluctance, spread_of
 
 SURE = Certainty(
     cuts=(0.8, 1.4, 2.4, 3.3), width=0.3, widening=0.2,

@@ -14,11 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from drcore.certainty import Certainty
-from drcore.checkpoint import MANIFEST, Bundle, bundled_folder, load_bundle, save_bundle
 from drcore.errors import CheckpointError
-from drcore.grader import Grader
-from drcore.prepare import Preparation
+from drcore.grading.grader import Grader
+from drcore.model.bundle import Bundle, bundled_folder, load_bundle, save_bundle
+from drcore.model.calibration import Certainty
+from drcore.model.manifest import MANIFEST
+from drcore.preprocessing.network_input import Preparation
 
 CERTAINTY = Certainty(
     cuts=(0.5, 1.1, 2.0, 3.1), width=0.3, widening=0.1,

@@ -17,21 +17,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import drcore.grade_command
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import drcore.grade_command
 from drcore import __version__
-from drcore.checkpoint import Bundle, save_bundle
 from drcore.cli import main
-from drcore.maps import map_files
-from drcore.network import PRESETS, RamNetwork
-from drcore.parquet import parquet_to_csv
-from drcore.prepare import Preparation
-from drcore.rows import COLUMNS
-from drcore.sources import find_photographs
+from drcore.model.bundle import Bundle, save_bundle
+from drcore.model.network import PRESETS, RamNetwork
+from drcore.preprocessing.network_input import Preparation
+from drcore.results.columns import COLUMNS
+from drcore.results.map_files import map_files
+from drcore.results.parquet import parquet_to_csv
+from drcore.sources.find import find_photographs
 from training.phantom import PhantomRecipe, make_phantom
 
 
@@ -442,7 +442,7 @@ def test_a_process_that_dies_leaves_a_table_to_go_on_with(
 
 _INTERRUPTED = """
 import os, signal, sys, time
-from drcore.interruption import interruptible
+from drcore.batch.signals import interruptible
 for ignored in sys.argv[2:]:
     signal.signal(int(ignored), signal.SIG_IGN)
 try:

@@ -11,22 +11,23 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import drcore.cluster
 import numpy as np
 import pytest
 import torch
 
-import drcore.cluster
 from drcore import logs
-from drcore.batch import grade_batch
-from drcore.checkpoint import Bundle, save_bundle
+from drcore.batch.pipeline import grade_batch
+from drcore.batch.ray_cluster import _parts, grade_on_cluster
 from drcore.cli import main
-from drcore.cluster import _parts, grade_on_cluster
 from drcore.errors import DrcoreError
-from drcore.grader import Grader
-from drcore.network import PRESETS, RamNetwork
-from drcore.prepare import Preparation
-from drcore.rows import Row
-from drcore.sources import Found, find_photographs
+from drcore.grading.grader import Grader
+from drcore.model.bundle import Bundle, save_bundle
+from drcore.model.network import PRESETS, RamNetwork
+from drcore.preprocessing.network_input import Preparation
+from drcore.results.columns import Row
+from drcore.sources.find import find_photographs
+from drcore.sources.source import Found
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"

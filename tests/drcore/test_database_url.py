@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from drcore.database_url import BUSY_SECONDS, connect_arguments, parse_url
 from drcore.errors import ReviewError
+from drcore.reviews.database_url import BUSY_SECONDS, connect_arguments, parse_url
 
 
 def arguments(url: str) -> tuple[str | None, int | None, dict[str, Any]]:

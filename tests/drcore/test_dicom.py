@@ -24,10 +24,12 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from drcore.dicom import photographs_in, read_frame, read_frames, read_header
-from drcore.dicom_frame import DicomFrame
 from drcore.errors import PhotographError
-from drcore.photograph import MAX_PIXELS, read_photograph
+from drcore.photographs.dicom_frames import DicomFrame
+from drcore.photographs.dicom_header import read_header
+from drcore.photographs.dicom_reader import photographs_in, read_frame, read_frames
+from drcore.photographs.photograph import MAX_PIXELS
+from drcore.photographs.reader import read_photograph
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest lifts drcore's filter
 
@@ -523,7 +525,7 @@ def test_without_the_extra_it_is_named(tmp_path):
     code = (
         "import sys\n"
         "sys.modules['pydicom'] = None\n"
-        "from drcore.photograph import read_photograph\n"
+        "from drcore.photographs.photograph import read_photograph\n"
         "from drcore.errors import PhotographError\n"
         "try: read_photograph(sys.argv[1])\n"
         "except PhotographError as error: print(error)\n"

@@ -17,11 +17,11 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from drcore.clinical_codes import NOTICE
-from drcore.dicom import read_frames
-from drcore.dicom_report import overlay_capture, structured_report
 from drcore.errors import SourceError
-from drcore.overlay import overlay
+from drcore.export.standards.codes import NOTICE
+from drcore.export.standards.dicom import overlay_capture, structured_report
+from drcore.maps.overlay import overlay
+from drcore.photographs.dicom_reader import read_frames
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest lifts drcore's filter
 

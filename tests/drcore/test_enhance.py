@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from drcore.enhance import clahe, green_channel, local_contrast
+from drcore.preprocessing.contrast import clahe, green_channel, local_contrast
 
 SIDE = 240
 COLUMNS, ROWS = np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE) + 0.5)

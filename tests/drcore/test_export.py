@@ -17,16 +17,16 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 from PIL import Image
 
-from drcore.case import Case, by_patient
-from drcore.decisions import Decision
-from drcore.dicom import photographs_in
 from drcore.errors import SourceError
-from drcore.export import KINDS, write_export
-from drcore.export_archive import ExportArchive, photograph_stem, safe_stem
-from drcore.marks import Mark
-from drcore.overlay_archive import overlay_zip
-from drcore.privacy import Privacy, retina_only
-from drcore.result_json import result_json
+from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
+from drcore.export.case import Case, by_patient
+from drcore.export.deidentification import Privacy, retina_only
+from drcore.export.export import KINDS, write_export
+from drcore.export.overlays import overlay_zip
+from drcore.export.result_json import result_json
+from drcore.photographs.dicom_reader import photographs_in
+from drcore.reviews.decision import Decision
+from drcore.reviews.mark import Mark
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest lifts drcore's filter
 

@@ -12,9 +12,9 @@ from fhir.resources.R4B.bundle import Bundle
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.observation import Observation
 
-from drcore.clinical_codes import NOTICE
 from drcore.errors import SourceError
-from drcore.fhir import diagnostic_report, observation, report_bundle
+from drcore.export.standards.codes import NOTICE
+from drcore.export.standards.fhir import diagnostic_report, observation, report_bundle
 
 MADE_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 STUDY = "1.2.840.99.7"

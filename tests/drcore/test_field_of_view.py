@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from drcore.field_of_view import FieldOfView, find_field_of_view
+from drcore.preprocessing.field_of_view import FieldOfView, find_field_of_view
 
 
 def disc(

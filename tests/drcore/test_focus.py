@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from drcore.focus import DETAIL, focus
-from drcore.ram import covered_mean
+from drcore.maps.fusion import covered_mean
+from drcore.maps.refinement import DETAIL, focus
 
 
 def disc(size: int) -> np.ndarray:

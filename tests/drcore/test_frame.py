@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from drcore.field_of_view import FieldOfView, find_field_of_view
-from drcore.frame import Frame
-from drcore.photograph import read_photograph
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.field_of_view import FieldOfView, find_field_of_view
+from drcore.preprocessing.retina_square import Frame
 
 
 def field(

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drcore.batch import grade_batch
-from drcore.frame_count import HEAD_BYTES, frames_in
-from drcore.grader import Grader
-from drcore.maps import save_map
-from drcore.read_ahead import read_ahead
-from drcore.sources import find_photographs
+from drcore.batch.pipeline import grade_batch
+from drcore.grading.grader import Grader
+from drcore.photographs.frame_count import HEAD_BYTES, frames_in
+from drcore.results.map_files import save_map
+from drcore.sources.find import find_photographs
+from drcore.sources.prefetch import read_ahead
 from training.phantom import PhantomRecipe, make_phantom
 
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed (extra 'dicom')")

@@ -11,15 +11,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from drcore.batch import grade_batch
+from drcore.batch.pipeline import grade_batch
 from drcore.errors import SourceError
-from drcore.grader import Grader
-from drcore.output import open_table
-from drcore.parquet import parquet_to_csv
-from drcore.read_ahead import read_ahead
-from drcore.remote_requests import file_system
-from drcore.sources import find_photographs
-from drcore.table import CsvFile
+from drcore.grading.grader import Grader
+from drcore.results.csv_file import CsvFile
+from drcore.results.parquet import parquet_to_csv
+from drcore.results.table import open_table
+from drcore.sources.find import find_photographs
+from drcore.sources.prefetch import read_ahead
+from drcore.sources.remote_client import file_system
 
 try:
     file_system("gs")  # imports gcsfs as the program does

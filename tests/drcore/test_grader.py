@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from drcore import Grader, GradeReport
-from drcore.certainty import Certainty
-from drcore.checkpoint import bundled_folder
 from drcore.errors import CheckpointError, DrcoreError, PhotographError
-from drcore.grader import GRADE_NAMES
-from drcore.ram import FUSION_RULES, covered_mean
+from drcore.icdr import GRADE_NAMES
+from drcore.maps.fusion import FUSION_RULES, covered_mean
+from drcore.model.bundle import bundled_folder
+from drcore.model.calibration import Certainty
 
 SCALES = (128, 256, 512)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from drcore import logs
 from drcore.errors import DrcoreError, PhotographError
-from drcore.photograph import read_photograph
+from drcore.photographs.reader import read_photograph
 
 NAME = "Smithereens"
 """A patient whom nobody else is called."""
@@ -191,7 +191,7 @@ def test_a_reader_that_breaks_unexpectedly_says_nothing_of_the_server(grader, mo
     def broken(*_args, **_options):
         raise KeyError("/srv/secret/folder")
 
-    monkeypatch.setattr("drcore.grader.read_photograph", broken)
+    monkeypatch.setattr("drcore.grading.grader.read_photograph", broken)
     (report,) = grader.grade_many([("10_left.jpg", b"x")])
     assert report.reason == "10_left.jpg: it cannot be read (KeyError). Export it again."
 

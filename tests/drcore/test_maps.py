@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from drcore.errors import PhotographError, SourceError
-from drcore.grader import Grader
-from drcore.maps import map_files, save_map
-from drcore.sources import find_photographs
+from drcore.grading.grader import Grader
+from drcore.results.map_files import map_files, save_map
+from drcore.sources.find import find_photographs
 
 
 def test_maps_are_written_and_skipped_by_the_next_walk(tiny_grader: Grader, folder: Path) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from drcore.errors import ReviewError
-from drcore.marks import LESIONS, MARK_COLUMNS, Mark
-from drcore.reviews import ReviewStore
+from drcore.reviews.mark import LESIONS, MARK_COLUMNS, Mark
+from drcore.reviews.store import ReviewStore
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)
 POINT = {"kind": "point", "x1": 100.5, "y1": 200.25}

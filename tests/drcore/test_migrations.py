@@ -16,9 +16,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from drcore.errors import ReviewError
-from drcore.migrations import VERSION_TABLE
-from drcore.record import DECISIONS
-from drcore.reviews import Decision, ReviewStore
+from drcore.reviews.database import DECISIONS
+from drcore.reviews.migrations import VERSION_TABLE
+from drcore.reviews.store import Decision, ReviewStore
 
 FIRST_VERSION = (
     """CREATE TABLE decisions (
@@ -153,7 +153,7 @@ def test_the_steps_lead_to_the_table_that_is_used(tmp_path: Path, first_version:
 
 _OPENER = """
 import sys
-from drcore.reviews import ReviewStore
+from drcore.reviews.store import ReviewStore
 print("ready", flush=True)
 sys.stdin.readline()
 print(len(ReviewStore(sys.argv[1]).decisions()), flush=True)
@@ -193,7 +193,7 @@ def test_opening_a_current_record_waits_for_no_writer(tmp_path: Path) -> None:
 
 
 def test_importing_the_record_does_not_import_alembic() -> None:
-    code = "import drcore.reviews, sys; print('alembic' in sys.modules)"
+    code = "import drcore.reviews.store, sys; print('alembic' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from drcore.network import PRESETS, RamNetwork
+from drcore.model.network import PRESETS, RamNetwork
 
 presets = pytest.mark.parametrize("preset", PRESETS)
 

@@ -6,20 +6,20 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import drcore.output
+import drcore.remote
 import pytest
 import requests
 from pyarrow import parquet
 
-import drcore.output
-import drcore.remote
-from drcore.batch import grade_batch
+from drcore.batch.pipeline import grade_batch
 from drcore.errors import SourceError
-from drcore.grader import Grader
-from drcore.output import open_table
-from drcore.parquet import csv_to_parquet, parquet_to_csv
-from drcore.rows import COLUMNS, Row
-from drcore.sources import find_photographs
-from drcore.table import CsvFile
+from drcore.grading.grader import Grader
+from drcore.results.columns import COLUMNS, Row
+from drcore.results.csv_file import CsvFile
+from drcore.results.parquet import csv_to_parquet, parquet_to_csv
+from drcore.results.table import open_table
+from drcore.sources.find import find_photographs
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_parquet_is_typed_and_gives_the_same_csv_back(rows: list[Row], tmp_path:
 def test_parquet_of_many_rows_is_written_in_chunks(
     rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drcore.parquet.CHUNK", 3)
+    monkeypatch.setattr("drcore.results.parquet.CHUNK", 3)
     whole = _csv(rows, tmp_path / "o.csv")
     csv_to_parquet(whole, tmp_path / "o.parquet")
     with parquet.ParquetFile(tmp_path / "o.parquet") as file:
@@ -227,7 +227,7 @@ def test_no_other_run_gets_the_rows_before_they_are_in_the_table(
 
     with open_table(where) as table:
         table.append(rows[0])
-        monkeypatch.setattr("drcore.parquet.csv_to_parquet", meanwhile)
+        monkeypatch.setattr("drcore.results.parquet.csv_to_parquet", meanwhile)
     assert refused
     assert parquet.read_metadata(where).num_rows == 1
 
@@ -306,6 +306,6 @@ def test_refused_credentials_never_show(s3: Any, s3_server: str) -> None:
 
 
 def test_columns_are_all_typed() -> None:
-    from drcore.parquet import _kind
+    from drcore.results.parquet import _kind
 
     assert {_kind(column) for column in COLUMNS} == {"bool", "int8", "int32", "float64", "string"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from drcore.overlay import MAP_RANGE, colour_stops, colourise, overlay
+from drcore.maps.overlay import MAP_RANGE, colour_stops, colourise, overlay
 
 LOW, HIGH = MAP_RANGE
 

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from drcore.patients import EyeGrade, Reading, patient_grade, same_patient
+from drcore.agreement.patient_grade import EyeGrade, Reading, patient_grade, same_patient
 
 
 def test_the_worse_eye_is_the_patients_grade():

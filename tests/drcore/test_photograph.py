@@ -13,13 +13,9 @@ import pytest
 from PIL import Image
 
 from drcore.errors import PhotographError
-from drcore.photograph import (
-    GRADING_SIDE,
-    MAX_PIXELS,
-    clean_name,
-    parse_name,
-    read_photograph,
-)
+from drcore.photographs.photograph import GRADING_SIDE, MAX_PIXELS, parse_name
+from drcore.photographs.reader import read_photograph
+from drcore.text import clean_name
 
 pytestmark = [  # pytest lifts the filter that drcore sets
     pytest.mark.filterwarnings("ignore::UserWarning"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from drcore.errors import CheckpointError, DrcoreError
-from drcore.placement import Placement, placed
-from drcore.ram import covered_mean
+from drcore.maps.attenuation import Placement, placed
+from drcore.maps.fusion import covered_mean
 
 RAMP = Placement(1.0, 1.4)
 

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from drcore.enhance import local_contrast
-from drcore.field_of_view import find_field_of_view
-from drcore.frame import Frame
-from drcore.prepare import Preparation
+from drcore.preprocessing.contrast import local_contrast
+from drcore.preprocessing.field_of_view import find_field_of_view
+from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.retina_square import Frame
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import skimage.data
 
-from drcore.field_of_view import find_field_of_view
-from drcore.photograph import read_photograph
-from drcore.quality import Limits, Quality, assess
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.field_of_view import find_field_of_view
+from drcore.preprocessing.gradability import Limits, Quality, assess
 
 NOT_A_RETINA = "This does not look like a colour photograph of a retina."
 TOO_DARK = "The photograph is too dark."

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drcore.errors import DrcoreError
-from drcore.ram import FUSION_RULES, covered_mean, fuse, resample
+from drcore.maps.fusion import FUSION_RULES, covered_mean, fuse, resample
 
 
 def disc_coverage(cells: int, cut: float = 0.0) -> np.ndarray:

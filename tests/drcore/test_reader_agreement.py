@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drcore.agreement import quadratic_weighted_kappa
-from drcore.arbitration import Design, standings
-from drcore.decisions import Decision
-from drcore.identity import Identity
-from drcore.reader_agreement import (
+from drcore.agreement.adjudication import Design, standings
+from drcore.agreement.comparison import (
     AGREEMENT_COLUMNS,
     FEWEST_PATIENTS,
     Pair,
@@ -26,8 +23,11 @@ from drcore.reader_agreement import (
     model_against_readers,
     reader_against_reader,
 )
-from drcore.reader_selection import Selection, counted, reader_names
-from drcore.reading_time import map_groups, times_by_reader, times_of
+from drcore.agreement.reading_time import map_groups, times_by_reader, times_of
+from drcore.agreement.selection import Selection, counted, reader_names
+from drcore.agreement.statistics import quadratic_weighted_kappa
+from drcore.reviews.correction import Identity
+from drcore.reviews.decision import Decision
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 

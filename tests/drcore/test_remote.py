@@ -14,18 +14,18 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
-import requests
-
 import drcore.read_ahead
 import drcore.remote_listing
 import drcore.remote_requests
-from drcore.batch import grade_batch
+import pytest
+import requests
+
+from drcore.batch.pipeline import grade_batch
 from drcore.errors import PhotographError, SourceError
-from drcore.grader import Grader
-from drcore.read_ahead import Fetched, read_ahead
-from drcore.remote import Remote, remote_of, shown
-from drcore.sources import find_photographs
+from drcore.grading.grader import Grader
+from drcore.sources.find import find_photographs
+from drcore.sources.prefetch import Fetched, read_ahead
+from drcore.sources.remote import Remote, remote_of, shown
 
 pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra 'cloud')")
 
@@ -426,7 +426,7 @@ def test_closing_ends_the_threads(s3: Any, folder: Path) -> None:
 
 
 def test_copies_of_a_shard_are_bounded(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drcore.archive_copies.MAX_UNPACKED", 50_000)
+    monkeypatch.setattr("drcore.sources.archive_cache.MAX_UNPACKED", 50_000)
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tape:
         entry = tarfile.TarInfo("a.jpg")

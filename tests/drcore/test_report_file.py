@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from drcore.errors import DrcoreError
-from drcore.report_file import report_from_bytes, report_to_bytes
+from drcore.grading.report_file import report_from_bytes, report_to_bytes
 
 
 @pytest.fixture(scope="module")

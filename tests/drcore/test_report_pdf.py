@@ -10,14 +10,14 @@ import numpy as np
 import pypdf
 import pytest
 
-from drcore.case import Case
-from drcore.clinical_codes import REPORT_NOTICE
-from drcore.decisions import Decision
 from drcore.errors import SourceError
-from drcore.marks import Mark
-from drcore.privacy import Privacy
-from drcore.report_fonts import marked_up, register
-from drcore.report_pdf import patient_pdf
+from drcore.export.case import Case
+from drcore.export.deidentification import Privacy
+from drcore.export.pdf.fonts import marked_up, register
+from drcore.export.pdf.report import patient_pdf
+from drcore.export.standards.codes import REPORT_NOTICE
+from drcore.reviews.decision import Decision
+from drcore.reviews.mark import Mark
 
 MADE_AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from drcore.errors import ReviewError
-from drcore.marks import Mark
-from drcore.reviews import REVIEW_COLUMNS, Decision, ReviewStore
+from drcore.reviews.mark import Mark
+from drcore.reviews.store import REVIEW_COLUMNS, Decision, ReviewStore
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -225,7 +225,7 @@ def test_json(store: ReviewStore) -> None:
 _APPENDER = """
 import sys
 from tests_decision import decision
-from drcore.reviews import ReviewStore
+from drcore.reviews.store import ReviewStore
 store = ReviewStore(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -417,7 +417,7 @@ def test_corrections_that_cannot_be_kept(
 _SAVER = """
 import os, signal, sys
 from tests_decision import decision, mark
-from drcore.reviews import ReviewStore
+from drcore.reviews.store import ReviewStore
 store = ReviewStore(sys.argv[1])
 for number in range(3):
     print("saved", store.add(decision(note=str(number))), flush=True)

@@ -25,11 +25,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from drcore.database_url import connect_arguments, parse_url
 from drcore.errors import ReviewError
-from drcore.marks import Mark
-from drcore.record import DECISIONS
-from drcore.reviews import Decision, ReviewStore
+from drcore.reviews.database import DECISIONS
+from drcore.reviews.database_url import connect_arguments, parse_url
+from drcore.reviews.mark import Mark
+from drcore.reviews.store import Decision, ReviewStore
 
 native = pytest.importorskip("pg8000.native", reason="pg8000 is not installed")
 
@@ -303,7 +303,7 @@ _READER = """
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
-from drcore.reviews import Decision, ReviewStore
+from drcore.reviews.store import Decision, ReviewStore
 print("ready", flush=True)
 sys.stdin.readline()
 store = ReviewStore(sys.argv[1])

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from drcore.certainty import Certainty
-from drcore.grader import Grader
-from drcore.rows import COLUMNS, csv_safe, csv_text, row_of
+from drcore.grading.grader import Grader
+from drcore.model.calibration import Certainty
+from drcore.results.columns import COLUMNS, row_of
+from drcore.text import csv_safe, csv_text
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_csv_safe(text: str, cell: str) -> None:
 
 def test_csv_text_survives_any_cell() -> None:
     hostile = {"image": 'a,"b"\nc', "reason": "=HYPERLINK()", "patient": "x\ry"}
-    text = csv_text([hostile, {"image": "z"}])
+    text = csv_text([hostile, {"image": "z"}], COLUMNS)
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [row["image"] for row in rows] == ['a,"b"\nc', "z"]
     assert rows[0]["reason"] == "'=HYPERLINK()"

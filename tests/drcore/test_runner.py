@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from drcore.checkpoint import bundled_folder, load_bundle
-from drcore.grader import Grader, Prepared
-from drcore.network import PRESETS
-from drcore.ram import covered_mean
-from drcore.runner import CompiledRunner, TorchRunner, open_runner
+from drcore.grading.grader import Grader, Prepared
+from drcore.maps.fusion import covered_mean
+from drcore.model.bundle import bundled_folder, load_bundle
+from drcore.model.inference import CompiledRunner, TorchRunner, open_runner
+from drcore.model.network import PRESETS
 
 # Not imported here: the runner does so, and keeps out what reports over the network.
 pytestmark = pytest.mark.skipif(

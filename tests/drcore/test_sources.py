@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from drcore.batch import grade_batch
+from drcore.batch.pipeline import grade_batch
 from drcore.errors import SourceError
-from drcore.grader import Grader
-from drcore.rows import csv_safe
-from drcore.sources import find_photographs, inside_root
+from drcore.grading.grader import Grader
+from drcore.sources.find import find_photographs, inside_root
+from drcore.text import csv_safe
 
 
 def _touch(*files: Path) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from drcore.errors import SourceError
-from drcore.grader import Grader
-from drcore.rows import COLUMNS, row_of
-from drcore.table import CsvFile
+from drcore.grading.grader import Grader
+from drcore.results.columns import COLUMNS, row_of
+from drcore.results.csv_file import CsvFile
 
 
 def _row(image: str, grader: Grader) -> dict[str, str]:
@@ -153,8 +153,8 @@ def test_a_disk_that_fills_up_leaves_whole_lines(tmp_path: Path, tiny_grader: Gr
 _WRITER = """
 import sys
 from pathlib import Path
-from drcore.rows import COLUMNS
-from drcore.table import CsvFile
+from drcore.results.columns import COLUMNS
+from drcore.results.csv_file import CsvFile
 with CsvFile(Path(sys.argv[1]), resume=True) as table:
     for number in range(10**9):
         row = dict.fromkeys(COLUMNS, "x" * (number % 97))

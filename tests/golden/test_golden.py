@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import skimage.data
 
-from drcore.field_of_view import find_field_of_view
-from drcore.grader import Grader, GradeReport
-from drcore.photograph import read_photograph
+from drcore.grading.grader import Grader
+from drcore.grading.report import GradeReport
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.field_of_view import find_field_of_view
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE.parents[1] / "sample_images"

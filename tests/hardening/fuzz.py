@@ -66,11 +66,11 @@ class Workshop:
     def __init__(self, folder: Path) -> None:
         import torch
 
-        from drcore.certainty import Certainty
-        from drcore.checkpoint import Bundle, load_bundle, save_bundle
-        from drcore.grader import Grader
-        from drcore.network import PRESETS, RamNetwork
-        from drcore.prepare import Preparation
+        from drcore.grading.grader import Grader
+        from drcore.model.bundle import Bundle, load_bundle, save_bundle
+        from drcore.model.calibration import Certainty
+        from drcore.model.network import PRESETS, RamNetwork
+        from drcore.preprocessing.network_input import Preparation
 
         torch.set_num_threads(1)
         torch.manual_seed(0)
@@ -102,10 +102,10 @@ def _sentence(error: Exception) -> None:
 
 def _grade(data: bytes, shop: Workshop, rng: RNG) -> str:
     """Bytes become a row or an error of drcore."""
-    from drcore.dicom import read_frames
     from drcore.errors import DrcoreError
-    from drcore.photograph import read_photograph
-    from drcore.rows import COLUMNS, row_of
+    from drcore.photographs.dicom_reader import read_frames
+    from drcore.photographs.reader import read_photograph
+    from drcore.results.columns import COLUMNS, row_of
 
     try:
         if rng.random() < 0.2:
@@ -231,8 +231,8 @@ def _arrays(rng: RNG, shop: Workshop) -> str:
 
 def _geometry(rng: RNG, shop: Workshop) -> str:
     """Circles that lie anywhere, of any size, through every way of the frame."""
-    from drcore.field_of_view import FieldOfView
-    from drcore.frame import Frame
+    from drcore.preprocessing.field_of_view import FieldOfView
+    from drcore.preprocessing.retina_square import Frame
 
     del shop
     w, h = (int(v) for v in rng.integers(1, 400, 2))
@@ -293,8 +293,8 @@ def _loaded(files: dict[str, bytes], shop: Workshop) -> str:
     """A bundle is read and runs, or is refused with an error of drcore."""
     import torch
 
-    from drcore.checkpoint import load_bundle
     from drcore.errors import CheckpointError
+    from drcore.model.bundle import load_bundle
 
     for name, data in files.items():
         (shop.bundle / name).write_bytes(data)
@@ -313,8 +313,8 @@ def _loaded(files: dict[str, bytes], shop: Workshop) -> str:
 def _tables(rng: RNG, shop: Workshop) -> str:
     """A damaged table is continued to a valid one, or refused and left as it is."""
     from drcore.errors import SourceError
-    from drcore.rows import COLUMNS
-    from drcore.table import CsvFile
+    from drcore.results.columns import COLUMNS
+    from drcore.results.csv_file import CsvFile
     from tests.hardening.mutate import damaged
 
     file = shop.folder / "table.csv"

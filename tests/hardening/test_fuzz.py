@@ -14,11 +14,13 @@ import cv2
 import numpy as np
 import pytest
 
-from drcore.checkpoint import load_bundle
 from drcore.errors import CheckpointError, PhotographError
-from drcore.field_of_view import FieldOfView
-from drcore.frame import Frame
-from drcore.photograph import clean_name, parse_name, read_photograph
+from drcore.model.bundle import load_bundle
+from drcore.photographs.photograph import parse_name
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.field_of_view import FieldOfView
+from drcore.preprocessing.retina_square import Frame
+from drcore.text import clean_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

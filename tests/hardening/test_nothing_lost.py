@@ -21,10 +21,10 @@ import pytest
 import torch
 from PIL import Image
 
-from drcore.checkpoint import Bundle, save_bundle
-from drcore.maps import map_files
-from drcore.network import PRESETS, RamNetwork
-from drcore.prepare import Preparation
+from drcore.model.bundle import Bundle, save_bundle
+from drcore.model.network import PRESETS, RamNetwork
+from drcore.preprocessing.network_input import Preparation
+from drcore.results.map_files import map_files
 from training.phantom import PhantomRecipe, make_phantom
 
 HERE = Path(__file__).resolve().parent

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from drcore.grader import Grader
+from drcore.grading.grader import Grader
 from viewer import shell
 from viewer.engine import Engine
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from drcore.errors import CheckpointError
-from drcore.grader import Grader
+from drcore.grading.grader import Grader
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("drcore", "viewer", "training")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from drcore.reviews import ReviewStore
+from drcore.reviews.store import ReviewStore
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

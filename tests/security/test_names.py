@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from drcore.decisions import Decision
-from drcore.reviews import ReviewStore
-from drcore.rows import csv_safe
+from drcore.reviews.decision import Decision
+from drcore.reviews.store import ReviewStore
+from drcore.text import csv_safe
 from viewer import runs
 
 ENEMY = re.compile(

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drcore.certainty import Certainty
-from drcore.checkpoint import MANIFEST, load_bundle
 from drcore.errors import DrcoreError
-from drcore.grader import Grader
+from drcore.grading.grader import Grader
+from drcore.model.bundle import load_bundle
+from drcore.model.calibration import Certainty
+from drcore.model.manifest import MANIFEST
 from training.calibrate import (
     Fitted,
     Scored,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drcore.prepare import Preparation
+from drcore.preprocessing.network_input import Preparation
 from training.augment import augment
 from training.data import Labelled, LabelsError, Squares, class_weights, read_labels
 from training.phantom import write_dataset

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from drcore.prepare import Preparation
+from drcore.preprocessing.network_input import Preparation
 from training.data import Labelled, Squares, SquareSet
 from training.device_batches import DeviceSquares, jpeg_batch
 from training.recipe import Augmentation

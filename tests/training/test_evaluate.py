@@ -72,8 +72,8 @@ def test_torchvision_imports_beside_this_torch() -> None:
 @pytest.mark.data
 def test_the_bundled_model_grades_idrid(data_root: Path) -> None:
     """A small, seeded part of IDRiD's test set: far above chance, whatever the weights are."""
-    from drcore.agreement import quadratic_weighted_kappa
-    from drcore.grader import Grader
+    from drcore.agreement.statistics import quadratic_weighted_kappa
+    from drcore.grading.grader import Grader
     from training.data import read_labels
 
     rows = [r for r in read_labels(data_root / "labels.csv") if r.split == "test"][::3]

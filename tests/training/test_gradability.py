@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from drcore.field_of_view import find_field_of_view
-from drcore.grader import Grader
+from drcore.grading.grader import Grader
+from drcore.preprocessing.field_of_view import find_field_of_view
 from training.data import Labelled, read_labels
 from training.gradability import DEGRADATIONS, LOST, judged, measure, table
 from training.measuring import even_sample

@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from drcore.checkpoint import bundled_folder, load_bundle
-from drcore.network import PRESETS, RamNetwork
+from drcore.model.bundle import bundled_folder, load_bundle
+from drcore.model.network import PRESETS, RamNetwork
 from training.halfway import halfway, main
 from training.run_folder import RunError, load_average, save_average
 

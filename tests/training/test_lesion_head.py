@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from drcore.prepare import Preparation
+from drcore.preprocessing.network_input import Preparation
 from training.data import Labelled
 from training.lesion_head import (
     LesionBatch,

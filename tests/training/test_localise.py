@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from drcore.checkpoint import Bundle, save_bundle
 from drcore.errors import DrcoreError
-from drcore.field_of_view import FieldOfView
-from drcore.frame import Frame
-from drcore.grader import Grader
-from drcore.prepare import Preparation
+from drcore.grading.grader import Grader
+from drcore.model.bundle import Bundle, save_bundle
+from drcore.preprocessing.field_of_view import FieldOfView
+from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.retina_square import Frame
 from training.data import read_labels
 from training.lesions import Lesions, LesionsError, read_lesions
 from training.localise import (

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from drcore.agreement import quadratic_weighted_kappa
-from drcore.field_of_view import find_field_of_view
-from drcore.grader import Grader
+from drcore.agreement.statistics import quadratic_weighted_kappa
+from drcore.grading.grader import Grader
+from drcore.preprocessing.field_of_view import find_field_of_view
 from training.robustness import CHANGES, UNTOUCHED, main
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from drcore.prepare import Preparation
+from drcore.preprocessing.network_input import Preparation
 from training import teacher
 from training.data import Labelled, Lessons, Squares, SquareSet
 from training.device_batches import DeviceSquares

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from drcore.field_of_view import find_field_of_view
-from drcore.frame import Frame
-from drcore.network import PRESETS, RamNetwork
-from drcore.prepare import Preparation
+from drcore.model.network import PRESETS, RamNetwork
+from drcore.preprocessing.field_of_view import find_field_of_view
+from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.retina_square import Frame
 from training import train as train_module
 from training.data import Labelled, Squares, SquareSet
 from training.feed import Feed

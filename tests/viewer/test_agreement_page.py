@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from drcore.decisions import Decision
-from drcore.reader_selection import Selection
-from drcore.reviews import ReviewStore
+from drcore.agreement.selection import Selection
+from drcore.reviews.decision import Decision
+from drcore.reviews.store import ReviewStore
 from viewer import agreement_view, study
 
 NAME = "<img src=x onerror=alert(1)>"
@@ -115,7 +115,7 @@ def test_a_record_that_cannot_be_read_is_told(open_app, html, monkeypatch):
 
 
 def test_the_csv_holds_every_comparison(record, monkeypatch):
-    from drcore.reader_agreement import agreement_csv
+    from drcore.agreement.comparison import agreement_csv
 
     monkeypatch.setattr(study.st, "session_state", {})
     found = agreement_view.measure(record, record.decisions(), Selection())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drcore.dicom_frame import DicomFrame
+from drcore.photographs.dicom_frames import DicomFrame
 from viewer.arrivals import arrive
 from viewer.shelf import Limits, Shelf
 from viewer.worklist import Worklist
@@ -98,7 +98,7 @@ def test_no_room_on_the_server_is_told_and_what_came_before_stays(tmp_path):
 
 
 def test_a_file_too_large_is_left_out(monkeypatch):
-    monkeypatch.setattr("drcore.photograph.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("drcore.photographs.photograph.MAX_BYTES", 1 << 20)
     arrival = arrive(worklist := Worklist(), [("a.jpg", bytes(2 << 20)), ("b.jpg", picture(1))])
     assert arrival.sentences[0].startswith("Too large: a.jpg. At most 1 MiB")
     assert names(worklist) == ["b.jpg"]
@@ -130,7 +130,7 @@ def test_files_are_taken_one_by_one():
 
 
 def test_each_frame_of_a_dicom_file_is_an_entry_of_its_own(grader, phantom, tmp_path):
-    from drcore.dicom import read_header
+    from drcore.photographs.dicom_header import read_header
 
     frames = [phantom(seed=seed).rgb for seed in (1, 2, 3)]
     data = dicom(frames)
@@ -166,7 +166,7 @@ def test_what_a_header_says_of_the_patient_is_shown_only_when_asked_for(grader, 
 
 
 def test_burnt_in_identity_is_covered_until_asked_for(grader, phantom):
-    from drcore.photograph import read_photograph
+    from drcore.photographs.reader import read_photograph
 
     rgb = phantom(seed=1).rgb.copy()
     rgb[:12, :40] = 255  # a name in the corner

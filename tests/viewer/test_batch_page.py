@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from drcore.rows import COLUMNS
+from drcore.results.columns import COLUMNS
 from viewer import runs
 
 

@@ -63,7 +63,7 @@ def test_a_failure_is_a_sentence_and_can_be_tried_again():
 def test_the_first_page_needs_nothing_heavy():
     code = (
         "import sys; from viewer import intake, pieces, reading, shell; "
-        "print(*(sys.modules.keys() & {'torch', 'cv2', 'drcore.grader', 'sqlalchemy'}))"
+        "print(*(sys.modules.keys() & {'torch', 'cv2', 'drcore.grading.grader', 'sqlalchemy'}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True

@@ -11,9 +11,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from drcore.decisions import Decision
-from drcore.marks import Mark
-from drcore.reviews import ReviewStore
+from drcore.reviews.decision import Decision
+from drcore.reviews.mark import Mark
+from drcore.reviews.store import ReviewStore
 from viewer import export_page, export_record, export_result, shell
 from viewer.export_choice import chosen, entries_of
 from viewer.worklist import Worklist

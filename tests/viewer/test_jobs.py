@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from drcore.errors import CheckpointError
-from drcore.sources import Found, find_photographs
+from drcore.sources.find import find_photographs
+from drcore.sources.source import Found
 from viewer import jobs
 from viewer.engine import Engine
 from viewer.jobs import BatchJob, Jobs, duration, filtered
@@ -56,7 +57,7 @@ def test_a_cancelled_run_keeps_its_rows(folder, grader, monkeypatch):
             first.set()
             go_on.wait(30)
 
-    monkeypatch.setattr("drcore.batch.grade_batch", slow)
+    monkeypatch.setattr("drcore.batch.pipeline.grade_batch", slow)
     job = BatchJob(find_photographs([folder]), "eyes")
     job.start(Engine(lambda: grader))
     assert first.wait(30)
@@ -82,7 +83,7 @@ def test_an_accident_ends_the_run_in_a_sentence(folder, ready, monkeypatch, caps
         raise ZeroDivisionError("of /data/Smith_left.jpg")
         yield
 
-    monkeypatch.setattr("drcore.batch.grade_batch", broken)
+    monkeypatch.setattr("drcore.batch.pipeline.grade_batch", broken)
     job = BatchJob(find_photographs([folder]), "eyes")
     job.start(ready)
     job.join(30)

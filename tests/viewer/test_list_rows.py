@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from drcore.grader import Grader
+from drcore.grading.grader import Grader
 from viewer.arrangement import Arrangement
 from viewer.list_rows import UNREAD, list_rows
 from viewer.palette import FAILED, GRADES, PENDING

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from drcore.reviews import ReviewStore
+from drcore.reviews.store import ReviewStore
 from viewer import returning
 
 FILES = ("7_OS.jpg", "8_OD.jpg", "7_OD.jpg")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drcore.reviews import ReviewStore
+from drcore.reviews.store import ReviewStore
 from viewer.looking import Looks
 
 SCALES = ("128", "256", "512", "fused")

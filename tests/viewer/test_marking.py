@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from drcore.errors import ReviewError
-from drcore.reviews import ReviewStore
+from drcore.reviews.store import ReviewStore
 from viewer import marking, study
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

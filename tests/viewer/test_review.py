@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from drcore.grader import Grader
-from drcore.reviews import ReviewStore
+from drcore.grading.grader import Grader
+from drcore.reviews.store import ReviewStore
 from viewer import shell
 from viewer.engine import Engine
 

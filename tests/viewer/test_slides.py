@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drcore.overlay import MAP_RANGE, colourise
+from drcore.maps.overlay import MAP_RANGE, colourise
 from viewer import slides
 from viewer.worklist import Worklist
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from drcore.decisions import Decision
 from drcore.errors import ReviewError
-from drcore.reviews import ReviewStore
-from drcore.study_modes import MODES
+from drcore.reviews.decision import Decision
+from drcore.reviews.reading_modes import MODES
+from drcore.reviews.store import ReviewStore
 from viewer import shell, study
 
 SHA = "ab" * 32

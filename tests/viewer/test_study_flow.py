@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drcore.reviews import ReviewStore
+from drcore.reviews.store import ReviewStore
 
 
 @pytest.fixture

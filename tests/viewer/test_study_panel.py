@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from drcore.decisions import Decision
 from drcore.errors import ReviewError
-from drcore.reviews import ReviewStore
+from drcore.reviews.decision import Decision
+from drcore.reviews.store import ReviewStore
 from viewer import shell
 from viewer.worklist import Worklist
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from drcore.grader import Grader
+from drcore.grading.grader import Grader
 from viewer import slides, worklist
 from viewer.worklist import Worklist
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from drcore.errors import PhotographError, ReviewError, SourceError
-from drcore.grader import Grader
-from drcore.reviews import ReviewStore
+from drcore.grading.grader import Grader
+from drcore.reviews.store import ReviewStore
 from viewer.arrangement import Arrangement
 from viewer.shelf import Limits, Shelf
 from viewer.worklist import MAX_PICTURES, Worklist

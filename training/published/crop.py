@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from drcore.errors import DrcoreError, SourceError
-from drcore.photograph import read_photograph
+from drcore.photographs.reader import read_photograph
 from training.data import Labelled, LabelsError
 
 __all__ = ["LARGEST", "Photographs", "crop_to_eye", "square"]

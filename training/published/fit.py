@@ -21,7 +21,7 @@ from torch import distributed as dist
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from drcore.agreement import quadratic_weighted_kappa
+from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.errors import DrcoreError
 from training.data import Labelled
 from training.published.networks import PublishedNetwork

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from drcore.grader import Grader
+from drcore.grading.grader import Grader
 from training.data import data_root, read_labels
 from training.lesions import read_lesions
 from training.localise import LocalisationFigures, compare, localise, summarise

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from drcore.agreement import bootstrap_interval, quadratic_weighted_kappa
+from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa
 from training.published.fit import grade_scores
 from training.published.networks import (
     LAYOUTS,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from drcore.errors import SourceError
-from drcore.photograph import read_photograph
+from drcore.photographs.reader import read_photograph
 from training.data import Labelled, LabelsError, read_labels
 from training.published import crop
 from training.published.crop import Photographs, crop_to_eye, square

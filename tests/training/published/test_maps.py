@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from drcore.checkpoint import Bundle, save_bundle
+from drcore.model.bundle import Bundle, save_bundle
 from training.phantom import MASK_FLAGS, PhantomRecipe, make_phantom
 from training.published import report
 from training.published.maps import measure_maps

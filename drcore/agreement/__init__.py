@@ -1,0 +1,1 @@
+"""Statistics over the decisions of readers. Imports the root modules and reviews."""

@@ -1,0 +1,168 @@
+"""Second reads and arbitration: which photographs need another reader, and the grade in the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Literal, get_args
+
+from drcore.errors import ReviewError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from drcore.reviews.decision import Decision
+
+__all__ = [
+    "SECOND_READS",
+    "Design",
+    "SecondRead",
+    "Standing",
+    "State",
+    "differ",
+    "reader_name_key",
+    "standing",
+    "standings",
+]
+
+SecondRead = Literal["every photograph", "unlike the machine", "referable", "none"]
+"""Which photographs a second reader sees: all; those where the first reader's grade is not the
+machine's; those that the first reader calls referable or ungradable; or none."""
+SECOND_READS: tuple[SecondRead, ...] = get_args(SecondRead)
+
+State = Literal["unread", "second read", "arbitration", "settled"]
+"""What a photograph waits for."""
+
+_REFERABLE = 2
+"""Moderate retinopathy or more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """Rules of a study with several readers.
+
+    Attributes:
+        second_read: which photographs need a second reader.
+        tolerance: grades by which readers may differ without an arbiter, 0-4.
+        referable: whether readers on both sides of referable (grade 2) always need one.
+
+    Raises:
+        ReviewError: a rule is not understood.
+    """
+
+    second_read: SecondRead = "every photograph"
+    tolerance: int = 0
+    referable: bool = True
+
+    def __post_init__(self) -> None:
+        if self.second_read not in SECOND_READS or self.tolerance not in range(5):
+            raise ReviewError(
+                "The rules of the study are not understood. Choose which photographs need a "
+                f"second read ({', '.join(SECOND_READS)}), and 0 to 4 grades of tolerance."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the reading of one photograph stands.
+
+    Attributes:
+        sha256: of the file.
+        readings: the last decision of each reader but arbiters, in the order of their first ones.
+        arbiter: the last decision of an arbiter; None where there is none.
+        state: what it waits for.
+        final: the decision whose grade is final: the arbiter's, else the one that readers agree on,
+            the higher grade where they differ within the tolerance; None while it is open.
+    """
+
+    sha256: str
+    readings: tuple[Decision, ...]
+    arbiter: Decision | None
+    state: State
+    final: Decision | None
+
+
+def reader_name_key(name: str) -> str:
+    """Return what tells readers apart: "AR", "ar" and "AR " are one."""
+    return " ".join(name.split()).casefold()
+
+
+def differ(first: Decision, second: Decision, design: Design) -> bool:
+    """Say whether two decisions on a photograph are too far apart.
+
+    Args:
+        first: of one reader.
+        second: of another.
+        design: the rules.
+
+    Returns:
+        True where only one calls it ungradable, where the grades differ by more than the tolerance,
+        and, if the rules say so, where only one is referable.
+    """
+    if first.grade is None or second.grade is None:
+        return first.grade is not second.grade
+    if design.referable and (first.grade >= _REFERABLE) != (second.grade >= _REFERABLE):
+        return True
+    return abs(first.grade - second.grade) > design.tolerance
+
+
+def standing(sha256: str, decisions: Iterable[Decision], design: Design) -> Standing:
+    """Say where the reading of one photograph stands.
+
+    Args:
+        sha256: of the file.
+        decisions: on it, in the order of the record; a reader's later one replaces the earlier.
+        design: the rules.
+
+    Returns:
+        State, and the final decision where there is one.
+    """
+    arbiter: Decision | None = None
+    by_reader: dict[str, Decision] = {}
+    for decision in decisions:
+        if decision.role == "arbiter":
+            arbiter = decision
+        else:
+            by_reader[reader_name_key(decision.reader)] = decision
+    readings = tuple(by_reader.values())
+    state = _state(readings, arbiter, design)
+    final = None
+    if state == "settled":
+        final = arbiter or max(readings, key=lambda one: -1 if one.grade is None else one.grade)
+    return Standing(sha256, readings, arbiter, state, final)
+
+
+def standings(decisions: Iterable[Decision], design: Design) -> dict[str, Standing]:
+    """Say where the reading of every photograph in the record stands.
+
+    Args:
+        decisions: in the order of the record.
+        design: the rules.
+
+    Returns:
+        By SHA-256 of the file, in the order in which photographs were first read.
+    """
+    by_photograph: dict[str, list[Decision]] = {}
+    for decision in decisions:
+        by_photograph.setdefault(decision.sha256, []).append(decision)
+    return {sha256: standing(sha256, made, design) for sha256, made in by_photograph.items()}
+
+
+def _state(readings: Sequence[Decision], arbiter: Decision | None, design: Design) -> State:
+    if arbiter is not None:
+        return "settled"
+    if not readings:
+        return "unread"
+    if any(differ(one, other, design) for one, other in combinations(readings, 2)):
+        return "arbitration"
+    if len(readings) == 1 and _needs_second(readings[0], design.second_read):
+        return "second read"
+    return "settled"
+
+
+def _needs_second(first: Decision, second_read: SecondRead) -> bool:
+    if second_read == "unlike the machine":
+        return first.grade != first.machine_grade
+    if second_read == "referable":
+        return first.grade is None or first.grade >= _REFERABLE
+    return second_read == "every photograph"

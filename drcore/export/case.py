@@ -1,0 +1,72 @@
+"""One photograph with all that was said of it: the model's report, readers' decisions and marks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drcore.agreement.patient_grade import same_patient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from drcore.grading.report import GradeReport
+    from drcore.photographs.photograph import Source
+    from drcore.reviews.decision import Decision
+    from drcore.reviews.mark import Mark
+
+__all__ = ["Case", "by_patient", "eye_order"]
+
+_EYES = {"OD": 0, "OS": 1, None: 2}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """What leaves the tool begins here.
+
+    Attributes:
+        report: of the model; laterality and patient as corrected by hand.
+        source: what `drcore.photographs.reader.read_photograph` reads again for the pixels.
+        decisions: of readers on this photograph, with their numbers in the record, oldest first.
+        marks: of readers on this photograph, with their numbers in the record.
+    """
+
+    report: GradeReport
+    source: Source
+    decisions: tuple[tuple[int, Decision], ...] = ()
+    marks: tuple[tuple[int, Mark], ...] = ()
+
+    @property
+    def standing(self) -> list[Decision]:
+        """The last decision of each reader, newest first."""
+        last = {decision.reader: decision for _, decision in self.decisions}
+        return sorted(last.values(), key=lambda decision: decision.decided_at, reverse=True)
+
+
+def by_patient(cases: Iterable[Case]) -> list[list[Case]]:
+    """Group photographs by patient, right eye first.
+
+    Args:
+        cases: in any order.
+
+    Returns:
+        A group for each patient, in the order of their first photographs; a photograph without a
+        patient is a group of its own.
+    """
+    groups: list[list[Case]] = []
+    known: list[tuple[str, list[Case]]] = []
+    for case in cases:
+        patient = case.report.patient
+        found = next((g for name, g in known if patient and same_patient(name, patient)), None)
+        if found is not None:
+            found.append(case)
+            continue
+        groups.append([case])
+        if patient:
+            known.append((patient, groups[-1]))
+    return [eye_order(group) for group in groups]
+
+
+def eye_order(cases: Iterable[Case]) -> list[Case]:
+    """Sort the photographs of a patient: right eye, left eye, then those that do not tell."""
+    return sorted(cases, key=lambda case: _EYES[case.report.laterality])

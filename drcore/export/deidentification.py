@@ -1,0 +1,135 @@
+"""What may leave the tool: no name unless asked for, and in de-identified form no patient at all.
+
+EXIF and other headers of a photograph never leave: pictures are always made anew from pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from drcore.export.case import Case
+    from drcore.preprocessing.field_of_view import FieldOfView
+    from drcore.reviews.decision import Decision
+    from drcore.reviews.mark import Mark
+
+__all__ = [
+    "Privacy", "anonymous_decision", "anonymous_mark", "deidentified", "pseudonym", "retina_only",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """What whoever exports has asked for.
+
+    Attributes:
+        deidentified: photographs go by their hash; patient, file name and study are left out, the
+            eye stays. Readers' names stay: they are not the patient's.
+        patient_names: put the patient's name from the DICOM header into reports; never in
+            de-identified documents.
+        notes: keep readers' free text in de-identified documents; elsewhere it always goes along.
+        burned_in: export pictures that the DICOM header says carry identity in their pixels.
+    """
+
+    deidentified: bool = False
+    patient_names: bool = False
+    notes: bool = False
+    burned_in: bool = False
+
+    @property
+    def with_names(self) -> bool:
+        """Whether patients' names go along."""
+        return self.patient_names and not self.deidentified
+
+    @property
+    def with_notes(self) -> bool:
+        """Whether readers' free text goes along."""
+        return self.notes or not self.deidentified
+
+    def apply(self, case: Case) -> Case:
+        """Return a case as it may be exported."""
+        return deidentified(case, notes=self.notes) if self.deidentified else case
+
+
+def pseudonym(sha256: str) -> str:
+    """Name a photograph by its hash.
+
+    Whoever has the file can tell that it is this one; nobody else learns anything.
+
+    Args:
+        sha256: of the photograph, hex.
+
+    Returns:
+        Its first 16 digits; "unread" for a file without a hash.
+    """
+    return sha256[:16] or "unread"
+
+
+def deidentified(case: Case, *, notes: bool = False) -> Case:
+    """Take out of a case what tells the patient.
+
+    Args:
+        case: any.
+        notes: keep readers' free text.
+
+    Returns:
+        The same photograph under its pseudonym, without patient; laterality stays.
+    """
+    name = pseudonym(case.report.sha256)
+    report = replace(case.report, name=name, patient=None)
+    if report.status == "failed":  # its reason begins with the file's name
+        report = replace(report, reason="the photograph could not be read.")
+    return replace(
+        case,
+        report=report,
+        decisions=tuple((n, anonymous_decision(made, notes=notes)) for n, made in case.decisions),
+        marks=tuple((n, anonymous_mark(mark, notes=notes)) for n, mark in case.marks),
+    )
+
+
+def anonymous_decision(decision: Decision, *, notes: bool = False) -> Decision:
+    """Take out of a decision what tells the patient.
+
+    Args:
+        decision: any.
+        notes: keep the reader's free text.
+
+    Returns:
+        The decision on the same photograph under its pseudonym; eye and reader stay.
+    """
+    note = decision.note if notes else ""
+    return replace(decision, image=pseudonym(decision.sha256), patient=None, note=note)
+
+
+def anonymous_mark(mark: Mark, *, notes: bool = False) -> Mark:
+    """Take out of a mark what may tell the patient.
+
+    Args:
+        mark: any.
+        notes: keep the reader's free text.
+
+    Returns:
+        The mark.
+    """
+    return replace(mark, note=mark.note if notes else "")
+
+
+def retina_only(rgb: NDArray[np.uint8], field_of_view: FieldOfView) -> NDArray[np.uint8]:
+    """Blacken what lies outside the field of view: cameras write names and dates there.
+
+    Args:
+        rgb: uint8 (h, w, 3).
+        field_of_view: in pixels of `rgb`; where no rim was found, nothing can be told apart.
+
+    Returns:
+        uint8 (h, w, 3).
+    """
+    if not field_of_view.found:
+        return rgb
+    inside = field_of_view.mask(rgb.shape[0], rgb.shape[1])
+    return np.where(inside[..., None], rgb, np.uint8(0)).astype(np.uint8)

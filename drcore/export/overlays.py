@@ -1,0 +1,132 @@
+"""Overlays of many photographs in a ZIP, with a manifest that says what each of them is."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drcore import __version__
+from drcore.errors import DrcoreError, SourceError
+from drcore.export.archive import ExportArchive, photograph_stem
+from drcore.export.deidentification import Privacy
+from drcore.export.pictures import illustrate, jpeg
+from drcore.export.standards.codes import NOTICE
+from drcore.maps.overlay import MAP_RANGE
+from drcore.results.columns import COLUMNS, row_of
+from drcore.text import csv_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from drcore.export.case import Case
+
+__all__ = ["OverlayWriter", "overlay_zip"]
+
+UNIT = "grades above a healthy retina"
+
+
+class OverlayWriter:
+    """Writes overlays into an archive and keeps account of them for the manifest.
+
+    Args:
+        archive: that they go into.
+        privacy: what may be told.
+        folder: of the archive.
+    """
+
+    def __init__(self, archive: ExportArchive, privacy: Privacy, folder: str = "") -> None:
+        self._archive, self._privacy, self._folder = archive, privacy, folder
+        self._entries: list[dict[str, Any]] = []
+        self._rows: list[dict[str, str]] = []
+
+    def add(self, case: Case) -> None:
+        """Write the overlay of one photograph.
+
+        Args:
+            case: graded or ungradable.
+
+        Raises:
+            DrcoreError: there is no map, the photograph cannot be read again, or its picture may
+                not leave.
+        """
+        case = self._privacy.apply(case)
+        report = case.report
+        if report.status == "failed":
+            raise DrcoreError(f"{report.name}: there is no overlay, because {report.reason}")
+        picture = jpeg(illustrate(case, self._privacy).overlay)
+        name = f"{photograph_stem(report.name, report.sha256)}-overlay.jpg"
+        path = self._archive.add(self._folder, name, picture)
+        file = path.removeprefix(f"{self._folder}/") if self._folder else path
+        row = row_of(report)
+        self._rows.append({"overlay": file, **row})
+        self._entries.append(
+            {
+                "file": file,
+                "image": report.name,
+                "sha256": report.sha256,
+                "model_version": report.model_version,
+                "scale": "fused",
+                "status": report.status,
+                "grade": report.grade,
+                "score": None if math.isnan(report.score) else round(report.score, 4),
+                "laterality": report.laterality,
+                "patient": report.patient,
+            }
+        )
+
+    def finish(self, made_at: datetime) -> None:
+        """Write manifest and table.
+
+        Args:
+            made_at: date of the manifest.
+
+        Raises:
+            SourceError: the archive cannot be written.
+        """
+        manifest = {
+            "kind": "drcore overlays 1",
+            "made_at": made_at.isoformat(timespec="seconds"),
+            "drcore": __version__,
+            "notice": NOTICE,
+            "deidentified": self._privacy.deidentified,
+            "colour_range": {"from": MAP_RANGE[0], "to": MAP_RANGE[1], "unit": UNIT},
+            "photographs": self._entries,
+        }
+        text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+        self._archive.add(self._folder, "manifest.json", text)
+        table = csv_text(self._rows, ("overlay", *COLUMNS))
+        self._archive.add(self._folder, "photographs.csv", table)
+
+
+def overlay_zip(
+    cases: Iterable[Case], file: Path, *, made_at: datetime, privacy: Privacy | None = None
+) -> list[str]:
+    """Write the overlays of many photographs, one at a time, with a manifest and a table.
+
+    Args:
+        cases: in any order; may be a generator.
+        file: of the ZIP; replaced.
+        made_at: date of the archive, with a time zone.
+        privacy: what may be told.
+
+    Returns:
+        A sentence for each photograph whose overlay could not be written.
+
+    Raises:
+        SourceError: the file cannot be written.
+    """
+    problems = []
+    with ExportArchive(file, made_at) as archive:
+        writer = OverlayWriter(archive, privacy or Privacy())
+        for case in cases:
+            try:
+                writer.add(case)
+            except SourceError:
+                raise
+            except DrcoreError as error:
+                problems.append(str(error))
+        writer.finish(made_at)
+    return problems

@@ -1,0 +1,90 @@
+"""What was said of a photograph, by the model and by readers, as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from drcore import __version__
+from drcore.export.deidentification import Privacy
+from drcore.export.standards.codes import REPORT_NOTICE
+from drcore.reviews.decision import decisions_json
+from drcore.reviews.mark import marks_json
+
+if TYPE_CHECKING:
+    from drcore.export.case import Case
+
+__all__ = ["result", "result_json"]
+
+
+def result(case: Case, privacy: Privacy | None = None) -> dict[str, Any]:
+    """Return all that was said of a photograph, ready for JSON.
+
+    Args:
+        case: any, a failed one too.
+        privacy: what may be told.
+
+    Returns:
+        Numbers are numbers, what is unknown is null, lengths are in pixels of the original.
+    """
+    case = (privacy or Privacy()).apply(case)
+    report = case.report
+    fov, quality = report.field_of_view, report.quality
+    return {
+        "image": report.name,
+        "sha256": report.sha256 or None,
+        "status": report.status,
+        "reason": report.reason or None,
+        "grade": report.grade,
+        "grade_name": report.grade_name,
+        "referable": report.referable,
+        "referable_sensitive": report.referable_sensitive,
+        "score": _number(report.score),
+        "scores": {str(size): _number(score) for size, score in report.scores.items()},
+        "thresholds": list(report.thresholds),
+        "margin": report.margin,
+        "probabilities": report.probabilities and list(report.probabilities),
+        "grade_set": report.grade_set and list(report.grade_set),
+        "laterality": report.laterality,
+        "patient": report.patient,
+        "burned_in": report.burned_in,
+        "width": report.width or None,
+        "height": report.height or None,
+        "field_of_view": None if fov is None else asdict(fov),
+        "quality": None if quality is None else asdict(quality),
+        "model_version": report.model_version,
+        "drcore": __version__,
+        "decisions": json.loads(decisions_json(case.decisions)),
+        "marks": json.loads(marks_json(case.marks)),
+        "notice": REPORT_NOTICE,
+    }
+
+
+def result_json(case: Case, privacy: Privacy | None = None) -> str:
+    """Return all that was said of a photograph as JSON.
+
+    Args:
+        case: any, a failed one too.
+        privacy: what may be told.
+
+    Returns:
+        One object; ends in a line break.
+    """
+    return json.dumps(_finite(result(case, privacy)), ensure_ascii=False, indent=1) + "\n"
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _finite(value: Any) -> Any:
+    """Put null where a measurement is not a number: JSON has none."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):
+        return _number(value)
+    return value.item() if hasattr(value, "item") else value

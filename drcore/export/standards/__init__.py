@@ -1,0 +1,1 @@
+"""DICOM and FHIR documents. Imports export and what it imports."""

@@ -1,0 +1,1 @@
+"""From one photograph to one report. Imports photographs, preprocessing, maps and model."""

@@ -1,0 +1,310 @@
+"""The public face: photograph in, graded and explained report out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drcore import logs
+from drcore.errors import DrcoreError
+from drcore.model.bundle import Bundle, bundled_folder, load_bundle
+from drcore.model.calibration import spread_of
+from drcore.model.inference import open_runner
+from drcore.photographs.photograph import Photograph, Source
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.field_of_view import find_field_of_view
+from drcore.preprocessing.gradability import Quality, assess
+from drcore.preprocessing.retina_square import Frame
+from drcore.text import clean_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+from drcore.grading.report import SQUARE, GradeReport
+
+__all__ = ["Grader", "Named", "Prepared"]
+
+Named = tuple[str, Source]
+"""A display name and the source that goes by it, for uploads that have no path."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A photograph on its way into the networks; its pixels are let go, so that many may wait."""
+
+    photograph: Photograph
+    frame: Frame
+    quality: Quality
+    inputs: dict[int, NDArray[np.float32]]
+    coverage: dict[int, NDArray[np.float32]]
+    contrast: NDArray[np.uint8]
+    seconds: float = 0.0
+
+
+class Grader:
+    """Grades photographs with the networks of a bundle; safe to share between threads.
+
+    Args:
+        bundle: networks, thresholds and preparation; later changes to the networks do not count.
+        device: "cpu" or "cuda".
+
+    Attributes:
+        bundle, device: as given.
+        runner: runs the networks.
+    """
+
+    def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
+        self.bundle = bundle
+        self.device = device
+        self.runner = open_runner(bundle.networks, device)
+
+    @classmethod
+    def bundled(cls, device: str | None = None) -> Grader:
+        """Open the weights that ship with the package.
+
+        Args:
+            device: "cpu" or "cuda"; CUDA where there is one, if left out.
+
+        Returns:
+            The grader.
+
+        Raises:
+            CheckpointError: the weights are missing or damaged.
+        """
+        return cls.from_folder(bundled_folder(), device)
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, device: str | None = None) -> Grader:
+        """Open weights from a folder with a manifest.
+
+        Args:
+            folder: written by `drcore.model.bundle.save_bundle`.
+            device: "cpu" or "cuda"; CUDA where there is one, if left out.
+
+        Returns:
+            The grader.
+
+        Raises:
+            CheckpointError: the weights are missing, damaged or not understood.
+        """
+        import torch
+
+        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(load_bundle(Path(folder), chosen), chosen)
+
+    @property
+    def version(self) -> str:
+        """Name and version of the weights."""
+        return f"{self.bundle.name} {self.bundle.version}"
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Input sizes of the networks, in pixels."""
+        return tuple(sorted(self.bundle.networks))
+
+    def grade(self, source: Source, *, name: str | None = None) -> GradeReport:
+        """Grade one photograph.
+
+        Args:
+            source: path, encoded bytes, binary file object, or RGB uint8 (H, W, 3).
+            name: display name; from the path where left out.
+
+        Returns:
+            The report; "ungradable" is an answer, not an error.
+
+        Raises:
+            PhotographError: the source cannot be read as a photograph.
+        """
+        return self._report([self._prepare(source, name)])[0]
+
+    def attempt(self, source: Source, name: str | None = None) -> Prepared | GradeReport:
+        """Read and prepare one photograph, the part of the work that threads may do ahead.
+
+        Args:
+            source: as for `grade`.
+            name: display name; from the path where left out.
+
+        Returns:
+            What `finish` takes: a prepared photograph, or the failed report of a bad one.
+        """
+        began = time.perf_counter()
+        try:
+            prepared = self._prepare(source, name)
+        except DrcoreError as error:
+            report = self.failed(_name_of(source, name), str(error))
+        except Exception as error:  # noqa: BLE001 - no input may stop ten thousand good ones
+            logs.accident("reading a photograph", error)
+            label = _name_of(source, name)
+            kind = type(error).__name__  # what it says may hold a path of the server
+            report = self.failed(label, f"{label}: it cannot be read ({kind}). Export it again.")
+        else:
+            return replace(prepared, seconds=time.perf_counter() - began)
+        logs.photograph(report, reading=time.perf_counter() - began, network=0.0)
+        return report
+
+    def finish(self, attempted: Sequence[Prepared | GradeReport]) -> list[GradeReport]:
+        """Run the networks over what `attempt` returned.
+
+        Args:
+            attempted: photographs that go through the networks together, and failed reports.
+
+        Returns:
+            One report for each, in order.
+        """
+        ready = [item for item in attempted if isinstance(item, Prepared)]
+        began = time.perf_counter()
+        finished = self._report(ready) if ready else []
+        share = (time.perf_counter() - began) / max(len(ready), 1)
+        for item, report in zip(ready, finished, strict=True):
+            logs.photograph(report, reading=item.seconds, network=share)
+        reports = iter(finished)
+        return [item if isinstance(item, GradeReport) else next(reports) for item in attempted]
+
+    def grade_many(
+        self, sources: Iterable[Source | Named], *, batch: int = 8
+    ) -> Iterator[GradeReport]:
+        """Grade photographs one after the other, lazily; a bad one becomes a failed report.
+
+        Args:
+            sources: as for `grade`, or pairs of display name and source.
+            batch: photographs that go through the networks together.
+
+        Yields:
+            One report for each source, in order.
+        """
+        waiting: list[Prepared | GradeReport] = []
+        for item in sources:
+            if isinstance(item, tuple) and len(item) == 2:
+                name, source = item
+            else:
+                name, source = None, item  # what is neither pair nor source fails when it is read
+            waiting.append(self.attempt(source, name))
+            if len(waiting) >= batch:
+                yield from self.finish(waiting)
+                waiting = []
+        yield from self.finish(waiting)
+
+    def failed(self, name: str, reason: str) -> GradeReport:
+        """Return the report of a photograph that could not be read.
+
+        Args:
+            name: display name.
+            reason: a sentence.
+
+        Returns:
+            A report without grade, score or map.
+        """
+        return GradeReport(
+            name=name, sha256="", status="failed", reason=reason, grade=None, score=float("nan"),
+            scores={}, thresholds=self.bundle.thresholds, probabilities=None, grade_set=None,
+            referable_sensitive=None, fusion=self.bundle.fusion, biases={}, width=0, height=0,
+            field_of_view=None, quality=None, laterality=None, patient=None,
+            model_version=self.version, placed=0.0, _frame=None, _maps={},
+            _contrast=np.zeros((0, 0), np.uint8), _rim=0.0,
+        )  # fmt: skip
+
+    def grade_of(self, score: float) -> int:
+        """Return the ICDR grade of a score by the bundle's thresholds.
+
+        Args:
+            score: continuous severity in grades.
+
+        Returns:
+            0-4.
+
+        Raises:
+            DrcoreError: the score is not a number; a grade is never invented.
+        """
+        if not np.isfinite(score):
+            raise DrcoreError(f"A score of {score} has no grade.")
+        return int(np.searchsorted(self.bundle.thresholds, score, side="right"))
+
+    def _prepare(self, source: Source, name: str | None) -> Prepared:
+        photograph = read_photograph(source, name=name, for_grading=True)
+        field_of_view = find_field_of_view(photograph.rgb)
+        quality = assess(photograph.rgb, field_of_view, photograph.reduction)
+        frame = Frame(
+            field_of_view.scaled(photograph.reduction), photograph.width, photograph.height, SQUARE
+        )
+        preparation = self.bundle.preparation
+        square = np.asarray(frame.warp(photograph.rgb), np.uint8)
+        mask = frame.mask(preparation.margin)
+        finest = preparation.contrast(square, mask, SQUARE)
+        inputs, coverage = {}, {}
+        for size, network in self.bundle.networks.items():
+            contrast = finest if size == SQUARE else preparation.contrast(square, mask, size)
+            inputs[size] = preparation.normalise(contrast)
+            coverage[size] = frame.coverage(network.config.map_size, preparation.margin)
+        kept = replace(photograph, rgb=np.empty((0, 0, 3), np.uint8))
+        green = np.ascontiguousarray(finest[..., 1])
+        return Prepared(kept, frame, quality, inputs, coverage, green)
+
+    def _report(self, prepared: list[Prepared]) -> list[GradeReport]:
+        answers = self.runner.run(
+            [item.inputs for item in prepared], [item.coverage for item in prepared]
+        )
+        placement = self.bundle.placement
+        reports = []
+        for item, answer in zip(prepared, answers, strict=True):
+            scores = {size: score for size, (score, _) in answer.items()}
+            score = sum(weight * scores[size] for size, weight in self.bundle.fusion.items())
+            grade = self.grade_of(score) if item.quality.gradable else None
+            photograph = item.photograph
+            probabilities, grade_set, sensitive = self._certainty(grade, score, scores)
+            reports.append(
+                GradeReport(
+                    name=photograph.name,
+                    sha256=photograph.sha256,
+                    status="ungradable" if grade is None else "graded",
+                    reason=item.quality.reason,
+                    grade=grade,
+                    score=score,
+                    scores=scores,
+                    thresholds=self.bundle.thresholds,
+                    probabilities=probabilities,
+                    grade_set=grade_set,
+                    referable_sensitive=sensitive,
+                    fusion=self.bundle.fusion,
+                    biases={s: n.bias for s, n in sorted(self.bundle.networks.items())},
+                    width=photograph.width,
+                    height=photograph.height,
+                    field_of_view=item.frame.field_of_view,
+                    quality=item.quality,
+                    laterality=photograph.laterality,
+                    patient=photograph.patient,
+                    burned_in=photograph.burned_in,
+                    model_version=self.version,
+                    placed=1.0 if placement is None else placement.share(score),
+                    _frame=item.frame,
+                    _maps={size: ram for size, (_, ram) in answer.items()},
+                    _contrast=item.contrast,
+                    _rim=self.bundle.preparation.margin,
+                )
+            )
+        return reports
+
+    def _certainty(
+        self, grade: int | None, score: float, scores: dict[int, float]
+    ) -> tuple[tuple[float, ...] | None, tuple[int, ...] | None, bool | None]:
+        """Probabilities, set of grades and the call at the sensitive operating point."""
+        certainty = self.bundle.certainty
+        if certainty is None or grade is None:
+            return None, None, None
+        probabilities = certainty.probabilities(score, spread_of(scores.values()))
+        return (
+            tuple(probabilities.tolist()),
+            certainty.grade_set(probabilities, grade),
+            score >= certainty.sensitive,
+        )
+
+
+def _name_of(source: object, name: str | None) -> str:
+    found: object = name
+    if name is None:
+        found = source if isinstance(source, str | Path) else getattr(source, "name", None)
+    return clean_name(str(found)) if isinstance(found, str | Path) else "upload"

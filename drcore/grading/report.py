@@ -1,0 +1,274 @@
+"""What grading one photograph found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from drcore.errors import DrcoreError
+from drcore.eye import Laterality
+from drcore.maps.attenuation import placed
+from drcore.maps.fusion import FusionRule, fuse, resample
+from drcore.maps.refinement import focus
+from drcore.preprocessing.field_of_view import FieldOfView
+from drcore.preprocessing.gradability import Quality
+from drcore.preprocessing.retina_square import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+from drcore.icdr import GRADE_NAMES, REFERABLE
+
+__all__ = ["Cells", "GradeReport", "Scale", "Status"]
+
+
+SQUARE = 512
+"""Side of the square from which all network inputs are shrunk, in pixels."""
+
+Scale = int | Literal["fused"]
+Status = Literal["graded", "ungradable", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """An activation map at its own resolution, and where its cells lie on the photograph.
+
+    Attributes:
+        values: float32 (m, m), grades; NaN in cells without retina.
+        x0, y0: centre of the first cell in pixels of the original photograph.
+        step: distance between neighbouring cells in pixels of the original photograph.
+    """
+
+    values: NDArray[np.float32]
+    x0: float
+    y0: float
+    step: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GradeReport:
+    """What the model says of one photograph.
+
+    Attributes:
+        name: display name; untrusted text.
+        sha256: of the file, hex; empty where it could not be read.
+        status: "graded", "ungradable" (read, scored, but not fit for a grade) or "failed".
+        reason: a sentence where there is no grade, else empty.
+        grade: ICDR grade 0-4, None unless graded.
+        score: continuous severity in grades, the mean of `scores` with the weights of `fusion`; NaN
+            where it failed.
+        scores: by input size in pixels.
+        thresholds: the four scores that part the grades.
+        probabilities: of the grades 0-4, sum 1; None without a grade or without calibration.
+        grade_set: neighbouring grades, `grade` among them, that hold the reference grade as often
+            as the calibration says (`Certainty.coverage`, 90 %); None like `probabilities`.
+        referable_sensitive: referable at the sensitive operating point, which misses fewer eyes
+            than `referable` and calls more healthy ones; None like `probabilities`.
+        fusion: by input size: how much it counts in the score and in the fused map, sum 1.
+        biases: by input size: score less the mean of the map.
+        width, height: of the original, upright, in pixels; 0 where it failed.
+        field_of_view: in pixels of the original; None where it failed.
+        quality: what the gradability check measured; None where it failed.
+        laterality, patient: from the file name, None where it does not tell.
+        model_version: name and version of the weights.
+        burned_in: whether the DICOM header says that identity is burnt into the pixels; None where
+            nothing is said.
+        placed: 0-1, how much of the evidence is shown in its place; see `drcore.maps.attenuation`.
+    """
+
+    name: str
+    sha256: str
+    status: Status
+    reason: str
+    grade: int | None
+    score: float
+    scores: dict[int, float]
+    thresholds: tuple[float, float, float, float]
+    probabilities: tuple[float, ...] | None
+    grade_set: tuple[int, ...] | None
+    referable_sensitive: bool | None
+    fusion: dict[int, float]
+    biases: dict[int, float]
+    width: int
+    height: int
+    field_of_view: FieldOfView | None
+    quality: Quality | None
+    laterality: Laterality | None
+    patient: str | None
+    model_version: str
+    placed: float
+    _frame: Frame | None = field(repr=False)
+    _maps: dict[int, NDArray[np.float32]] = field(repr=False)
+    _contrast: NDArray[np.uint8] = field(repr=False)
+    _rim: float = field(repr=False)
+    burned_in: bool | None = field(default=None, kw_only=True)
+
+    @property
+    def gradable(self) -> bool:
+        """True where the photograph was fit for a grade and got one."""
+        return self.status == "graded"
+
+    @property
+    def referable(self) -> bool | None:
+        """Grade 2 or more; None without a grade."""
+        return None if self.grade is None else self.grade >= REFERABLE
+
+    @property
+    def margin(self) -> float | None:
+        """Distance of the score to the nearest threshold, in grades; None without a grade."""
+        if self.grade is None:
+            return None
+        return min(abs(self.score - threshold) for threshold in self.thresholds)
+
+    @property
+    def grade_name(self) -> str:
+        """ICDR name of the grade, or what stands in its place."""
+        if self.grade is None:
+            return "Ungradable" if self.status == "ungradable" else "Failed"
+        return GRADE_NAMES[self.grade]
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Input sizes that have a map, in pixels."""
+        return tuple(sorted(self._maps))
+
+    def cells(
+        self,
+        scale: Scale = "fused",
+        *,
+        rule: FusionRule = "mean",
+        scales: Sequence[int] | None = None,
+    ) -> Cells:
+        """Return the Regression Activation Map at its own resolution, as the network gave it.
+
+        Args:
+            scale: input size in pixels, or "fused".
+            rule: how to fuse; only for "fused".
+            scales: which input sizes to fuse, all where left out; only for "fused".
+
+        Returns:
+            The map and its place on the photograph.
+
+        Raises:
+            DrcoreError: the photograph failed, or there is no such scale.
+        """
+        frame = self._there()
+        return self._on_photograph(frame, self._square_map(frame, scale, rule, scales))
+
+    def focused(
+        self,
+        scale: Scale = "fused",
+        *,
+        rule: FusionRule = "mean",
+        scales: Sequence[int] | None = None,
+    ) -> Cells:
+        """Return the map with its evidence at the places that stand out.
+
+        Where the score is one that healthy eyes have, nothing is placed.
+
+        Args:
+            scale: input size in pixels, or "fused".
+            rule: how to fuse; only for "fused".
+            scales: which input sizes to fuse, all where left out; only for "fused".
+
+        Returns:
+            The map and its place on the photograph, a cell for each pixel of the network's input.
+
+        Raises:
+            DrcoreError: the photograph failed, or there is no such scale.
+        """
+        frame = self._there()
+        return self._on_photograph(frame, self._focused(frame, scale, rule, scales))
+
+    def ram(
+        self,
+        scale: Scale = "fused",
+        *,
+        rule: FusionRule = "mean",
+        scales: Sequence[int] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the focused Regression Activation Map on the original photograph's pixels.
+
+        Where the score is one that healthy eyes have, nothing is placed.
+
+        Args:
+            scale: input size in pixels, or "fused".
+            rule: how to fuse; only for "fused". "mean" and "max" are in grade units.
+            scales: which input sizes to fuse, all where left out; only for "fused".
+
+        Returns:
+            float32 (height, width), grades above a healthy retina; NaN outside the field of view.
+
+        Raises:
+            DrcoreError: the photograph failed, or there is no such scale.
+        """
+        frame = self._there()
+        values = self._focused(frame, scale, rule, scales)
+        full = np.asarray(frame.warp_back(values), np.float32)
+        full[~frame.field_of_view.mask(self.height, self.width, self._rim)] = np.nan
+        return full
+
+    def _there(self) -> Frame:
+        if self._frame is None:
+            raise DrcoreError(f"{self.name}: there is no map, because {self.reason}")
+        return self._frame
+
+    def _on_photograph(self, frame: Frame, values: NDArray[np.float32]) -> Cells:
+        cells = values.shape[0]
+        values = np.where(frame.coverage(cells, self._rim) > 0, values, np.float32(np.nan))
+        step = 2 * frame.field_of_view.radius / cells
+        return Cells(
+            values=values.astype(np.float32),
+            x0=frame.field_of_view.x - frame.field_of_view.radius + step / 2,
+            y0=frame.field_of_view.y - frame.field_of_view.radius + step / 2,
+            step=step,
+        )
+
+    def _focused(
+        self, frame: Frame, scale: Scale, rule: FusionRule, scales: Sequence[int] | None
+    ) -> NDArray[np.float32]:
+        # Fused before it is focused: one pass at the finest scale, and no coarse focus that blurs.
+        ram = self._square_map(frame, scale, rule, scales)
+        finest = min(max(self._wanted(scale, scales)), SQUARE)
+        coverage = frame.coverage(ram.shape[0], self._rim)
+        return focus(
+            placed(ram, coverage, self.placed),
+            coverage,
+            self._contrast,
+            frame.coverage(finest, self._rim),
+        )
+
+    def _wanted(self, scale: Scale, scales: Sequence[int] | None) -> list[int]:
+        """Return the input sizes that a map is made of, all of them known."""
+        fused = list(scales) if scales is not None else list(self.scales)
+        wanted = fused if scale == "fused" else [scale]
+        for size in wanted:
+            if size not in self._maps:
+                raise DrcoreError(
+                    f"{self.name}: there is no map at {size}; choose "
+                    f"{', '.join(map(str, self.scales))} or 'fused'."
+                )
+        return [int(size) for size in wanted]
+
+    def _square_map(
+        self,
+        frame: Frame,
+        scale: Scale,
+        rule: FusionRule,
+        scales: Sequence[int] | None,
+    ) -> NDArray[np.float32]:
+        wanted = self._wanted(scale, scales)
+        if scale != "fused":
+            return self._maps[wanted[0]]
+        cells = max((self._maps[size].shape[0] for size in wanted), default=1)
+        fine = frame.coverage(cells, self._rim)
+        aligned = [
+            resample(self._maps[size], frame.coverage(self._maps[size].shape[0], self._rim), fine)
+            for size in wanted
+        ]
+        weights = [self.fusion[size] for size in wanted]
+        # Of scales that count for nothing, asked for by themselves, all count alike.
+        return fuse(aligned, fine, rule, weights if any(weights) else None)

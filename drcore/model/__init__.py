@@ -1,0 +1,1 @@
+"""Networks, weights and calibration. Imports the root modules, preprocessing and maps."""

@@ -1,0 +1,252 @@
+"""Weights on disk: safetensors beside a manifest that says what they are. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drcore.errors import CheckpointError
+from drcore.maps.attenuation import Placement
+from drcore.model.calibration import Certainty
+from drcore.preprocessing.network_input import Preparation
+from drcore.text import one_line
+
+if TYPE_CHECKING:
+    from drcore.model.network import RamNetwork
+from drcore.model.manifest import (
+    _KNOWN_OF_NETWORK,
+    FORMAT,
+    FORMAT_VERSION,
+    MANIFEST,
+    _certainty,
+    _fusion,
+    _placement,
+    _preparation,
+    _thresholds,
+    read_manifest,
+)
+
+__all__ = ["Bundle", "bundled_folder", "load_bundle", "save_bundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Trained networks and what is needed to use them.
+
+    Attributes:
+        name, version: of the model.
+        networks: by input size in pixels, in evaluation mode.
+        preparation: how squares become input.
+        thresholds: the four scores that part grade 0 from 1, 1 from 2, 2 from 3, 3 from 4.
+        certainty: how sure a grade is; None where nobody has calibrated it.
+        fusion: by input size in pixels, how much each scale counts in the score and in the fused
+            map, sum 1; all alike where left out.
+        placement: from which score maps are shown in their places; None for always.
+        created: ISO date.
+        training: data, recipes and seeds, for the reader.
+        metrics: measured figures, for the reader.
+        licence, intended_use: sentences.
+    """
+
+    name: str
+    version: str
+    networks: dict[int, RamNetwork]
+    preparation: Preparation
+    thresholds: tuple[float, float, float, float]
+    certainty: Certainty | None = None
+    fusion: dict[int, float] = field(default_factory=dict)
+    placement: Placement | None = None
+    created: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    intended_use: str = ""
+
+    def __post_init__(self) -> None:
+        """Let all scales count alike where nobody has said otherwise."""
+        if not self.fusion:
+            alike = dict.fromkeys(self.networks, 1 / max(len(self.networks), 1))
+            object.__setattr__(self, "fusion", alike)
+        elif set(self.fusion) != set(self.networks):
+            raise CheckpointError("The weights of the scales do not belong to these networks.")
+
+
+def bundled_folder() -> Path:
+    """Return the folder of the weights that ship with the package."""
+    return Path(str(resources.files("drcore"))) / "weights"
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write weights in half precision, one file a network, and the manifest.
+
+    Args:
+        bundle: what to write.
+        folder: created where missing; files of the same name are replaced.
+    """
+    import torch
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for size, network in sorted(bundle.networks.items()):
+        file = folder / f"{network.config.name}.safetensors"
+        tensors = {
+            name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+            for name, value in network.state_dict().items()
+            if not name.endswith("num_batches_tracked")  # only training reads it
+        }
+        overflow = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+        if overflow:
+            raise CheckpointError(f"{overflow[0]} does not fit into half precision.")
+        file.write_bytes(save(tensors))  # save_file would hide it from other users of the machine
+        entries.append(
+            {
+                "preset": network.config.name,
+                "input_size": size,
+                "architecture": asdict(network.config),
+                "file": file.name,
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                "level": float(network.level),
+            }
+        )
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": bundle.name,
+        "version": bundle.version,
+        "created": bundle.created,
+        "licence": bundle.licence,
+        "intended_use": bundle.intended_use,
+        "networks": entries,
+        "preparation": bundle.preparation.to_dict(),
+        "fusion": {
+            "rule": "mean",
+            "scales": sorted(bundle.networks),
+            "weights": [bundle.fusion[size] for size in sorted(bundle.networks)],
+        },
+        "thresholds": list(bundle.thresholds),
+        "certainty": None if bundle.certainty is None else bundle.certainty.to_dict(),
+        "placement": None if bundle.placement is None else bundle.placement.to_dict(),
+        "training": bundle.training,
+        "metrics": bundle.metrics,
+    }
+    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
+    """Read a bundle, checking every claim of its manifest.
+
+    Args:
+        folder: holds `manifest.json` and the weight files that it names.
+        device: where the networks go, "cpu" or "cuda".
+
+    Returns:
+        The bundle, networks in float32 and evaluation mode.
+
+    Raises:
+        CheckpointError: something is missing, damaged, or not understood; says what.
+    """
+    manifest = read_manifest(folder)
+    try:
+        preparation = _preparation(manifest["preparation"])
+        thresholds = _thresholds(manifest["thresholds"])
+        networks = dict(_network(entry, folder, device) for entry in manifest["networks"])
+        if not networks:
+            raise CheckpointError(f"The manifest of {folder.name} names no network. Get it again.")
+        return Bundle(
+            name=str(manifest["name"]),
+            version=str(manifest["version"]),
+            networks=networks,
+            preparation=preparation,
+            thresholds=thresholds,
+            certainty=_certainty(manifest.get("certainty"), thresholds),
+            fusion=_fusion(manifest["fusion"], sorted(networks)),
+            placement=_placement(manifest.get("placement")),
+            created=str(manifest.get("created", "")),
+            training=dict(manifest.get("training", {})),
+            metrics=dict(manifest.get("metrics", {})),
+            licence=str(manifest.get("licence", "")),
+            intended_use=str(manifest.get("intended_use", "")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CheckpointError(
+            f"The manifest of {folder.name} lacks or garbles an entry ({one_line(error)}). "
+            "Get the weights again."
+        ) from error
+
+
+def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, RamNetwork]:
+    import torch
+    from safetensors.torch import load
+
+    from drcore.model.network import PRESETS, RamNetwork
+
+    unknown = sorted(set(entry) - _KNOWN_OF_NETWORK)
+    if unknown:
+        raise CheckpointError(
+            "A network in the manifest has entries that this drcore does not understand: "
+            f"{one_line(', '.join(unknown))}. Update drcore."
+        )
+    preset = entry["preset"]
+    config = PRESETS.get(preset)
+    if (
+        config is None
+        or json.loads(json.dumps(asdict(config))) != entry["architecture"]
+        or config.input_size != entry["input_size"]
+    ):
+        raise CheckpointError(
+            f"The network {one_line(preset)} in the manifest is not one that drcore can build. "
+            "Update drcore, or use other weights."
+        )
+    level = float(entry["level"])
+    if not math.isfinite(level):
+        raise CheckpointError(
+            f"The level of {one_line(preset)} in the manifest is not a finite number."
+        )
+    file = folder / str(entry["file"])
+    if file.name != entry["file"] or file.suffix != ".safetensors":
+        raise CheckpointError(
+            f"The manifest names {one_line(entry['file'])}: not a safetensors file here."
+        )
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"The weights {one_line(file.name)} are missing. Get them again."
+        ) from error
+    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise CheckpointError(
+            f"The weights {file.name} do not have the checksum that the manifest gives: "
+            "they are damaged or were exchanged. Get them again."
+        )
+    try:
+        tensors = load(data)
+    except Exception as error:  # not only its own SafetensorError, on a hostile header
+        raise CheckpointError(
+            f"The weights {file.name} are not whole safetensors ({one_line(error)}). Get them "
+            "again."
+        ) from error
+    network = RamNetwork(config)
+    wanted = {k: v for k, v in network.state_dict().items() if "num_batches_tracked" not in k}
+    wrong = sorted(set(wanted) ^ set(tensors)) or [
+        k
+        for k, v in wanted.items()
+        if tensors[k].shape != v.shape or not tensors[k].is_floating_point()
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"The weights {file.name} do not fit the network: {one_line(wrong[0])}."
+        )
+    if not all(torch.isfinite(v).all() for v in tensors.values()):
+        raise CheckpointError(f"The weights {file.name} hold numbers that are not finite.")
+    network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
+    network.set_level(level)
+    network.requires_grad_(requires_grad=False)
+    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return config.input_size, network

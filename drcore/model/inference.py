@@ -1,0 +1,185 @@
+"""Running a bundle's networks: squares in, scores and maps out, the fastest way the device has.
+
+An eye and its mirror image have one grade: the mean of both is steadier, and so is the map, of
+which it remains the mean. Every square therefore goes through its network twice.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from drcore.model.network import RamNetwork
+from drcore.model.openvino_graph import graph
+
+__all__ = ["Answers", "CompiledRunner", "Runner", "Squares", "TorchRunner", "open_runner"]
+
+
+Squares = dict[int, NDArray[np.float32]]
+"""Of one photograph, by input size: network input (3, S, S), or coverage of its map (m, m)."""
+
+Answers = dict[int, tuple[float, NDArray[np.float32]]]
+"""Of one photograph, by input size, ascending: score in grades, and map (m, m) in grades."""
+
+_STREAMS = 8
+"""Most networks that run at once; each keeps memory for its activations, about 60 MiB at 512 px."""
+
+
+class Runner(Protocol):
+    """Runs the networks of a bundle; safe to share between threads.
+
+    Attributes:
+        alone: True where a photograph is done fastest by itself, and threads may run at once;
+            False where photographs should go through the networks together.
+    """
+
+    alone: bool
+
+    def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Answers]:
+        """Grade squares.
+
+        Args:
+            inputs: for each photograph and input size float32 (3, S, S), normalised.
+            coverage: the same with float32 (m, m), 0-1, how much of each cell is retina.
+
+        Returns:
+            Scores and maps of each photograph.
+
+        Raises:
+            RuntimeError: the device cannot run them (out of memory, a lost device).
+        """
+        ...
+
+
+def open_runner(networks: Mapping[int, RamNetwork], device: str) -> Runner:
+    """Make networks ready for a device.
+
+    Args:
+        networks: by input size in pixels, in evaluation mode.
+        device: "cpu" or "cuda".
+
+    Returns:
+        Compiled networks on a CPU that has OpenVINO, else the networks as they are.
+    """
+    if device == "cpu" and importlib.util.find_spec("openvino") is not None:
+        return CompiledRunner(networks)
+    return TorchRunner(networks, device)
+
+
+class TorchRunner:
+    """The networks as PyTorch runs them: on a GPU, and where there is no compiler.
+
+    Args:
+        networks: by input size in pixels, in evaluation mode, on the device.
+        device: "cpu" or "cuda".
+    """
+
+    alone = False
+
+    def __init__(self, networks: Mapping[int, RamNetwork], device: str) -> None:
+        self._networks = dict(sorted(networks.items()))
+        self._device = device
+        # One forward pass at a time: two would only fight for the same cores and memory.
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Answers]:
+        """See `Runner.run`."""
+        import torch
+
+        def carried(squares: list[NDArray[np.float32]]) -> torch.Tensor:
+            stacked = torch.from_numpy(np.stack(squares))
+            if self._device == "cpu":
+                return stacked
+            return stacked.pin_memory().to(self._device, non_blocking=True)
+
+        # On a CPU larger groups only fall out of its cache.
+        group = 1 if self._device == "cpu" else len(inputs)
+        answers: list[Answers] = [{} for _ in inputs]
+        with self._lock, torch.inference_mode():
+            for size, network in self._networks.items():
+                for first in range(0, len(inputs), group):
+                    part = slice(first, first + group)
+                    squares = carried([item[size] for item in inputs[part]])
+                    squares = squares.to(memory_format=torch.channels_last)
+                    share = carried([item[size] for item in coverage[part]])
+                    scores, maps = network(squares, share)
+                    mirrored, back = network(squares.flip(3), share.flip(2))
+                    scores, maps = (scores + mirrored) / 2, (maps + back.flip(2)) / 2
+                    for index, (score, ram) in enumerate(
+                        zip(scores.cpu(), maps.cpu().numpy(), strict=True)
+                    ):
+                        answers[first + index][size] = float(score), ram.copy()
+        return answers
+
+
+class CompiledRunner:
+    """The networks compiled by OpenVINO for this machine's CPU, in float32.
+
+    Args:
+        networks: by input size in pixels, in evaluation mode.
+    """
+
+    alone = True
+
+    def __init__(self, networks: Mapping[int, RamNetwork]) -> None:
+        # The compiler's converter, which we do not use, can report its use over the network.
+        # Nothing in a process that holds photographs may: without its sender it is a stub.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        import openvino
+
+        cores = _cores()
+        core = openvino.Core()
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            # A core a stream: several photographs, sizes or mirror images run side by side and
+            # never wait for each other, as threads within one small convolution would.
+            "INFERENCE_NUM_THREADS": cores,
+            "NUM_STREAMS": min(cores, _STREAMS),
+            "ENABLE_CPU_PINNING": False,  # other programs have these cores too
+        }
+        # The largest first, in which order they are run: the small ones fill the gaps.
+        self._models = {
+            size: core.compile_model(graph(network), "CPU", settings)
+            for size, network in sorted(networks.items(), reverse=True)
+        }
+
+    def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Answers]:
+        """See `Runner.run`."""
+        return [self._run(*of_one) for of_one in zip(inputs, coverage, strict=True)]
+
+    def _run(self, inputs: Squares, coverage: Squares) -> Answers:
+        begun = []
+        for size, model in self._models.items():
+            for step in (1, -1):
+                given = [
+                    np.ascontiguousarray(inputs[size][None, ..., ::step]),
+                    np.ascontiguousarray(coverage[size][None, ..., ::step]),
+                ]
+                request = model.create_infer_request()
+                request.start_async(given, share_inputs=True)
+                begun.append((size, step, request, given))  # what is shared must stay alive
+        parts: dict[int, list[tuple[float, NDArray[np.float32]]]] = {}
+        for size, step, request, _ in begun:
+            request.wait()
+            score, ram = (request.get_output_tensor(index).data[0] for index in (0, 1))
+            parts.setdefault(size, []).append((float(score), ram[:, ::step]))
+        return {
+            size: ((a + b) / 2, (plain + mirrored) / np.float32(2))
+            for size, ((a, plain), (b, mirrored)) in sorted(parts.items())
+        }
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

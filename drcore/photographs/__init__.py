@@ -1,0 +1,4 @@
+"""From the bytes of a file to an upright RGB photograph.
+
+Imports the root modules of drcore only.
+"""

@@ -1,0 +1,125 @@
+"""Reading a fundus photograph: bytes in, upright RGB pixels out, or a sentence saying why not."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drcore.errors import PhotographError
+from drcore.eye import Laterality
+from drcore.photographs.dicom_frames import DicomFrame
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "Photograph", "Source", "check_size", "parse_name"]
+
+
+# The decoders write to stderr what our errors say better, some lines for every damaged file. Set
+# once: to set and restore it around each call would not be safe between threads.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+RGB = NDArray[np.uint8]
+
+MAX_PIXELS = 150_000_000
+"""Largest declared picture, in pixels: ten times a 12-megapixel camera, far below a bomb."""
+
+MAX_BYTES = 512 * 1024 * 1024
+"""Largest encoded file, in bytes."""
+
+MIN_SIDE = 32
+"""Shortest side, in pixels, in which a retina could still be told from noise."""
+
+GRADING_SIDE = 640
+"""Reduced decoding keeps at least this many pixels on the short side: above the largest network
+input (512 px), so the reduction costs no detail that the networks could see."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photograph:
+    """An upright colour photograph, perhaps decoded at a reduced size.
+
+    Attributes:
+        rgb: uint8 (h, w, 3), 0-255, upright (EXIF orientation applied).
+        width: width of the original, upright, in pixels; `rgb` has ceil(width / reduction).
+        height: height of the original, upright, in pixels.
+        reduction: original pixels per pixel of `rgb` along each axis: 1, 2, 4 or 8.
+        name: display name without folders or control characters; still untrusted text.
+        sha256: SHA-256 of the encoded file (of the pixels, where an array was given), hex.
+        laterality: "OD", "OS", or None where neither DICOM header nor name tells.
+        patient: the DICOM header's PatientID, or what the name says beside the laterality, or
+            None where there is neither.
+        burned_in: whether the DICOM header says that identity is burnt into the pixels; None
+            where nothing is said.
+    """
+
+    rgb: RGB
+    width: int
+    height: int
+    reduction: int
+    name: str
+    sha256: str
+    laterality: Laterality | None
+    patient: str | None
+    burned_in: bool | None = None
+
+
+Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB | Photograph | DicomFrame
+
+_SIDE_TOKENS: dict[str, Laterality] = {
+    "od": "OD", "right": "OD", "re": "OD", "r": "OD",
+    "os": "OS", "left": "OS", "le": "OS", "l": "OS",
+}  # fmt: skip
+
+
+def parse_name(name: str) -> tuple[Laterality | None, str | None]:
+    """Read laterality and patient from a file name such as `10_left.jpeg` or `A-7_OD.jpg`.
+
+    Args:
+        name: file name.
+
+    Returns:
+        Laterality, and the rest of the name as the patient; both None where the name holds no
+        side or both sides, the patient alone None where there is nothing but the side.
+    """
+    stem = re.sub(r"\.(jpe?g|png|tiff?|bmp|webp|dcm|dicom)$", "", name, flags=re.IGNORECASE)
+    parts = re.split(r"([\s_.\-()\[\]]+)", stem)  # words at even places, what parts them at odd
+    hits = [i for i in range(0, len(parts), 2) if parts[i].lower() in _SIDE_TOKENS]
+    if len({_SIDE_TOKENS[parts[i].lower()] for i in hits}) != 1:
+        return None, None  # no side, or both: the name does not tell
+    # What stands between the sides keeps its own hyphens and dots: they belong to the number.
+    ends = [-1, *hits, len(parts)]
+    rest = ["".join(parts[a + 1 : b]).strip(" _.-()[]\t") for a, b in pairwise(ends)]
+    patient = "_".join(piece for piece in rest if piece)
+    return _SIDE_TOKENS[parts[hits[0]].lower()], patient or None
+
+
+def check_size(width: int, height: int, label: str, max_pixels: int) -> None:
+    """Refuse a picture by its declared size, before anything is decoded.
+
+    Args:
+        width, height: in pixels.
+        label: display name, for the error.
+        max_pixels: largest number of pixels accepted.
+
+    Raises:
+        PhotographError: the picture is too large, or too small to be a fundus photograph.
+    """
+    if width * height > max_pixels:
+        raise PhotographError(
+            f"{label}: {width} x {height} is {width * height / 1e6:.0f} megapixels; at most "
+            f"{max_pixels / 1e6:.0f} are accepted. Export it smaller."
+        )
+    if min(width, height) < MIN_SIDE:
+        raise PhotographError(
+            f"{label}: {width} x {height} pixels are too few for a fundus photograph "
+            f"(at least {MIN_SIDE} on each side)."
+        )

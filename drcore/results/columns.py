@@ -1,0 +1,99 @@
+"""The rows of a batch: columns, and cells that no spreadsheet takes for a formula."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drcore.grading.report import GradeReport
+from drcore.text import cell
+
+__all__ = ["COLUMNS", "Row", "row_of"]
+
+
+Row = dict[str, str]
+"""A row of the CSV by column, every value as it is written there."""
+
+COLUMNS = (
+    "image", "status", "reason", "gradable", "grade", "score", "referable",
+    "score_128", "score_256", "score_512",
+    "laterality", "patient",
+    "width", "height", "fov_x", "fov_y", "fov_radius", "fov_found", "fov_cut",
+    "model_version", "sha256",
+    "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
+)  # fmt: skip
+"""Columns of the CSV. The order of the first seven is a promise to scripts.
+
+image: path below the folder given, or the file's name; unique in the table.
+status: graded, ungradable (read, but not fit for a grade) or failed (not read).
+reason: a sentence where there is no grade.
+gradable, referable, fov_found: true or false; referable is empty without a grade.
+grade: ICDR grade 0-4, empty unless graded.
+score, score_128, score_256, score_512: severity in grades, their mean and by input size in pixels;
+    also of an ungradable photograph, empty for a failed one.
+laterality, patient: OD or OS, and what else the file name says; empty where it does not tell.
+width, height: of the original, upright, in pixels.
+fov_x, fov_y, fov_radius: circle of the field of view, in pixels of the original.
+fov_cut: sides on which it is cut off, parted by blanks.
+model_version: name and version of the weights.
+sha256: of the file, hex.
+p0, p1, p2, p3, p4: probability of each grade; empty without a grade or without calibration.
+grade_set: lowest and highest grade that cannot be ruled out, "2-3", or "2" alone; empty likewise.
+margin: distance of the score to the nearest threshold, in grades; empty without a grade.
+"""
+
+
+def row_of(report: GradeReport, image: str | None = None) -> Row:
+    """Turn a report into a row.
+
+    Args:
+        report: of one photograph.
+        image: what the table calls it; the report's display name where left out.
+
+    Returns:
+        All of `COLUMNS`. Grade and referable are empty unless graded.
+    """
+    fov = report.field_of_view
+    failed = report.status == "failed"
+    cells = {
+        "image": report.name if image is None else image,
+        "status": report.status,
+        "reason": " ".join(report.reason.split()),
+        "gradable": _flag(report.gradable),
+        "grade": "" if report.grade is None else str(report.grade),
+        "score": _decimal(report.score),
+        "referable": "" if report.referable is None else _flag(report.referable),
+        **{f"score_{size}": _decimal(report.scores.get(size)) for size in (128, 256, 512)},
+        "laterality": report.laterality or "",
+        "patient": report.patient or "",
+        "width": "" if failed else str(report.width),
+        "height": "" if failed else str(report.height),
+        "fov_x": "" if fov is None else f"{fov.x:.1f}",
+        "fov_y": "" if fov is None else f"{fov.y:.1f}",
+        "fov_radius": "" if fov is None else f"{fov.radius:.1f}",
+        "fov_found": "" if fov is None else _flag(fov.found),
+        "fov_cut": "" if fov is None else " ".join(fov.cut),
+        "model_version": report.model_version,
+        "sha256": report.sha256,
+        **{f"p{grade}": _decimal(p) for grade, p in enumerate(report.probabilities or (None,) * 5)},
+        "grade_set": _span(report.grade_set),
+        "margin": _decimal(report.margin),
+    }
+    return {column: cell(cells[column]) for column in COLUMNS}
+
+
+def _flag(value: bool) -> str:  # noqa: FBT001 - the value itself, not a mode
+    return "true" if value else "false"
+
+
+def _decimal(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return ""
+    return f"{round(value, 4) + 0.0:.4f}"  # never "-0.0000"
+
+
+def _span(grades: tuple[int, ...] | None) -> str:
+    if not grades:
+        return ""
+    return str(grades[0]) if len(grades) == 1 else f"{grades[0]}-{grades[-1]}"

@@ -1,0 +1,117 @@
+"""The table of a batch as Parquet: typed columns, and back to the same cells."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Generator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from drcore.errors import SourceError
+from drcore.results.columns import COLUMNS, Row
+from drcore.text import clean_name, csv_text
+
+__all__ = ["csv_to_parquet", "parquet_to_csv"]
+
+CHUNK = 10_000
+"""Rows that are held at once."""
+
+_FLAGS = frozenset({"gradable", "referable", "fov_found"})
+_WHOLE = {"grade": "int8", "width": "int32", "height": "int32"}
+_DECIMALS = {
+    **dict.fromkeys(("fov_x", "fov_y", "fov_radius"), 1),
+    **dict.fromkeys(("score", "score_128", "score_256", "score_512", "margin"), 4),
+    **dict.fromkeys((f"p{grade}" for grade in range(5)), 4),
+}
+"""Decimals of the numbers in a CSV; in Parquet they are float64, missing ones null."""
+
+
+def csv_to_parquet(rows: Path, file: Path) -> None:
+    """Write the rows of a CSV as Parquet.
+
+    Args:
+        rows: a CSV of drcore, whole lines only.
+        file: is replaced.
+
+    Raises:
+        OSError: one of the two cannot be opened, or the disk is full.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    schema = pa.schema([(column, _kind(column)) for column in COLUMNS])
+    with rows.open(encoding="utf-8", newline="") as lines, parquet.ParquetWriter(
+        file, schema, compression="zstd"
+    ) as writer:  # fmt: skip
+        reader = csv.DictReader(lines, strict=True)
+        while chunk := list(islice(reader, CHUNK)):
+            columns = [
+                pa.array([_value(column, row[column]) for row in chunk], schema.field(column).type)
+                for column in COLUMNS
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def parquet_to_csv(file: Path, rows: Path) -> None:
+    """Write the rows of a Parquet file as the CSV that they came from.
+
+    Args:
+        file: written by `csv_to_parquet`.
+        rows: is replaced; the same bytes as before.
+
+    Raises:
+        SourceError: the file is not a table of this version of drcore.
+        OSError: one of the two cannot be opened, or the disk is full.
+    """
+    with rows.open("w", encoding="utf-8", newline="") as lines:
+        for number, chunk in enumerate(_chunks(file)):
+            text = csv_text(chunk, COLUMNS)
+            lines.write(text if number == 0 else text.partition("\n")[2])
+
+
+def _chunks(file: Path) -> Generator[Sequence[Row]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(file) as table:
+            if tuple(table.schema_arrow.names) != COLUMNS:
+                raise pa.ArrowInvalid
+            yield []  # the header, also of a table without rows
+            for batch in table.iter_batches(CHUNK):
+                yield [
+                    {column: _text(column, row[column]) for column in COLUMNS}
+                    for row in batch.to_pylist()
+                ]
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise SourceError(
+            f"{clean_name(file.name)} is not a table of this version of drcore, so it cannot be "
+            "continued. Give another name."
+        ) from error
+
+
+def _kind(column: str) -> str:
+    if column in _FLAGS:
+        return "bool"
+    return _WHOLE.get(column) or ("float64" if column in _DECIMALS else "string")
+
+
+def _value(column: str, text: str) -> Any:
+    if column in _FLAGS:
+        return {"true": True, "false": False}.get(text)
+    if column in _WHOLE:
+        return int(text) if text else None
+    if column in _DECIMALS:
+        return float(text) if text else None
+    return text
+
+
+def _text(column: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if column in _FLAGS:
+        return "true" if value else "false"
+    if column in _DECIMALS:
+        return f"{value:.{_DECIMALS[column]}f}"
+    return str(value)

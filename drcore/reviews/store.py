@@ -1,0 +1,377 @@
+"""The record of readers' decisions, marks and corrections: append-only, SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from sqlalchemy import Table, insert, select
+
+from drcore.errors import ReviewError
+from drcore.eye import Laterality
+from drcore.reviews.correction import Identity
+from drcore.reviews.database import DECISIONS, IDENTITIES, MARKS, WITHDRAWALS, Record
+from drcore.reviews.decision import REVIEW_COLUMNS, Action, Decision, decisions_csv, decisions_json
+from drcore.reviews.mark import Mark, marks_csv, marks_json
+from drcore.reviews.reading_modes import ReadingMode
+from drcore.reviews.validation import check_text
+from drcore.text import clean_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy import Connection, Select
+    from sqlalchemy import Row as DatabaseRow
+
+__all__ = ["REVIEW_COLUMNS", "Action", "Decision", "ReviewStore"]
+
+T = TypeVar("T")
+
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (Decision, Mark, Identity)}
+
+
+class ReviewStore:
+    """Decisions, marks and corrections in a database, from any thread and process.
+
+    Rows are only ever added: a reader who changes a mind adds another decision, and one who takes
+    back a mark adds a withdrawal. Triggers refuse to change or delete rows. A method that adds
+    returns when the database has the row for good.
+
+    Args:
+        url_or_path: path of an SQLite file, made where missing, or the URL of a PostgreSQL database
+            ("postgresql://user@host/name"; pg8000 must be installed, the extra "postgresql").
+
+    Raises:
+        ReviewError: the database cannot be opened, or was made by a newer version.
+    """
+
+    def __init__(self, url_or_path: str | Path) -> None:
+        self._record = Record(url_or_path)
+        self._writes = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def writes(self) -> int:
+        """How often this store has added something; tells whether what was read may be old."""
+        return self._writes
+
+    def close(self) -> None:
+        """Let go of the database; the store can still be used and opens it again."""
+        self._record.close()
+
+    # --- decisions ------------------------------------------------------------------------------
+
+    def add(self, decision: Decision) -> int:
+        """Add a decision.
+
+        Args:
+            decision: checked when it was made.
+
+        Returns:
+            Its number in the record, rising.
+
+        Raises:
+            ReviewError: the database cannot be written, or what the decision revises is not an
+                earlier one of the same reader on the same photograph.
+        """
+
+        def write(connection: Connection) -> int:
+            if decision.revises is not None:
+                revised = select(DECISIONS.c.sha256, DECISIONS.c.reader).where(
+                    DECISIONS.c.id == decision.revises
+                )
+                if connection.execute(revised).first() != (decision.sha256, decision.reader):
+                    raise ReviewError(
+                        f"{clean_name(decision.image)}: decision {decision.revises} is not an "
+                        "earlier one of the same reader on this photograph. Leave it out."
+                    )
+            return _insert(connection, DECISIONS, decision)
+
+        return self._write(write)
+
+    def latest(self, sha256: str, reader: str | None = None) -> Decision | None:
+        """Return the decision added last for a photograph.
+
+        Args:
+            sha256: of the file, hex.
+            reader: only this reader's; anybody's where left out.
+
+        Returns:
+            The decision, or None.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        query = select(DECISIONS).where(DECISIONS.c.sha256 == sha256)
+        if reader is not None:
+            query = query.where(DECISIONS.c.reader == reader)
+        rows = self._read(query.order_by(DECISIONS.c.id.desc()).limit(1))
+        return _made(Decision, rows[0]) if rows else None
+
+    def latest_number(self, sha256: str, reader: str, mode: ReadingMode) -> int | None:
+        """Return the number of a reader's last decision on a photograph in a mode of reading.
+
+        Args:
+            sha256: of the file, hex.
+            reader: whose.
+            mode: in which it was made.
+
+        Returns:
+            What a further decision revises; None where there is none.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        query = (
+            select(DECISIONS.c.id)
+            .where(DECISIONS.c.sha256 == sha256)
+            .where(DECISIONS.c.reader == reader)
+            .where(DECISIONS.c.mode == mode)
+        )
+        rows = self._read(query.order_by(DECISIONS.c.id.desc()).limit(1))
+        return int(rows[0][0]) if rows else None
+
+    def read_by(self, reader: str, mode: ReadingMode) -> frozenset[str]:
+        """Return which photographs a reader has decided in a mode of reading.
+
+        Args:
+            reader: whose decisions.
+            mode: in which they were made.
+
+        Returns:
+            SHA-256 of the files, hex.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        query = select(DECISIONS.c.sha256).distinct()
+        query = query.where(DECISIONS.c.reader == reader).where(DECISIONS.c.mode == mode)
+        return frozenset(str(row[0]) for row in self._read(query))
+
+    def decisions(self) -> list[Decision]:
+        """Return all decisions in the order in which they were added.
+
+        Returns:
+            The record.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        return [decision for _, decision in self.numbered_decisions()]
+
+    def numbered_decisions(self) -> list[tuple[int, Decision]]:
+        """Return all decisions with their numbers, in the order in which they were added.
+
+        Returns:
+            Number and decision; `Decision.revises` is such a number.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        rows = self._read(select(DECISIONS).order_by(DECISIONS.c.id))
+        return [(int(row._mapping["id"]), _made(Decision, row)) for row in rows]  # noqa: SLF001
+
+    def decisions_on(self, photographs: Iterable[str]) -> list[Decision]:
+        """Return the decisions on some photographs in the order in which they were added.
+
+        Args:
+            photographs: SHA-256 of the files, hex.
+
+        Returns:
+            Of all readers.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        wanted = sorted(set(photographs))
+        rows: list[DatabaseRow[Any]] = []
+        for start in range(0, len(wanted), 500):  # SQLite takes a limited number of values at once
+            part = DECISIONS.c.sha256.in_(wanted[start : start + 500])
+            rows += self._read(select(DECISIONS).where(part))
+        rows.sort(key=lambda row: int(row._mapping["id"]))  # noqa: SLF001 - public API
+        return [_made(Decision, row) for row in rows]
+
+    def csv_text(self) -> str:
+        """Return all decisions as CSV with `REVIEW_COLUMNS`.
+
+        Returns:
+            Header and rows, cells safe in a spreadsheet.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        return decisions_csv(self.numbered_decisions())
+
+    def json_text(self) -> str:
+        """Return all decisions as JSON: a list of objects with `REVIEW_COLUMNS`.
+
+        Returns:
+            As `decisions_json` has it.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        return decisions_json(self.numbered_decisions())
+
+    # --- marks ----------------------------------------------------------------------------------
+
+    def add_mark(self, mark: Mark) -> int:
+        """Add a mark.
+
+        Args:
+            mark: checked when it was made.
+
+        Returns:
+            Its number in the record, rising.
+
+        Raises:
+            ReviewError: the database cannot be written.
+        """
+        return self._write(lambda connection: _insert(connection, MARKS, mark))
+
+    def marks(self, sha256: str | None = None) -> list[tuple[int, Mark]]:
+        """Return the marks that were not withdrawn, in the order in which they were added.
+
+        Args:
+            sha256: of a photograph; all photographs where left out.
+
+        Returns:
+            Number and mark.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        query = select(MARKS).where(MARKS.c.id.not_in(select(WITHDRAWALS.c.mark)))
+        if sha256 is not None:
+            query = query.where(MARKS.c.sha256 == sha256)
+        rows = self._read(query.order_by(MARKS.c.id))
+        return [(int(row._mapping["id"]), _made(Mark, row)) for row in rows]  # noqa: SLF001
+
+    def remove_mark(self, number: int, reader: str) -> None:
+        """Withdraw a mark: it stays in the record, with a row that says who took it back and when.
+
+        Args:
+            number: of the mark; one that was withdrawn already stays so.
+            reader: who takes it back, the one who made it.
+
+        Raises:
+            ReviewError: there is no such mark, it is another reader's, or the database cannot be
+                written.
+        """
+        check_text("The mark", "reader", reader)
+
+        def write(connection: Connection) -> None:
+            maker = connection.execute(select(MARKS.c.reader).where(MARKS.c.id == number)).first()
+            if maker is None:
+                raise ReviewError(f"There is no mark {number}. Choose another.")
+            if maker[0] != reader:
+                raise ReviewError(
+                    f"Mark {number} is {clean_name(maker[0])}'s. "
+                    "A mark can be taken back by its own reader."
+                )
+            known = select(WITHDRAWALS.c.id).where(WITHDRAWALS.c.mark == number)
+            if connection.execute(known).first() is None:
+                values = {"mark": number, "reader": reader, "withdrawn_at": datetime.now(UTC)}
+                connection.execute(insert(WITHDRAWALS).values(**values))
+
+        self._write(write)
+
+    def marks_csv_text(self) -> str:
+        """Return the marks that were not withdrawn as CSV with `MARK_COLUMNS`.
+
+        Returns:
+            Header and rows, cells safe in a spreadsheet.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        return marks_csv(self.marks())
+
+    def marks_json_text(self) -> str:
+        """Return the marks that were not withdrawn as JSON: objects with `MARK_COLUMNS`.
+
+        Returns:
+            As `marks_json` has it.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        return marks_json(self.marks())
+
+    # --- laterality and patient -----------------------------------------------------------------
+
+    def correct_identity(
+        self, sha256: str, laterality: Laterality | None, patient: str | None, reader: str
+    ) -> int:
+        """Add a correction of which eye of which patient a photograph shows.
+
+        Args:
+            sha256: of the file, hex.
+            laterality: "OD", "OS", or None: not known.
+            patient: None: not known.
+            reader: who corrects.
+
+        Returns:
+            Its number among the corrections, rising.
+
+        Raises:
+            ReviewError: a value cannot be stored, or the database cannot be written.
+        """
+        identity = Identity(sha256, laterality, patient, reader, datetime.now(UTC))
+        return self._write(lambda connection: _insert(connection, IDENTITIES, identity))
+
+    def identity(self, sha256: str) -> Identity | None:
+        """Return the last correction of a photograph.
+
+        Args:
+            sha256: of the file, hex.
+
+        Returns:
+            The correction; None where nobody made one.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        query = select(IDENTITIES).where(IDENTITIES.c.sha256 == sha256)
+        rows = self._read(query.order_by(IDENTITIES.c.id.desc()).limit(1))
+        return _made(Identity, rows[0]) if rows else None
+
+    def identities(self) -> dict[str, Identity]:
+        """Return the last correction of every photograph that was corrected.
+
+        Returns:
+            By SHA-256 of the file.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
+        rows = self._read(select(IDENTITIES).order_by(IDENTITIES.c.id))
+        return {made.sha256: made for made in (_made(Identity, row) for row in rows)}
+
+    def _read(self, query: Select[Any]) -> list[DatabaseRow[Any]]:
+        return self._record.run(lambda connection: list(connection.execute(query)), "read")
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        result = self._record.run(work, "written")
+        with self._lock:
+            self._writes += 1
+        return result
+
+
+def _insert(connection: Connection, table: Table, row: Decision | Mark | Identity) -> int:
+    values = {name: getattr(row, name) for name in _FIELDS[type(row)]}
+    result = connection.execute(insert(table).values(**values))
+    return int(result.inserted_primary_key[0])  # type: ignore[index]
+
+
+def _made(kind: Any, row: DatabaseRow[Any]) -> Any:
+    return kind(**{name: row._mapping[name] for name in _FIELDS[kind]})  # noqa: SLF001 - public API

@@ -1,0 +1,4 @@
+"""Where photographs lie: folders, archives, object stores.
+
+Imports the root modules and photographs.
+"""

@@ -1,0 +1,343 @@
+"""ZIP and TAR shards: which photographs they hold, and reading one without unpacking the rest.
+
+An archive is taken as hostile. Nothing in it is ever written under a name of its own; what it
+declares is checked before anything is read, and what is read is counted again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import re
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, Literal, cast
+
+from drcore.errors import DrcoreError, PhotographError, SourceError
+from drcore.photographs.formats import is_dicom
+from drcore.photographs.photograph import MAX_BYTES
+from drcore.sources.archive_cache import MAX_RATIO, Archive, copies, needs_copy
+from drcore.sources.remote import Remote
+from drcore.sources.remote_client import explained
+from drcore.text import clean_name
+
+__all__ = ["Member", "is_archive", "list_members"]
+
+MAX_MEMBERS = 200_000
+"""Members of one archive at most."""
+
+MAX_INDEX = 64 * 1024 * 1024
+"""Largest directory of a ZIP file and largest header of a TAR file, in bytes: it is held whole."""
+
+_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
+_NESTED = re.compile(r"\.(zip|tar|tgz|gz|bz2|xz|zst|7z|rar)$", re.IGNORECASE)
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_SLACK = 1024  # for the name, and what else a local header holds
+_PAGE = 64 * 1024
+
+Wanted = Callable[[str], "bool | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in an archive, known by where its bytes lie.
+
+    Attributes:
+        archive: that it lies in.
+        path: its name there, without anything that leads out; still untrusted text.
+        start: where its bytes start: of a ZIP file its local header, in the TAR file its content.
+        packed: bytes in the archive.
+        size: bytes unpacked.
+        packing: "tar", or how a ZIP file holds it.
+        crc: of the unpacked bytes; None where the archive does not tell.
+    """
+
+    archive: Archive
+    path: str
+    start: int
+    packed: int
+    size: int
+    packing: Literal["tar", "stored", "deflated"]
+    crc: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Last part of the path; untrusted text."""
+        return posixpath.basename(self.path)
+
+    def read(self, limit: int = MAX_BYTES) -> bytes:
+        """Read the member.
+
+        Args:
+            limit: bytes at most.
+
+        Returns:
+            All of it, unpacked.
+
+        Raises:
+            PhotographError: it is too large, damaged or cut short, or the archive is gone.
+        """
+        if self.size > limit:
+            raise PhotographError(
+                f"{clean_name(self.name)}: the file has {self.size / 2**20:.0f} MiB; at most "
+                f"{limit >> 20} MiB are accepted. Export it as JPEG."
+            )
+        data = self._unpacked()
+        if len(data) != self.size or (self.crc is not None and zlib.crc32(data) != self.crc):
+            raise PhotographError(
+                f"{clean_name(self.name)}: this part of the archive is damaged or cut short. "
+                "Pack it again."
+            )
+        return data
+
+    def _unpacked(self) -> bytes:
+        if self.packing == "tar":
+            return _read_range(self.archive, self.start, self.packed)
+        packed = min(self.packed, MAX_BYTES)
+        data = _read_range(self.archive, self.start, _LOCAL_HEADER.size + _SLACK + packed)
+        if len(data) < _LOCAL_HEADER.size:
+            return b""
+        mark, name, extra = _LOCAL_HEADER.unpack_from(data)
+        first = _LOCAL_HEADER.size + name + extra
+        if mark != b"PK\3\4":
+            return b""
+        if first > _LOCAL_HEADER.size + _SLACK:
+            data = _read_range(self.archive, self.start, first + packed)
+        content = data[first : first + packed]
+        if self.packing == "stored":
+            return content
+        try:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, self.size + 1)
+        except zlib.error:
+            return b""
+
+
+def is_archive(name: str) -> bool:
+    """Tell an archive by its name.
+
+    Args:
+        name: of a file.
+
+    Returns:
+        True for ZIP and TAR files, the latter also packed by gzip.
+    """
+    return name.lower().endswith(_ENDINGS)
+
+
+def list_members(archive: Archive, wanted: Wanted) -> list[tuple[Member | Archive, str, str]]:
+    """List the photographs of an archive.
+
+    Args:
+        archive: a ZIP or TAR file.
+        wanted: tells by the name of a member whether it is picked up; None where its content must
+            tell.
+
+    Returns:
+        Member, its path in the archive, and a sentence where it is known beforehand that it
+        cannot be read; in the order of the archive. Hidden members, folders and other files are
+        skipped; an encrypted member, a link and an archive in the archive are told. Where the
+        archive itself cannot be read, in whole or from some place on, an entry stands for it,
+        with an empty path.
+    """
+    found: list[tuple[Member | Archive, str, str]] = []
+    try:
+        for member, problem in _members(archive):
+            name = posixpath.basename(member.path)
+            if any(part.startswith(".") for part in member.path.split("/")):
+                continue
+            nested = _NESTED.search(name) is not None
+            if not nested and not _is_wanted(member, wanted(name)):
+                continue
+            if nested:
+                problem = "this is an archive in an archive. Unpack it first"  # noqa: PLW2901
+            told = f"{clean_name(name)}: {problem}." if problem else ""
+            found.append((member, member.path, told))
+    except DrcoreError as error:
+        found.append((archive, "", str(error)))
+    except Exception as error:  # noqa: BLE001 - hostile bytes raise whatever they like
+        found.append((archive, "", f"{clean_name(archive.name)}: {_why(archive, error)}"))
+    return found
+
+
+def _members(archive: Archive) -> Generator[tuple[Member, str]]:
+    listing = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
+    for number, (member, problem) in enumerate(listing(archive)):
+        if number == MAX_MEMBERS:
+            raise SourceError(
+                f"{clean_name(archive.name)}: this archive holds more than {MAX_MEMBERS:,} files, "
+                "and the rest is not read. Part it."
+            )
+        if member.path:
+            yield member, problem
+
+
+def _is_wanted(member: Member, told: bool | None) -> bool:  # noqa: FBT001
+    if told is not None:
+        return told
+    try:
+        return is_dicom(member.read())
+    except DrcoreError:
+        return False
+
+
+def _why(archive: Archive, error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, tarfile.TarError):
+        if isinstance(archive, Remote):
+            return explained(error, archive.scheme)[0]
+        return f"the archive cannot be opened ({error.strerror or 'unknown error'})."
+    return "the archive is damaged, or is not what its ending says. Pack it again."
+
+
+# --- what archives hold -------------------------------------------------------------------------
+
+
+def _zip_members(archive: Archive) -> Generator[tuple[Member, str]]:
+    with _open(archive) as file:
+        size = _size(file)
+        with zipfile.ZipFile(cast("IO[bytes]", _Careful(file))) as table:
+            entries = table.infolist()
+    if sum(entry.file_size for entry in entries) > MAX_RATIO * size + MAX_BYTES:
+        raise SourceError(
+            f"{clean_name(archive.name)}: this archive unpacks to more than {MAX_RATIO} times its "
+            "own size, so it is not read. Pack the photographs anew."
+        )
+    packings = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
+    for entry in entries:
+        if entry.is_dir():
+            continue
+        packing = packings.get(entry.compress_type)
+        problem = ""
+        if entry.flag_bits & 0x41:  # encrypted, by the old way or by the strong one
+            problem = "this file is encrypted. Unpack the archive with its password first"
+        elif packing is None:
+            problem = "this file is packed in a rare way. Pack it again with deflate"
+        member = Member(
+            archive, _harmless(entry.filename), entry.header_offset, entry.compress_size,
+            entry.file_size, "stored" if packing == "stored" else "deflated", entry.CRC,
+        )  # fmt: skip
+        yield member, problem or _too_large(entry.file_size)
+
+
+def _tar_members(archive: Archive) -> Generator[tuple[Member, str]]:
+    with _open(archive) as file:
+        size = _size(file)
+        careful = _Careful(file)
+        # "r:" is a plain TAR file: the module's own unpacking has no limit.
+        with tarfile.open(fileobj=cast("IO[bytes]", careful), mode="r:") as table:
+            while (entry := table.next()) is not None:
+                table.members.clear()  # type: ignore[attr-defined] # else it keeps them all
+                if entry.isdir():
+                    continue
+                member = Member(
+                    archive, _harmless(entry.name), entry.offset_data, entry.size, entry.size, "tar"
+                )
+                problem = ""
+                if not entry.isreg() or entry.issparse():
+                    problem = "this is a link or no plain file. Pack the file itself"
+                elif entry.offset_data + entry.size > size:
+                    problem = "the archive ends in the middle of this file. Pack it again"
+                yield member, problem or _too_large(entry.size)
+            end = table.offset
+        file.seek(end)
+        mark = file.read(tarfile.BLOCKSIZE)
+    if mark != bytes(tarfile.BLOCKSIZE):  # the module takes damage and a missing end for the end
+        raise SourceError(
+            f"{clean_name(archive.name)}: the archive is damaged or cut short; what may follow in "
+            "it is not read. Pack it again."
+        )
+
+
+def _harmless(path: str) -> str:
+    """Leave out of a name what would lead out of a folder."""
+    parts = re.split(r"[\\/]", path)
+    return "/".join(part for part in parts if part not in {"", ".", ".."})
+
+
+def _too_large(size: int) -> str:
+    if size <= MAX_BYTES:
+        return ""
+    return (
+        f"the file has {size / 2**20:.0f} MiB; at most {MAX_BYTES >> 20} MiB are accepted. Export "
+        "it as JPEG"
+    )
+
+
+# --- bytes --------------------------------------------------------------------------------------
+
+
+class _Careful(io.RawIOBase):
+    """A file of which no more than `MAX_INDEX` bytes are read at once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._inner = file
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0 or size > MAX_INDEX:
+            size = MAX_INDEX + 1
+        data = self._inner.read(size)
+        if len(data) > MAX_INDEX:
+            raise SourceError("The table of contents of this archive is too large. Part it.")
+        return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._inner.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._inner.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+@contextmanager
+def _open(archive: Archive) -> Generator[BinaryIO]:
+    if needs_copy(archive):
+        copy = copies.get(archive)
+        with os.fdopen(os.dup(copy.fileno()), "rb") as file:
+            file.seek(0)
+            yield file
+    elif isinstance(archive, Path):
+        if not archive.is_file():  # a pipe or a device would block
+            raise SourceError(f"{clean_name(archive.name)}: there is no such file.")
+        with archive.open("rb") as file:
+            yield file
+    else:
+        with archive.open(_PAGE) as file:
+            yield file
+
+
+def _size(file: BinaryIO) -> int:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def _read_range(archive: Archive, start: int, size: int) -> bytes:
+    try:
+        if needs_copy(archive):
+            # Held until it is read: another thread may let go of it meanwhile, and the number of a
+            # closed file soon means another archive.
+            copy = copies.get(archive)
+            return os.pread(copy.fileno(), size, start)
+        if isinstance(archive, Remote):
+            return archive.read_range(start, size)
+        with archive.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
+    except SourceError as error:
+        raise PhotographError(str(error)) from error
+    except (OSError, OverflowError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "a damaged table of contents"
+        raise PhotographError(
+            f"{clean_name(archive.name)}: the archive cannot be read ({why})."
+        ) from error

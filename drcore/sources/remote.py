@@ -1,0 +1,246 @@
+"""Objects behind URLs (`s3://`, `gs://`, `https://`): reading and writing, within limits."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote, urlsplit
+
+from drcore.errors import PhotographError, SourceError
+from drcore.photographs.photograph import MAX_BYTES
+from drcore.sources.remote_client import CREDENTIALS, file_system, may_be_asked, retried
+from drcore.text import clean_name, printable
+
+__all__ = ["Remote", "TooLargeError", "is_url", "remote_of", "shown"]
+
+_SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "https": "https", "http": "http"}
+
+
+class TooLargeError(PhotographError):
+    """A file has more bytes than are accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """An object behind a URL.
+
+    Attributes:
+        scheme: "s3", "gs", "https" or "http".
+        path: as fsspec takes it. It may hold credentials, so it is never shown; see `name`.
+        size: bytes; None where the listing does not tell.
+    """
+
+    scheme: str
+    path: str = field(repr=False)
+    size: int | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Last part of the path; untrusted text."""
+        path = unquote(urlsplit(self.path).path) if self.scheme in {"http", "https"} else self.path
+        return posixpath.basename(path.rstrip("/"))
+
+    @property
+    def seekable(self) -> bool:
+        """Whether parts can be read: web servers may ignore what they are asked for."""
+        return self.scheme in {"s3", "gs"}
+
+    def read(self, limit: int = MAX_BYTES) -> bytes:
+        """Read the object.
+
+        Args:
+            limit: bytes at most.
+
+        Returns:
+            All of it.
+
+        Raises:
+            PhotographError: it is gone, too large, or cannot be read.
+        """
+        if self.size is not None and self.size > limit:
+            raise TooLargeError(self._too_large(limit))
+        data = retried(lambda: self._start(limit + 1), clean_name(self.name), self.scheme)
+        if len(data) > limit:
+            raise TooLargeError(self._too_large(limit))
+        return data
+
+    def read_range(self, start: int, size: int) -> bytes:
+        """Read a part of the object.
+
+        Args:
+            start, size: in bytes.
+
+        Returns:
+            The part, shorter where the object ends.
+
+        Raises:
+            PhotographError: it is gone, or cannot be read.
+        """
+        if start == 0 or not self.seekable:
+            whole = retried(lambda: self._start(start + size), clean_name(self.name), self.scheme)
+            return whole[start:]
+        return retried(
+            lambda: self._part(start, start + size),
+            clean_name(self.name),
+            self.scheme,
+        )
+
+    def open(self, block: int) -> BinaryIO:
+        """Open an object of `seekable` kind for reading here and there.
+
+        Args:
+            block: bytes that are fetched at once.
+
+        Returns:
+            A file.
+
+        Raises:
+            SourceError: it is gone, or cannot be read.
+        """
+
+        def action() -> BinaryIO:
+            system = file_system(self.scheme)
+            return cast("BinaryIO", system.open(self.path, "rb", block_size=block))
+
+        return retried(action, clean_name(self.name), self.scheme, SourceError)
+
+    def copy_to(self, file: BinaryIO, limit: int) -> None:
+        """Copy the object into a file that is at its start.
+
+        Args:
+            file: open for writing.
+            limit: bytes at most.
+
+        Raises:
+            SourceError: it is gone, too large, or cannot be read.
+        """
+        retried(lambda: self._copy(file, limit), clean_name(self.name), self.scheme, SourceError)
+
+    def get(self) -> bytes | None:
+        """Read an object that may not exist, such as the table of an earlier run.
+
+        Returns:
+            Its bytes; None where there is none.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        label = clean_name(self.name)
+
+        def action() -> bytes | None:
+            system = file_system(self.scheme)
+            system.invalidate_cache()
+            try:
+                return cast("bytes", system.cat_file(self.path))
+            except FileNotFoundError:
+                return None
+
+        return retried(action, label, self.scheme, SourceError)
+
+    def put(self, file: Path) -> None:
+        """Write the object.
+
+        Args:
+            file: what becomes its content.
+
+        Raises:
+            SourceError: it cannot be written.
+        """
+        retried(
+            lambda: file_system(self.scheme).put_file(str(file), self.path),
+            clean_name(self.name), self.scheme, SourceError,
+        )  # fmt: skip
+
+    def _start(self, size: int) -> bytes:
+        """Return the first bytes of the object."""
+        system = file_system(self.scheme)
+        if self.seekable:
+            if self.size == 0:  # a range of nothing is an error to S3
+                return b""
+            return self._part(0, size)
+        parts = io.BytesIO()
+        with system.open(self.path, "rb", block_size=0) as stream:
+            while parts.tell() < size and (part := stream.read(min(1 << 20, size - parts.tell()))):
+                parts.write(part)
+        return parts.getvalue()
+
+    def _part(self, start: int, end: int) -> bytes:
+        return cast("bytes", file_system(self.scheme).cat_file(self.path, start=start, end=end))
+
+    def _copy(self, file: BinaryIO, limit: int) -> None:
+        file.seek(0)
+        file.truncate()
+        with file_system(self.scheme).open(self.path, "rb", **self._streaming) as stream:
+            while part := stream.read(1 << 20):
+                if file.tell() + len(part) > limit:
+                    raise SourceError(self._too_large(limit))
+                file.write(part)
+
+    @property
+    def _streaming(self) -> dict[str, Any]:
+        return {"block_size": 8 << 20} if self.seekable else {"block_size": 0}
+
+    def _too_large(self, limit: int) -> str:
+        return (
+            f"{clean_name(self.name)}: the file is too large; at most {limit >> 20} MiB are "
+            "accepted."
+        )
+
+
+def is_url(text: str) -> bool:
+    """Tell a URL from a path.
+
+    Args:
+        text: an argument of the command line.
+
+    Returns:
+        True where it starts with a scheme, known or not.
+    """
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
+
+
+def shown(url: str) -> str:
+    """Write a URL so that it can be told: without user, password and query.
+
+    Args:
+        url: with a scheme.
+
+    Returns:
+        One printable line.
+    """
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme in {"http", "https"}:
+        path = re.split(r"[?#]", path, maxsplit=1)[0]
+        host = re.split(r"[?#]", host, maxsplit=1)[0]
+    return printable(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}")
+
+
+def remote_of(url: str) -> Remote:
+    """Return the object of a URL, without asking whether it exists.
+
+    Args:
+        url: with a scheme.
+
+    Returns:
+        The object.
+
+    Raises:
+        SourceError: the scheme is not one that is read, or would send photographs in the clear.
+    """
+    scheme = _SCHEMES.get(url.partition("://")[0].lower())
+    rest = url.partition("://")[2]
+    label = shown(url)
+    if scheme is None or "::" in url:
+        raise SourceError(f"{label}: give a folder, or an address with s3://, gs:// or https://.")
+    if scheme in {"s3", "gs"}:
+        if "@" in rest.partition("/")[0]:
+            raise SourceError(f"{label}: credentials do not belong here. {CREDENTIALS[scheme]}")
+        return Remote(scheme, rest.rstrip("/"))
+    if not may_be_asked(url):
+        raise SourceError(f"{label}: photographs travel by https only. Give an https:// address.")
+    return Remote(scheme, url)
