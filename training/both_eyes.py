@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa
 from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
-from training.calibrate import grade_with, score_photographs
-from training.data import data_root, read_labels
+from training.data.labels import data_root, read_labels
+from training.evaluation.calibration import grade_with, score_photographs
 
 __all__ = ["blend_gain", "fit_share"]
 

@@ -14,16 +14,10 @@ from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle, save_bundle
 from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preparation
-from training.calibrate import (
-    PLAIN,
-    Scored,
-    calibrate,
-    measure,
-    score_photographs,
-    with_calibration,
-)
-from training.data import data_root, read_labels
-from training.run_folder import load_average
+from training.calibrate import measure, with_calibration
+from training.data.labels import data_root, read_labels
+from training.evaluation.calibration import PLAIN, Scored, calibrate, score_photographs
+from training.optimisation.checkpoints import load_average
 
 __all__ = ["set_levels"]
 

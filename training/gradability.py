@@ -22,9 +22,9 @@ from drcore.grading.grader import Grader
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import FieldOfView, find_field_of_view
 from drcore.preprocessing.gradability import Quality, assess
-from training.data import Labelled
-from training.measuring import even_sample, measuring_command
-from training.not_retinas import not_retinas
+from training.data.labels import Labelled
+from training.evaluation.sampling import even_sample, measuring_command
+from training.synthetic.non_fundus import not_retinas
 
 __all__ = ["DEGRADATIONS", "Degradation", "measure", "table"]
 

@@ -45,7 +45,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Refit:
-    """How the linear unit is solved for once the descent has ended; see `training.refit`.
+    """How the linear unit is solved for once the descent has ended.
 
     Attributes:
         ridge: price of leaving the weights that descent found.
@@ -74,7 +74,7 @@ class Recipe:
         datasets: extra weight of photographs by dataset.
         independence: 0 leaves the grades within each dataset as they are; 1 draws them alike from
             every dataset, so that the camera's look says nothing of the grade and one scale of
-            scores fits all. See `training.data.class_weights`.
+            scores fits all. See `training.data.sampling.class_weights`.
         sparsity: weight of mean(log(1 + |map|)) in the loss. Only the mean of the map is graded,
             so cells may cancel each other, or all rise alike, at will. This makes cancelling cost
             and, being concave, concentrating pay: the same grade is cheaper from a few cells that
@@ -85,10 +85,10 @@ class Recipe:
         keep_norms: whether norms keep the statistics of the first weights.
         depth_drop: probability with which the last residual block is skipped, less towards the
             input (stochastic depth, Huang et al. 2016).
-        lesions: weight of `training.lesion_head.lesion_loss` in the loss; 0: masks are not used.
+        lesions: weight of `lesion_loss` in the loss; 0: masks are not used.
         annotated: photographs with masks a step.
         taught: share of a teacher's score in what is learnt, the rest is the grade; 0: no teacher.
-            See `training.teacher`.
+            See `training.optimisation.distillation`.
         refit: how the linear unit is solved for after the last epoch; None leaves it.
         augmentation: random changes.
         seed: seed of everything random.

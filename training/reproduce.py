@@ -11,13 +11,13 @@ import torch
 from torch import distributed as dist
 
 from drcore.errors import DrcoreError
-from training.data import Labelled, LabelsError, data_root
-from training.published import report
-from training.published.crop import Photographs
-from training.published.fit import join_processes, rank_of_process
-from training.published.kaggle import read_any
-from training.published.plan import CELLS, Budget, load_results, perform, plan
-from training.published.speed import compare_heads
+from training.data.labels import Labelled, LabelsError, data_root
+from training.reproduction import report
+from training.reproduction.fit import join_processes, rank_of_process
+from training.reproduction.kaggle import read_any
+from training.reproduction.plan import CELLS, Budget, load_results, perform, plan
+from training.reproduction.preprocessing import Photographs
+from training.reproduction.speed import compare_heads
 
 __all__ = ["main"]
 
@@ -178,7 +178,7 @@ def _measure_speed(given: argparse.Namespace, device: torch.device) -> None:
 
 
 def _measure_maps(given: argparse.Namespace) -> None:
-    from training.published.maps import measure_maps
+    from training.reproduction.maps import measure_maps
 
     result = measure_maps(given.weights)
     (given.runs / "maps.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

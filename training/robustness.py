@@ -23,10 +23,10 @@ from drcore.grading.grader import Grader
 from drcore.icdr import REFERABLE
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import FieldOfView, find_field_of_view
-from training.augment import compressed
-from training.data import Labelled
+from training.data.augmentation import compressed
+from training.data.labels import Labelled
+from training.evaluation.sampling import even_sample, measuring_command
 from training.gradability import RGB, blurred
-from training.measuring import even_sample, measuring_command
 
 __all__ = ["CHANGES", "UNTOUCHED", "measure", "table"]
 

@@ -16,8 +16,8 @@ from drcore.grading.report import Scale
 from drcore.maps.overlay import overlay
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.retina_square import Frame
-from training.data import Labelled, data_root, read_labels
-from training.vision import torchvision
+from training.data.labels import Labelled, data_root, read_labels
+from training.torchvision_cpu import torchvision
 
 __all__ = ["sheet"]
 

@@ -2,6 +2,6 @@
 
 import streamlit as st
 
-from viewer.serving import MIDDLEWARE, opened
+from viewer.server.middleware import MIDDLEWARE, opened
 
 app = st.App("navigation.py", middleware=MIDDLEWARE, lifespan=opened)

@@ -13,11 +13,16 @@ st.set_page_config(
 )
 st.navigation(
     [
-        st.Page("review.py", title="Review", icon=":material/visibility:", default=True),
-        st.Page("batch.py", title="Batch", icon=":material/folder_open:"),
-        st.Page("export.py", title="Export", icon=":material/ios_share:"),
-        st.Page("agreement.py", title="Agreement", icon=":material/handshake:"),
-        st.Page("model.py", title="Model", icon=":material/info:"),
+        st.Page("review/page.py", title="Review", icon=":material/visibility:", default=True),
+        st.Page("batch/page.py", title="Batch", url_path="batch", icon=":material/folder_open:"),
+        st.Page("export/page.py", title="Export", url_path="export", icon=":material/ios_share:"),
+        st.Page(
+            "agreement/page.py",
+            title="Agreement",
+            url_path="agreement",
+            icon=":material/handshake:",
+        ),
+        st.Page("model/page.py", title="Model", url_path="model", icon=":material/info:"),
     ],
     position="top",
 ).run()

@@ -96,7 +96,9 @@ def seconds_per_photograph(
 
 
 def _maps_and_rows(grader: Grader, crops: list[Path], table: Path) -> None:
-    importlib.import_module("training.vision")  # torchvision, for grad-cam, beside a CPU torch
+    importlib.import_module(
+        "training.torchvision_cpu"
+    )  # torchvision, for grad-cam, beside a CPU torch
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import RawScoresOutputTarget
 

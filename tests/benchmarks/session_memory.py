@@ -72,10 +72,10 @@ class Watch:
 def list_alone(folder: Path, kept: Path) -> None:
     """Uploads, grading and paging as the Review page does them, in this process."""
     from drcore.grading.grader import Grader
-    from viewer.arrivals import arrive
-    from viewer.shelf import Shelf
-    from viewer.slides import Slides
-    from viewer.worklist import Worklist
+    from viewer.image_viewer.preloading import Slides
+    from viewer.worklist.importing import arrive
+    from viewer.worklist.storage import Shelf
+    from viewer.worklist.worklist import Worklist
 
     watch, began = Watch("self"), time.monotonic()
     grader = Grader.bundled("cpu")

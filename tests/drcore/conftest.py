@@ -17,7 +17,8 @@ from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle
 from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preparation
-from training.phantom import PhantomRecipe, make_phantom
+from training.synthetic.phantom import make_phantom
+from training.synthetic.recipe import PhantomRecipe
 
 
 @pytest.fixture(scope="session")

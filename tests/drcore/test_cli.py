@@ -32,7 +32,8 @@ from drcore.results.columns import COLUMNS
 from drcore.results.map_files import map_files
 from drcore.results.parquet import parquet_to_csv
 from drcore.sources.find import find_photographs
-from training.phantom import PhantomRecipe, make_phantom
+from training.synthetic.phantom import make_phantom
+from training.synthetic.recipe import PhantomRecipe
 
 
 def _save_tiny(folder: Path, version: str) -> Path:

@@ -12,7 +12,8 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms
 
-from training.phantom import PhantomRecipe, make_phantom
+from training.synthetic.phantom import make_phantom
+from training.synthetic.recipe import PhantomRecipe
 
 __all__ = ["DICOM_KINDS", "KINDS", "dicom", "picture", "png_chunk", "whole"]
 

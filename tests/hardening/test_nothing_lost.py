@@ -25,7 +25,8 @@ from drcore.model.bundle import Bundle, save_bundle
 from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preparation
 from drcore.results.map_files import map_files
-from training.phantom import PhantomRecipe, make_phantom
+from training.synthetic.phantom import make_phantom
+from training.synthetic.recipe import PhantomRecipe
 
 HERE = Path(__file__).resolve().parent
 COUNT = 40

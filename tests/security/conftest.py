@@ -17,8 +17,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from drcore.grading.grader import Grader
-from viewer import shell
-from viewer.engine import Engine
+from viewer.server.model_loader import Engine
+from viewer.session import state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -57,7 +57,7 @@ def app_of(monkeypatch, tmp_path, tiny_bundle):
         grader = Grader(replace(tiny_bundle, thresholds=(-93.0, -92.0, -91.0, -90.0)))
         engine = Engine(lambda: grader)
         engine.wait(60)
-        monkeypatch.setattr(shell, "engine", lambda: engine)
+        monkeypatch.setattr(state, "engine", lambda: engine)
         app = AppTest.from_file(str(REPOSITORY / "viewer/navigation.py"), default_timeout=120).run()
         if page:
             app.switch_page(page).run()

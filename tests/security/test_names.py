@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from drcore.reviews.decision import Decision
 from drcore.reviews.store import ReviewStore
 from drcore.text import csv_safe
-from viewer import runs
+from viewer.batch import panel
 
 ENEMY = re.compile(
     r"owned|onerror|javascript:|evil\.example|\*\*bold\*\*|frac\{1\}|7\*7|nnnnnnnnnnnnnnnnnnnn"
@@ -159,7 +159,7 @@ def test_a_dropped_folder(app_of, stems, phantom, encoded):
     files.append((f"{folder}/bad<b>.jpg", b"text", "image/jpeg"))
     app.file_uploader[0].set_value(files).run()
     assert harm(app) == []
-    job = runs.jobs().get(app.session_state["run"])
+    job = panel.jobs().get(app.session_state["run"])
     job.join(180)
     app.run()
     assert not app.exception
@@ -170,7 +170,7 @@ def test_a_dropped_folder(app_of, stems, phantom, encoded):
     assert harm(app) == []
     app.button(key="review-listed").click().run()
     assert harm(app) == []
-    rows = list(csv.reader(io.StringIO(runs.csv_bytes(job).decode())))
+    rows = list(csv.reader(io.StringIO(panel.csv_bytes(job).decode())))
     assert_no_formula(rows)
 
 
@@ -180,17 +180,17 @@ def test_a_folder_of_the_server(app_of, stems, tmp_path, phantom, encoded):
     folder.mkdir(parents=True)
     for number, name in enumerate(names(stems)):
         (folder / name).write_bytes(encoded(phantom(seed=3).rgb, "JPEG") + bytes([number]))
-    app.segmented_control(key="where").set_value(runs.SERVER).run()
+    app.segmented_control(key="where").set_value(panel.SERVER).run()
     for wanted in (f"<b>{stems[3]}</b>", stems[0]):
         app.text_input(key="server-path").set_value(wanted)
         next(button for button in app.button if button.label == "Start").click().run()
         assert harm(app) == []
-    job = runs.jobs().get(app.session_state["run"])
+    job = panel.jobs().get(app.session_state["run"])
     job.join(180)
     app.run()
     assert len(job.rows) == len(stems)
     assert harm(app) == []
-    assert_no_formula(csv.reader(io.StringIO(runs.csv_bytes(job).decode())))
+    assert_no_formula(csv.reader(io.StringIO(panel.csv_bytes(job).decode())))
 
 
 def test_the_record_as_csv_starts_no_formula(record, tmp_path):
@@ -203,9 +203,9 @@ def test_reasons_of_bad_files_tell_no_path_of_the_server(app_of, tmp_path, html_
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "bad_left.jpg").write_bytes(b"text")
     (tmp_path / "root" / "gone_left.jpg").symlink_to(tmp_path / "root" / "nowhere")
-    app.segmented_control(key="where").set_value(runs.SERVER).run()
+    app.segmented_control(key="where").set_value(panel.SERVER).run()
     next(button for button in app.button if button.label == "Start").click().run()
-    job = runs.jobs().get(app.session_state["run"])
+    job = panel.jobs().get(app.session_state["run"])
     job.join(60)
     app.run()
     assert [row["status"] for row in job.rows] == ["failed"] * 2

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from viewer.serving import HEADERS
+from viewer.server.middleware import HEADERS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -10,10 +10,10 @@ import pytest
 
 from drcore.grading.grader import Grader
 from drcore.preprocessing.field_of_view import find_field_of_view
-from training.data import Labelled, read_labels
+from training.data.labels import Labelled, read_labels
+from training.evaluation.sampling import even_sample
 from training.gradability import DEGRADATIONS, LOST, judged, measure, table
-from training.measuring import even_sample
-from training.not_retinas import FAMILIES, not_retinas
+from training.synthetic.non_fundus import FAMILIES, not_retinas
 
 WORST = {"blur": 3.2, "dark": 45, "over-exposure": 8, "cut field": 24}
 

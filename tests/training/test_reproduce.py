@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from training.published import plan as plan_module
-from training.published import report
-from training.published.networks import LAYOUTS, Convolution, Layout, Pool
-from training.published.plan import Budget, plan
-from training.published.protocol import published
-from training.published.speed import compare_heads, flops_of, limit_of
 from training.reproduce import main
+from training.reproduction import plan as reproduction_plan
+from training.reproduction import report
+from training.reproduction.networks import LAYOUTS, Convolution, Layout, Pool
+from training.reproduction.plan import Budget, plan
+from training.reproduction.protocol import published
+from training.reproduction.speed import compare_heads, flops_of, limit_of
 
 TINY = (Convolution(6, 5, 2, 2), Pool(), Convolution(8, 3, 2), Pool(), Convolution(8, 3))
 
@@ -118,7 +118,7 @@ def test_a_competition_from_labels_to_public_and_private_kappa(
     assert "public" not in empty
 
     # A second call only reads: training again would call `fit`.
-    monkeypatch.setattr(plan_module, "fit", None)
+    monkeypatch.setattr(reproduction_plan, "fit", None)
     main(arguments(competition, tmp_path, "--cells", "heads", "sizes", "switches"))
     assert (tmp_path / "REPORT.md").read_text(encoding="utf-8") == text
 

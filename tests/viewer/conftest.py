@@ -11,8 +11,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from drcore.grading.grader import Grader
-from viewer import shell
-from viewer.engine import Engine
+from viewer.server.model_loader import Engine
+from viewer.session import state
 
 VIEWER = Path(__file__).resolve().parents[2] / "viewer"
 
@@ -36,7 +36,7 @@ def open_app(monkeypatch, tmp_path, grader_of):
     def opened(grade: int = 4, page: str | None = None) -> AppTest:
         engine = Engine(lambda: grader_of(grade))
         engine.wait(60)
-        monkeypatch.setattr(shell, "engine", lambda: engine)
+        monkeypatch.setattr(state, "engine", lambda: engine)
         app = AppTest.from_file(str(VIEWER / "navigation.py"), default_timeout=60).run()
         if page:
             app.switch_page(page).run()

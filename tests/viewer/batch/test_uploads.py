@@ -1,0 +1,164 @@
+"""Copies of uploads on the disk: harmless names, gone when they should be."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from drcore.errors import SourceError
+from viewer.batch import uploads
+from viewer.batch.uploads import check_upload, spool
+from viewer.server import temporary_folder
+from viewer.server.temporary_folder import Spool, sweep
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """A temporary folder of this test alone."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield tmp_path
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+def test_uploads_are_spooled_under_harmless_names(temporary):
+    files = [
+        ("clinic/10_left.jpg", b"a"),
+        ("clinic/../../etc/passwd_right.png", b"b"),
+        ("clinic/sub/=cmd|' /C calc'!A0_OD.JPG", b"c"),
+        ("clinic/\u202egpj.exe", b"d"),
+        ("clinic/.hidden.jpg", b"e"),
+        ("clinic/notes.txt", b"f"),
+        ("clinic/" + "\u00fc" * 180 + "_left.jpg", b"g"),
+        ("clinic/10_left.jpg", b"h"),
+        ("clinic\\..\\up_left.jpg", b"i"),
+        ("C:\\scans\\con_left.jpg", b"j"),
+        ("/etc/11_left.jpg", b"k"),
+        ("clinic/nul\0byte_left.jpg", b"l"),
+        ("x" * 4096 + "_left.jpg", b"m"),
+        ("x" * 4097 + "_left.jpg", b"n"),
+    ]
+    found, folder = spool(files)
+    assert b"".join(item.path.read_bytes() for item in found) == b"acghjklmn"
+    assert found[0].path.name == "10_left.jpg"
+    for item in found:
+        assert item.path.resolve().is_relative_to(folder.path)
+        assert len(os.fsencode(item.path.name)) < 255
+    assert all(item.path.name.endswith("_left.jpg") for item in found[2:])
+    assert found[0].image == "clinic/10_left.jpg"
+    assert len({item.image for item in found}) == len(found)
+    assert folder.path.parent == temporary
+    assert folder.path.stat().st_mode & 0o077 == 0
+    folder.cleanup()
+    assert list(temporary.iterdir()) == []
+    folder.cleanup()
+
+
+def test_a_folder_without_photographs_is_told_and_leaves_nothing(temporary):
+    with pytest.raises(SourceError, match="no photograph in this folder"):
+        spool([("clinic/notes.txt", b"x")])
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(temporary, monkeypatch):
+    def write_bytes(self, data):
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    with pytest.raises(SourceError, match=r"\(No space left on device\)\. Free some space"):
+        spool([("clinic/10_left.jpg", b"x")])
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_last_of_the_disk_is_left_to_others(temporary, monkeypatch):
+    monkeypatch.setattr(uploads, "RESERVE", 1 << 60)
+    with pytest.raises(SourceError, match="the disk is nearly full"):
+        spool([("clinic/10_left.jpg", b"x")])
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("sizes", [[1] * (uploads.MOST + 1), [uploads.MOST_BYTES, 1]])
+def test_more_than_a_browser_may_send_is_told(sizes):
+    check_upload(sizes[:-1])
+    with pytest.raises(SourceError, match=r"Send it in parts, or put it on the server\.$"):
+        check_upload(sizes)
+
+
+def test_a_temporary_folder_that_is_missing_is_a_sentence(temporary, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary / "gone"))
+    with pytest.raises(SourceError, match="cannot be kept for the run"):
+        spool([("clinic/10_left.jpg", b"x")])
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(temporary):
+    def files():
+        yield "clinic/10_left.jpg", b"x"
+        raise ConnectionError
+
+    with pytest.raises(SourceError):
+        spool(files())
+    assert list(temporary.iterdir()) == []
+
+
+def test_copies_go_with_their_last_reference(temporary):
+    found, folder = spool([("clinic/10_left.jpg", b"x")])
+    assert found[0].path.exists()
+    del folder
+    gc.collect()
+    assert list(temporary.iterdir()) == []
+
+
+CHILD = """
+import sys
+from viewer.server.temporary_folder import spool
+found, folder = spool([("clinic/10_left.jpg", b"x")])
+print(folder.path, flush=True)
+sys.stdin.read()
+"""
+
+
+def child():
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_what_a_killed_server_left_behind_is_swept_and_nothing_else(temporary):
+    mine = Spool()
+    alive, in_use = child()
+    killed, abandoned = child()
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(30)
+    killed.stdout.close()
+    killed.stdin.close()
+    (temporary / "drcore-notes").mkdir()
+    target = temporary / "target"
+    target.mkdir()
+    (temporary / f"{temporary_folder.PREFIX}link").symlink_to(target)
+    young = temporary / f"{temporary_folder.PREFIX}young"
+    young.mkdir()
+    old = temporary / f"{temporary_folder.PREFIX}old"
+    old.mkdir()
+    os.utime(old, (time.time() - 3600,) * 2)
+    try:
+        assert abandoned.exists()
+        assert sweep() == 2
+        assert not abandoned.exists()
+        assert not old.exists()
+        assert in_use.exists()
+        assert mine.path.exists()
+        assert target.exists()
+        assert young.exists()
+    finally:
+        alive.communicate("", timeout=30)
+    assert not in_use.exists()  # an ordinary end cleans up by itself
+    mine.cleanup()

@@ -1,0 +1,163 @@
+"""The panel of the study: choosing a mode, and working through what waits in it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from drcore.errors import ReviewError
+from drcore.reviews.decision import Decision
+from drcore.reviews.store import ReviewStore
+from viewer.session import state
+from viewer.worklist.worklist import Worklist
+
+NOTE = "<b>dots</b> & blots"
+
+
+def read(photograph: int, grade: int, reader: str, **changes: Any) -> Decision:
+    values: dict[str, Any] = {
+        "sha256": f"{photograph:064x}", "image": "a.jpg", "model_version": "m 1",
+        "machine_status": "graded", "machine_grade": 2, "machine_score": 2.0,
+        "action": "agree" if grade == 2 else "change", "grade": grade, "note": "",
+        "reader": reader, "decided_at": datetime(2026, 11, 1, 12, tzinfo=UTC),
+        "mode": "blinded first read", "role": "first",
+    }  # fmt: skip
+    return Decision(**(values | changes))
+
+
+def script() -> None:
+    import streamlit as st
+
+    from viewer.review import reading_mode_panel
+
+    reading_mode_panel.panel(st.session_state["worklist"])
+
+
+@pytest.fixture
+def opened(monkeypatch, tmp_path):
+    """Opener of the panel alone: four photographs, three read by AR, two by BS."""
+    monkeypatch.setenv("DRCORE_REVIEWS_URL", str(tmp_path / "reviews.sqlite3"))
+    monkeypatch.delenv("DRCORE_STUDY", raising=False)
+    store = ReviewStore(tmp_path / "reviews.sqlite3")
+    monkeypatch.setattr(state, "store", lambda: store)
+    for number, grade in enumerate((0, 3, 1)):
+        store.add(read(number, grade, "AR", note=NOTE))
+    store.add(read(0, 0, "BS", mode="second reader", role="second"))
+    store.add(read(1, 1, "BS", mode="second reader", role="second"))
+
+    def panel(mode: str | None = None, reader: str = "CT") -> AppTest:
+        app = AppTest.from_function(script, default_timeout=60)
+        worklist = Worklist()
+        for number in range(4):
+            entry = worklist.add(f"{number}.jpg", bytes([number]))
+            entry.report = SimpleNamespace(sha256=f"{number:064x}", status="graded")
+        app.session_state["worklist"] = worklist
+        app.session_state["reader"] = reader
+        if mode:
+            app.session_state["study-mode"] = mode
+        app.run()
+        assert not app.exception
+        return app
+
+    panel.store = store
+    return panel
+
+
+def on_screen(app: AppTest) -> str:
+    return app.session_state["worklist"].selected.name
+
+
+def test_open_reading_is_the_default_and_asks_for_nothing(opened, html):
+    app = opened()
+    assert app.selectbox(key="study-mode").value == "open"
+    assert not app.button
+    app.selectbox(key="study-mode").set_value("arbitration").run()
+    assert "1 of 4 photographs waits for an arbiter" in html(app)
+
+
+def test_the_servers_mode_cannot_be_changed(opened, html, monkeypatch):
+    monkeypatch.setenv("DRCORE_STUDY", "second reader")
+    app = opened()
+    assert "study-mode" not in [one.key for one in app.selectbox]
+    assert "<b>Second reader</b>" in html(app)
+    assert "set by this server" in html(app)
+
+
+def test_without_the_record_the_mode_can_still_be_seen(opened, html, monkeypatch):
+    def broken():
+        raise ReviewError("no record")
+
+    monkeypatch.setattr(state, "store", broken)
+    app = opened("arbitration")
+    assert "no record" in html(app)
+    assert app.selectbox(key="study-mode").value == "arbitration"
+
+
+def test_blinded_reading_goes_from_one_unread_photograph_to_the_next(opened, html):
+    app = opened("blinded first read", "AR")
+    assert "You have read 3 of 4 in this mode" in html(app)
+    app.button(key="study-next").click().run()
+    assert on_screen(app) == "3.jpg"
+    assert app.button(key="study-next").disabled
+    opened.store.add(read(3, 2, "AR"))
+    assert "You have read 4 of 4 in this mode" in html(app.run())
+    worklist = app.session_state["worklist"]
+    worklist.add("not graded yet.jpg", b"x")
+    worklist.add("broken.jpg", b"y").report = SimpleNamespace(sha256="", status="failed")
+    assert "You have read 4 of 5 in this mode" in html(app.run())
+    app.button(key="study-next").click().run()
+    assert on_screen(app) == "not graded yet.jpg"
+
+
+@pytest.mark.parametrize(
+    ("reader", "left"), [("CT", "1 left for you"), ("ar", "No second read is due")]
+)
+def test_a_second_reader_gets_what_another_has_read(opened, html, reader, left):
+    app = opened("second reader", reader)
+    assert left in html(app)
+    assert "grade" not in html(app).replace("until you have saved your grade", "")
+    if reader == "CT":
+        app.button(key="study-next").click().run()
+        assert on_screen(app) == "2.jpg"
+        app.selectbox(key="study-second").set_value("referable").run()
+        assert "No second read is due" in html(app)
+
+
+def test_an_arbiter_sees_how_readers_differ_without_their_names(opened, html):
+    app = opened("arbitration")
+    assert "The readers agree." in html(app)  # on 0.jpg
+    app.button(key="study-next").click().run()
+    assert on_screen(app) == "1.jpg"
+    text = html(app)
+    assert (
+        "<td>First reader</td><td><b>grade 3</b><small>&lt;b&gt;dots&lt;/b&gt; &amp; blots" in text
+    )
+    assert "<td>Second reader</td><td><b>grade 1</b>" in text
+    assert "The readers differ." in text
+    assert "BS" not in text
+    assert "AR" not in text
+    opened.store.add(read(1, 2, "CT", mode="arbitration", role="arbiter"))
+    text = html(app.run())
+    assert "<td>Arbiter</td><td><b>grade 2</b>" in text
+    assert "No differences left" in text
+    assert app.button(key="study-next").disabled
+
+
+def test_an_arbiter_is_told_of_the_own_reading(opened, html):
+    assert "One of them is you." in html(opened("arbitration", "bs"))
+
+
+def test_the_rules_decide_what_is_a_difference(opened, html):
+    opened.store.add(read(2, 0, "BS", mode="second reader", role="second"))
+    app = opened("arbitration")
+    assert "2 of 4 photographs wait for an arbiter" in html(app)
+    app.segmented_control(key="study-tolerance").set_value(1).run()
+    assert "1 of 4 photographs waits for an arbiter" in html(app)
+    app.segmented_control(key="study-tolerance").set_value(2).run()
+    assert "1 of 4 photographs waits" in html(app)  # 3 against 1: only one refers
+    app.toggle(key="study-referable").set_value(False).run()
+    assert "No differences left" in html(app)

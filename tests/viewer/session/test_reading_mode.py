@@ -1,0 +1,165 @@
+"""What each mode of reading hides, and what a decision says about how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from drcore.errors import ReviewError
+from drcore.reviews.decision import Decision
+from drcore.reviews.reading_modes import MODES
+from drcore.reviews.store import ReviewStore
+from viewer.session import reading_mode
+from viewer.session import state as session_state
+
+SHA = "ab" * 32
+BLIND = ("blinded first read", "second reader")
+
+
+def entry(sha256: str = SHA) -> Any:
+    return SimpleNamespace(report=SimpleNamespace(sha256=sha256))
+
+
+def decision(**changes: Any) -> Decision:
+    values: dict[str, Any] = {
+        "sha256": SHA, "image": "a.jpg", "model_version": "m 1", "machine_status": "graded",
+        "machine_grade": 2, "machine_score": 2.0, "action": "change", "grade": 1, "note": "",
+        "reader": "AR", "decided_at": datetime.now(UTC),
+    }  # fmt: skip
+    return Decision(**(values | changes))
+
+
+@pytest.fixture
+def session(monkeypatch, tmp_path):
+    """The session's state, of a session without a browser; the record is empty."""
+    state: dict[str, Any] = {"reader": " AR "}
+    monkeypatch.setattr(reading_mode.st, "session_state", state)
+    monkeypatch.delenv("DRCORE_STUDY", raising=False)
+    store = ReviewStore(tmp_path / "r.sqlite3")
+    monkeypatch.setattr(session_state, "store", lambda: store)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("setting", "modes"),
+    [
+        ("", MODES),
+        ("open", ("open",)),
+        (" Blinded  First read ", ("blinded first read",)),
+        ("second reader, blinded first read", ("second reader", "blinded first read")),
+        ("arbitration,arbitration,", ("arbitration",)),
+        ("opne", ("blinded first read",)),
+        ("open, blinded", ("blinded first read",)),
+    ],
+)
+def test_the_server_says_which_modes_there_are(setting, modes, monkeypatch):
+    assert reading_mode.allowed_modes(setting) == modes
+    monkeypatch.setenv("DRCORE_STUDY", setting)
+    assert reading_mode.allowed_modes() == modes
+
+
+def test_a_reader_cannot_choose_what_the_server_does_not_allow(session, monkeypatch):
+    assert reading_mode.mode() == "open"
+    session["study-mode"] = "arbitration"
+    assert reading_mode.mode() == "arbitration"
+    monkeypatch.setenv("DRCORE_STUDY", "blinded first read")
+    assert reading_mode.mode() == "blinded first read"
+    assert reading_mode.hides_machine(entry())
+
+
+@pytest.mark.parametrize("mode", ["open", "arbitration"])
+def test_open_modes_hide_nothing(session, mode):
+    session["study-mode"] = mode
+    assert not reading_mode.hides_machine(entry())
+    assert not reading_mode.hides_other_readers(entry())
+
+
+@pytest.mark.parametrize("mode", BLIND)
+def test_blind_until_the_own_decision_in_this_mode(session, mode):
+    session["study-mode"] = mode
+    other = next(one for one in MODES if one != mode)
+    session_state.store().add(decision(reader="BS", mode=mode))
+    session_state.store().add(decision(mode=other))
+    session_state.store().add(decision())
+    session_state.store().add(decision(mode=mode, sha256="cd" * 32))
+    assert reading_mode.hides_machine(entry())
+    assert reading_mode.hides_other_readers(entry())
+    session_state.store().add(decision(mode=mode))
+    assert not reading_mode.hides_machine(entry())
+    assert not reading_mode.hides_other_readers(entry())
+    session["reader"] = "CT"
+    assert reading_mode.hides_machine(entry())
+    session["reader"] = ""
+    assert reading_mode.hides_machine(entry())
+
+
+def test_blind_where_nothing_is_known(session, monkeypatch):
+    session["study-mode"] = "blinded first read"
+    assert reading_mode.hides_machine(SimpleNamespace(report=None))
+
+    def broken():
+        raise ReviewError("no record")
+
+    monkeypatch.setattr(session_state, "store", broken)
+    assert reading_mode.hides_machine(entry())
+
+
+def test_the_record_is_asked_once_for_a_long_list(session, monkeypatch):
+    session["study-mode"] = "second reader"
+    asked = []
+    real = ReviewStore.read_by
+    monkeypatch.setattr(
+        ReviewStore, "read_by", lambda self, *a: (asked.append(a), real(self, *a))[1]
+    )
+    for number in range(50):
+        assert reading_mode.hides_machine(entry(f"{number:064x}"))
+    assert asked == [("AR", "second reader")]
+
+
+def test_decisions_of_another_server_are_seen_after_a_while(session, monkeypatch):
+    session["study-mode"] = "second reader"
+    now = [100.0]
+    monkeypatch.setattr(reading_mode.time, "monotonic", lambda: now[0])
+    assert reading_mode.hides_machine(entry())
+    with ReviewStore(session_state.store()._record._file) as elsewhere:
+        elsewhere.add(decision(mode="second reader"))
+    now[0] += 10
+    assert not reading_mode.hides_machine(entry())
+
+
+def test_a_change_after_uncovering_is_linked_to_the_blind_decision(session):
+    session["study-mode"] = "blinded first read"
+    before = reading_mode.circumstances(entry())
+    assert before == {
+        "mode": "blinded first read", "role": "first", "machine_visible": False, "revises": None,
+    }  # fmt: skip
+    blind = session_state.store().add(decision(**before))
+    assert not reading_mode.hides_machine(entry())
+    after = reading_mode.circumstances(entry())
+    assert after == {**before, "machine_visible": True, "revises": blind}
+    second = session_state.store().add(replace(decision(**after), grade=2, action="agree"))
+    assert reading_mode.circumstances(entry())["revises"] == second
+
+
+@pytest.mark.parametrize("asks", [reading_mode.hides_machine, reading_mode.hides_other_readers])
+def test_what_was_seen_in_an_open_mode_is_not_called_blind(session, asks):
+    assert not asks(entry())  # the open list shows it
+    session["study-mode"] = "blinded first read"
+    assert reading_mode.hides_machine(entry())
+    assert reading_mode.circumstances(entry())["machine_visible"] is True
+    assert reading_mode.circumstances(entry("cd" * 32))["machine_visible"] is False
+    session["reader"] = "BS"  # another person at the same desk
+    assert reading_mode.circumstances(entry())["machine_visible"] is False
+
+
+def test_what_nobody_yet_named_has_seen_counts_for_whoever_decides(session):
+    session["reader"] = ""
+    assert not reading_mode.hides_machine(entry())
+    session |= {"reader": "AR", "study-mode": "second reader"}
+    assert reading_mode.circumstances(entry()) == {
+        "mode": "second reader", "role": "second", "machine_visible": True, "revises": None,
+    }  # fmt: skip

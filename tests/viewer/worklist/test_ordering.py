@@ -1,0 +1,181 @@
+"""Sorting, filtering and pairing of the list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from viewer.worklist.ordering import Arrangement, arranged, studies
+
+
+@dataclass(eq=False)
+class Fake:
+    """Stands in for an entry."""
+
+    key: str
+    report: object = None
+    decision: object = None
+    laterality: str | None = None
+    patient: str | None = None
+    patient_shown: str | None = field(init=False)
+
+    def __post_init__(self):
+        self.name, self.patient_shown = f"{self.key}.jpg", self.patient
+
+
+def report(grade, score=None, *, scores=None, grade_set=None, margin=0.3, status=None):
+    score = float(grade or 0) if score is None else score
+    return SimpleNamespace(
+        grade=grade, score=score, status=status or ("ungradable" if grade is None else "graded"),
+        referable=None if grade is None else grade >= 2, grade_set=grade_set, margin=margin,
+        scores=scores or {128: score, 512: score}, thresholds=(0.5, 1.5, 2.5, 3.5),
+    )  # fmt: skip
+
+
+FAILED = SimpleNamespace(
+    grade=None, score=float("nan"), status="failed", referable=None, grade_set=None, margin=None,
+    scores={}, thresholds=(0.5, 1.5, 2.5, 3.5),
+)  # fmt: skip
+
+
+def decided(grade):
+    return SimpleNamespace(grade=grade)
+
+
+def keys(entries):
+    return "".join(entry.key for entry in entries)
+
+
+def test_order_of_arrival_by_default():
+    entries = [Fake("b"), Fake("a")]
+    assert keys(arranged(entries, Arrangement())) == "ba"
+
+
+def test_most_severe_first_and_what_has_no_grade_last():
+    entries = [
+        Fake("a", report(1)), Fake("b", report(None, 3.9)), Fake("c", report(3)), Fake("d"),
+        Fake("e", FAILED), Fake("f", report(3, 3.2)),
+    ]  # fmt: skip
+    assert keys(arranged(entries, Arrangement("severity"))) == "fcabde"
+
+
+def test_the_readers_grade_beats_the_models_in_severity():
+    entries = [Fake("a", report(0), decided(4)), Fake("b", report(3))]
+    assert keys(arranged(entries, Arrangement("severity"))) == "ab"
+
+
+def test_least_certain_first_by_size_of_the_set_and_nearness_to_a_threshold():
+    entries = [
+        Fake("a", report(1, margin=0.4)),
+        Fake("b", report(1, margin=0.01)),
+        Fake("c", report(1, grade_set=(1, 2, 3), margin=0.4)),
+        Fake("d", report(1, grade_set=(1, 2), margin=0.1)),
+        Fake("e", report(None)),
+    ]
+    assert keys(arranged(entries, Arrangement("uncertainty"))) == "cdbae"
+
+
+def test_disagreement_of_reader_and_model_comes_before_that_of_the_scales():
+    entries = [
+        Fake("a", report(1)),
+        Fake("b", report(1, scores={128: 0.4, 512: 1.9})),
+        Fake("c", report(1), decided(2)),
+        Fake("d", report(1), decided(None)),
+        Fake("e", report(1, scores={128: 0.9, 512: 1.1})),
+        Fake("f", report(None), decided(None)),
+    ]
+    assert keys(arranged(entries, Arrangement("disagreement"))) == "dcbeaf"
+
+
+def test_a_decision_does_not_carry_the_photograph_on_screen_away():
+    entries = [Fake("a"), Fake("b"), Fake("c")]
+    entries[0].decision = decided(1)
+    wanted = Arrangement("unreviewed")
+    assert keys(arranged(entries, wanted, selected="b")) == "bca"
+    entries[1].decision = decided(2)  # made while it is on screen
+    assert keys(arranged(entries, wanted, selected="b", before=None)) == "bca"
+    assert keys(arranged(entries, wanted, selected="c")) == "cab"
+    only = Arrangement(reviewed=False)
+    assert keys(arranged(entries, only, selected="b", before=None)) == "bc"
+    assert keys(arranged(entries, only, selected="c")) == "c"
+
+
+def test_the_photograph_on_screen_is_shown_whatever_is_filtered():
+    entries = [Fake("a", report(0)), Fake("b", report(3))]
+    assert keys(arranged(entries, Arrangement(kinds=frozenset("3")), selected="a")) == "ab"
+    assert keys(arranged(entries, Arrangement(text="nothing"), selected="a")) == "a"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "shown"),
+    [
+        ({"0"}, "a"), ({"2"}, "b"), ({"referable"}, "be"), ({"ungradable"}, "c"),
+        ({"failed"}, "d"), ({"0", "failed"}, "ad"), (set(), "abcdef"),
+    ],
+)  # fmt: skip
+def test_what_can_be_shown_alone(kinds, shown):
+    entries = [
+        Fake("a", report(0)), Fake("b", report(2)), Fake("c", report(None)), Fake("d", FAILED),
+        Fake("e", report(4)), Fake("f"),
+    ]  # fmt: skip
+    assert keys(arranged(entries, Arrangement(kinds=frozenset(kinds)))) == shown
+
+
+def test_reviewed_or_not_and_text():
+    entries = [Fake("a", decision=decided(1), patient="Doe"), Fake("b", patient="doe"), Fake("c")]
+    assert keys(arranged(entries, Arrangement(reviewed=True))) == "a"
+    assert keys(arranged(entries, Arrangement(reviewed=False))) == "bc"
+    assert keys(arranged(entries, Arrangement(text=" DOE "))) == "ab"
+    assert keys(arranged(entries, Arrangement(text="C.jpg"))) == "c"
+    entries[0].patient_shown = None
+    assert keys(arranged(entries, Arrangement(text="doe"))) == "b"
+
+
+def test_patients_stand_together_right_eye_first():
+    entries = [
+        Fake("a", report(0), patient="1", laterality="OS"), Fake("b", report(4)),
+        Fake("c", report(1), patient="2", laterality="OD"),
+        Fake("d", report(3), patient=" 1 ", laterality="OD"),
+    ]  # fmt: skip
+    assert keys(arranged(entries, Arrangement(by_patient=True))) == "dabc"
+    assert keys(arranged(entries, Arrangement("severity", by_patient=True))) == "bdac"
+
+
+def test_a_blinded_reader_is_told_nothing_by_order_or_filter():
+    entries = [
+        Fake("a", report(0), decided(0)), Fake("b", report(4), decided(4)), Fake("c", FAILED),
+    ]  # fmt: skip
+    blind = {"hidden": frozenset("ab")}
+    for order in ("severity", "uncertainty", "disagreement", "unreviewed"):
+        assert keys(arranged(entries, Arrangement(order), **blind)) == "abc"
+    for kind in ("4", "referable", "ungradable"):
+        assert keys(arranged(entries, Arrangement(kinds=frozenset({kind})), **blind)) == "abc"
+    assert keys(arranged(entries, Arrangement(kinds=frozenset({"failed"})), **blind)) == "c"
+    assert keys(arranged(entries, Arrangement(reviewed=True), **blind)) == ""
+    one_left = {"hidden": frozenset("b")}  # still there is one whose place would tell
+    assert keys(arranged(entries, Arrangement("severity"), **one_left)) == "abc"
+
+
+def test_studies_pair_the_eyes_and_grade_by_the_worse():
+    entries = [
+        Fake("a", report(1), patient="X 7", laterality="OS"),
+        Fake("b", report(0)),
+        Fake("c", report(1), decided(3), patient="x 7", laterality="OD"),
+    ]
+    first, second = studies(entries)
+    assert (keys(first.entries), first.patient, first.grade.grade) == ("ca", "X 7", 3)
+    assert first.grade.complete
+    assert (keys(second.entries), second.patient, second.grade.grade) == ("b", None, 0)
+    (hidden, _) = studies(entries, frozenset("ac"))
+    assert hidden.grade.grade is None
+
+
+def test_settings_come_back_without_what_was_searched():
+    wanted = Arrangement("severity", frozenset({"2", "failed"}), reviewed=False, text="Doe")
+    assert "Doe" not in wanted.to_json()
+    back = Arrangement.from_json(wanted.to_json())
+    assert back == Arrangement("severity", frozenset({"2", "failed"}), reviewed=False)
+    for text in ("", "[]", "{}", '{"order": "x", "kinds": ["9"], "reviewed": 1, "by_patient": 0}'):
+        assert Arrangement.from_json(text) == Arrangement()

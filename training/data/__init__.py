@@ -1,0 +1,1 @@
+"""From tables of labels to batches of training squares. Imports drcore, recipe and synthetic."""

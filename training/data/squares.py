@@ -1,0 +1,201 @@
+"""Labelled photographs: reading the table, refusing what would spoil a run, caching squares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.field_of_view import find_field_of_view
+from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.retina_square import Frame
+from training.data.augmentation import augment
+from training.data.labels import Labelled
+from training.recipe import Augmentation
+
+__all__ = ["SQUARE", "Lessons", "Sample", "SquareSet", "Squares", "network_input", "warped"]
+
+
+SQUARE = 512
+"""Side of the cached squares in pixels: the largest network input."""
+
+
+def warped(
+    path: Path, preparation: Preparation
+) -> tuple[Frame, NDArray[np.uint8], NDArray[np.uint8]]:
+    """Bring a photograph into the square that networks are trained on.
+
+    Args:
+        path: of the photograph.
+        preparation: gives the rim margin.
+
+    Returns:
+        The frame; uint8 (512, 512, 3), 0-255; uint8 (128, 128), 255 on the retina.
+    """
+    photograph = read_photograph(path, for_grading=True)
+    fov = find_field_of_view(photograph.rgb).scaled(photograph.reduction)
+    frame = Frame(fov, photograph.width, photograph.height, SQUARE)
+    mask = frame.at(SQUARE // 4).mask(preparation.margin).astype(np.uint8) * 255
+    return frame, np.asarray(frame.warp(photograph.rgb), np.uint8), mask
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What scores are to be while training, where a teacher has a say.
+
+    Attributes:
+        targets: float64 (N,), in grades.
+        teacher: name and version of the bundle.
+    """
+
+    targets: NDArray[np.float64]
+    teacher: str
+
+
+@dataclass(frozen=True, slots=True)
+class Squares:
+    """Photographs of a labels file, warped once.
+
+    Attributes:
+        rows: the labelled photographs, N of them.
+        pixels: uint8 (N, 512, 512, 3), memory-mapped.
+        masks: uint8 (N, 128, 128), 255 on the retina (rim margin left out), memory-mapped.
+        lessons: what is to be learnt of them, where that is not the plain grade.
+    """
+
+    rows: list[Labelled]
+    pixels: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    lessons: Lessons | None = None
+
+    def target(self, index: int) -> float:
+        """Return what a photograph's score is to be, in grades."""
+        if self.lessons is not None:
+            return float(self.lessons.targets[index])
+        return float(self.rows[index].grade)
+
+    @classmethod
+    def build(
+        cls, rows: list[Labelled], cache: Path, preparation: Preparation, *, quiet: bool = False
+    ) -> Squares:
+        """Warp the photographs, or open what an earlier run has warped.
+
+        Args:
+            rows: labelled photographs.
+            cache: folder for the arrays; 0.8 MB a photograph.
+            preparation: gives the rim margin.
+            quiet: no progress bar.
+
+        Returns:
+            The squares.
+        """
+        key = hashlib.sha256(
+            json.dumps(
+                [3, preparation.margin, *[(str(r.path.name), r.path.stat().st_size) for r in rows]]
+            ).encode()
+        ).hexdigest()[:16]
+        cache.mkdir(parents=True, exist_ok=True)
+        pixel_file, mask_file = cache / f"{key}-pixels.npy", cache / f"{key}-masks.npy"
+        if not (pixel_file.exists() and mask_file.exists()):
+            n = len(rows)
+            part = pixel_file.with_suffix(".part"), mask_file.with_suffix(".part")
+            pixels = np.lib.format.open_memmap(
+                part[0], mode="w+", dtype=np.uint8, shape=(n, SQUARE, SQUARE, 3)
+            )
+            masks = np.lib.format.open_memmap(
+                part[1], mode="w+", dtype=np.uint8, shape=(n, SQUARE // 4, SQUARE // 4)
+            )
+            for i, row in enumerate(tqdm(rows, desc="squares", unit="photograph", disable=quiet)):
+                _, pixels[i], masks[i] = warped(row.path, preparation)
+            pixels.flush()
+            masks.flush()
+            # Renamed only when whole: a killed run leaves no half-filled cache behind.
+            part[0].rename(pixel_file)
+            part[1].rename(mask_file)
+        return cls(rows, np.load(pixel_file, mmap_mode="r"), np.load(mask_file, mmap_mode="r"))
+
+
+Sample = tuple[Tensor, Tensor, Tensor]
+"""Local contrast uint8 (3, S, S); coverage float32 (m, m), 0-1; grade float32 ()."""
+
+
+class SquareSet(Dataset[Sample]):
+    """Squares as network input, augmented or as they are.
+
+    Each draw has its own random stream, made from seed, epoch and place in the epoch: the result
+    depends neither on the number of worker processes nor on where a killed run was resumed.
+
+    Args:
+        squares: the warped photographs.
+        indices: which of them, in order; may repeat.
+        size: side S of the network input in pixels.
+        cells: side m of the network's map.
+        preparation: how squares become input.
+        augmentation: random changes, or None.
+        seed: (seed, epoch).
+    """
+
+    def __init__(
+        self,
+        squares: Squares,
+        indices: Sequence[int] | NDArray[np.int64],
+        size: int,
+        cells: int,
+        preparation: Preparation,
+        augmentation: Augmentation | None = None,
+        seed: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.squares = squares
+        self.indices = list(map(int, indices))
+        self.size = size
+        self.cells = cells
+        self.preparation = preparation
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: int) -> Sample:
+        index = self.indices[place]
+        pixels = np.asarray(self.squares.pixels[index])
+        mask = np.asarray(self.squares.masks[index])
+        if self.augmentation is not None:
+            rng = np.random.default_rng((*self.seed, place))
+            pixels, mask = augment(pixels, mask, self.size, self.augmentation, rng)
+        full = cv2.resize(mask, pixels.shape[:2], interpolation=cv2.INTER_LINEAR) > 127
+        contrast = self.preparation.contrast(pixels, full, self.size)
+        coverage = cv2.resize(mask, (self.cells, self.cells), interpolation=cv2.INTER_AREA)
+        return (
+            torch.from_numpy(np.ascontiguousarray(contrast.transpose(2, 0, 1))),
+            torch.from_numpy(coverage.astype(np.float32) / 255),
+            torch.tensor(self.squares.target(index), dtype=torch.float32),
+        )
+
+
+def network_input(pixels: Tensor, preparation: Preparation, device: torch.device) -> Tensor:
+    """Turn a batch of local contrast into what networks take.
+
+    Args:
+        pixels: uint8 (B, 3, S, S).
+        preparation: gives mean and spread.
+        device: where the networks are.
+
+    Returns:
+        float32 (B, 3, S, S), channels last.
+    """
+    moved = pixels.to(device, non_blocking=True).float()
+    return ((moved - preparation.mean) / preparation.std).contiguous(
+        memory_format=torch.channels_last
+    )

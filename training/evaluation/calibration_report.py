@@ -1,0 +1,80 @@
+"""A calibration in words and figures."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa
+from drcore.icdr import REFERABLE
+from training.evaluation.calibration import Judged, Scored, Statistic, expected_calibration_error
+
+__all__ = ["report"]
+
+
+def report(scored: Scored, judged: Judged) -> str:
+    """Lay out the figures of certainty, with 95 % bootstrap intervals over patients.
+
+    Args:
+        scored: gradable photographs.
+        judged: what they got.
+
+    Returns:
+        A few lines for each set and one for all sets together.
+    """
+    groups = np.array([f"{d}/{s}" for d, s in zip(scored.dataset, scored.split, strict=True)])
+    lines = []
+    for group in [*sorted(set(groups.tolist())), "all"]:
+        chosen = np.flatnonzero((groups == group) | (group == "all"))
+        part = scored.where(chosen)
+        got = Judged(*(getattr(judged, f.name)[chosen] for f in fields(Judged)))
+        lines += [f"{group} ({len(part)} photographs)", *_lines(part, got)]
+    return "\n".join(lines)
+
+
+def _lines(scored: Scored, judged: Judged) -> list[str]:
+    truth, index = scored.truth, np.arange(len(scored))
+    covered = judged.sets[index, truth].astype(float)
+    size = judged.sets.sum(axis=1).astype(float)
+    referable = truth >= REFERABLE
+    called = judged.grade >= REFERABLE
+    rng = np.random.default_rng(0)
+    chance = [
+        expected_calibration_error(judged.probabilities, _drawn(judged.probabilities, rng))
+        for _ in range(200)
+    ]
+
+    def share(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Statistic:
+        return lambda i: float(hit[i][of[i]].mean()) if of[i].any() else float("nan")
+
+    figures: dict[str, Statistic] = {
+        "quadratic weighted kappa": lambda i: quadratic_weighted_kappa(truth[i], judged.grade[i]),
+        "expected calibration error": lambda i: expected_calibration_error(
+            judged.probabilities[i], truth[i]
+        ),
+        "log likelihood a photograph": lambda i: float(
+            np.log(np.maximum(judged.probabilities[i, truth[i]], 1e-12)).mean()
+        ),
+        "coverage of the set": lambda i: float(covered[i].mean()),
+        "grades in the set": lambda i: float(size[i].mean()),
+        "sensitivity, default": share(called, referable),
+        "specificity, default": share(~called, ~referable),
+        "sensitivity, sensitive": share(judged.sensitive, referable),
+        "specificity, sensitive": share(~judged.sensitive, ~referable),
+    }
+    lines = []
+    for name, statistic in figures.items():
+        low, high = bootstrap_interval(statistic, len(scored), groups=scored.patient)
+        text = f"  {name:<28}{statistic(index):>7.3f} ({low:.3f} to {high:.3f})"
+        if name == "expected calibration error":
+            text += f"; {np.mean(chance):.3f} if every probability were right"
+        lines.append(text)
+    return lines
+
+
+def _drawn(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw a reference grade for each photograph from its probabilities."""
+    places = rng.random(len(probabilities))[:, None]
+    return np.minimum((np.cumsum(probabilities, axis=1) < places).sum(axis=1), 4).astype(np.int64)

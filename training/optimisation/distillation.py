@@ -1,0 +1,97 @@
+"""What a bundle says of the training photographs, as part of what a new network learns.
+
+One reader's grade is noisy: of photographs of one eye, not all get the same one
+(`training.repeats`). A bundle has seen all grades, and its score for a photograph says what such a
+retina is graded on average. A network that learns the mean of both learns from quieter targets
+(Hinton et al. 2015, "Distilling the knowledge in a neural network"). The teacher should not have
+learnt the training grades by heart: one that was trained for a short time is better.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drcore.model.bundle import Bundle
+from drcore.preprocessing.network_input import Preparation
+from training.data.squares import Lessons, Squares
+from training.evaluation.predict import predict
+from training.optimisation.checkpoints import write_whole
+
+__all__ = ["lessons_of", "on_the_scale_of_grades"]
+
+
+def lessons_of(
+    bundle: Bundle,
+    squares: Squares,
+    preparation: Preparation,
+    share: float,
+    *,
+    keep: Path | None = None,
+    workers: int = 0,
+) -> Lessons:
+    """Let a bundle teach.
+
+    Args:
+        bundle: the teacher.
+        squares: photographs; those of the split "train" are taught, the others keep their grades.
+        preparation: how squares become input.
+        share: of the teacher in what is to be learnt, 0-1.
+        keep: folder in which the teacher's scores are kept, so that a resumed run need not wait.
+        workers: processes that prepare.
+
+    Returns:
+        What is to be learnt, and from whom.
+    """
+    training = np.flatnonzero([row.split == "train" for row in squares.rows])
+    grade = np.array([row.grade for row in squares.rows], np.float64)
+    dataset = np.array([row.dataset for row in squares.rows])
+    name = f"{bundle.name} {bundle.version}"
+    file = keep / f"scores of {name}.npy" if keep else None
+    score = np.full(len(grade), np.nan)
+    if file is not None and file.exists():
+        kept = np.load(file, allow_pickle=False)
+        score = kept if kept.shape == score.shape else score
+    if np.isnan(score[training]).any():
+        score[training] = sum(
+            bundle.fusion[size] * predict(network, squares, training, preparation, workers=workers)
+            for size, network in bundle.networks.items()
+        )
+        if file is not None:
+            write_whole(file, lambda part: _save(part, score))
+    targets = grade.copy()
+    said = on_the_scale_of_grades(score[training], grade[training], dataset[training])
+    targets[training] = (1 - share) * grade[training] + share * said
+    return Lessons(targets, name)
+
+
+def on_the_scale_of_grades(
+    score: NDArray[np.float64], grade: NDArray[np.float64], dataset: NDArray[np.str_]
+) -> NDArray[np.float64]:
+    """Bring scores onto the scale of the grades, each dataset by itself.
+
+    A teacher may score one camera's photographs lower than another's; that is not to be learnt.
+
+    Args:
+        score: float64 (N,), of the teacher.
+        grade: float64 (N,), 0-4.
+        dataset: str (N,).
+
+    Returns:
+        float64 (N,), the least-squares line of the grade over the score.
+    """
+    result = np.empty_like(score)
+    for one in np.unique(dataset):
+        here = dataset == one
+        x, y = score[here] - score[here].mean(), grade[here]
+        power = float(x @ x)
+        slope = float(x @ y) / power if power > 0 else 0.0
+        result[here] = y.mean() + slope * x
+    return result
+
+
+def _save(file: Path, score: NDArray[np.float64]) -> None:
+    with file.open("wb") as stream:  # to a path, NumPy would add an ending
+        np.save(stream, score, allow_pickle=False)

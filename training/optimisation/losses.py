@@ -1,0 +1,57 @@
+"""What a step of training is judged by: grades, calm maps and, where there are masks, lesions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from drcore.model.network import RamNetwork
+from drcore.preprocessing.network_input import Preparation
+from training.data.lesion_squares import LesionBatch
+from training.data.squares import Sample, network_input
+from training.optimisation.lesion_task import LesionHead, lesion_loss
+
+__all__ = ["losses"]
+
+
+def losses(
+    network: RamNetwork,
+    head: LesionHead | None,
+    batch: Sample,
+    annotated: LesionBatch | None,
+    preparation: Preparation,
+    sparsity: float,
+) -> tuple[Tensor, Tensor]:
+    """Look at a batch.
+
+    Photographs with masks are looked at for lesions alone: they are few and come often, and their
+    grades would be learnt by heart.
+
+    Args:
+        network: in the mode that is wanted.
+        head: reads lesions off the feature maps, or None.
+        batch: graded photographs.
+        annotated: photographs with masks on the network's device, or None.
+        preparation: gives mean and spread.
+        sparsity: see `training.recipe.Recipe`.
+
+    Returns:
+        Losses of grades and of lesions, float ().
+    """
+    device = next(network.parameters()).device
+    pixels, coverage, grade = (part.to(device, non_blocking=True) for part in batch)
+    count = len(pixels)
+    if head is not None and annotated is not None:
+        pixels = torch.cat([pixels, annotated.pixels])
+        coverage = torch.cat([coverage, annotated.coverage])
+    # On processors plain float32 proved faster than bfloat16 for depthwise convolutions.
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        features = network.features(network_input(pixels, preparation, device))
+        score, ram = network.read(features, coverage)
+    error = functional.mse_loss(score[:count], grade)
+    told = (torch.log1p(ram[:count].abs()) * coverage[:count]).sum() / coverage[:count].sum()
+    grades = error + sparsity * told
+    if head is None or annotated is None:
+        return grades, torch.zeros_like(grades)
+    return grades, lesion_loss(head(features[count:].float()), ram[count:], annotated)

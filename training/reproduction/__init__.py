@@ -1,0 +1,4 @@
+"""The published system of Wang & Yang 2017, reproduced.
+
+Imports data, optimisation and evaluation.
+"""

@@ -1,0 +1,118 @@
+"""Photographs that live on the device as bytes, and the one warp a batch that augments them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from training.reproduction.networks import Layout
+from training.reproduction.protocol import EIGENROOTS, EIGENVECTORS, MEAN, SPREAD, Protocol
+
+__all__ = ["GEOMETRY", "Resident", "colour_noise", "matrices", "unchanged"]
+
+GEOMETRY = 6
+"""Numbers that one geometric change is made of: turn, zoom x, zoom y, shift x, shift y, flip."""
+
+
+def matrices(chances: NDArray[np.float64], protocol: Protocol) -> NDArray[np.float32]:
+    """Turn uniform numbers into geometric changes, for chance and quasi-random numbers alike.
+
+    Args:
+        chances: float64 (n, 6), 0-1.
+        protocol: how strong.
+
+    Returns:
+        float32 (n, 2, 3): from output to photograph, in units of half a side: what
+        `torch.nn.functional.affine_grid` wants. The output is the central 7/8 before the change.
+    """
+    turn = 2 * np.pi * chances[:, 0]
+    # Log-uniform between 1 / zoom and zoom, width and height independent ("stretch").
+    zoom = protocol.zoom ** (2 * chances[:, 1:3] - 1)
+    shift = (2 * chances[:, 3:5] - 1) * protocol.shift * 2
+    mirror = np.where(chances[:, 5] < 0.5, -1.0, 1.0)
+    share = protocol.net.input_size / protocol.net.photograph
+    cos, sin = np.cos(turn), np.sin(turn)
+    result = np.empty((len(chances), 2, 3), np.float32)
+    result[:, 0, 0] = share * cos * mirror / zoom[:, 0]
+    result[:, 0, 1] = -share * sin / zoom[:, 0]
+    result[:, 1, 0] = share * sin * mirror / zoom[:, 1]
+    result[:, 1, 1] = share * cos / zoom[:, 1]
+    result[:, :, 2] = shift
+    return result
+
+
+def unchanged(count: int, layout: Layout) -> NDArray[np.float32]:
+    """Return the change that only takes the central 7/8.
+
+    Args:
+        count: how many.
+        layout: gives both sides.
+
+    Returns:
+        float32 (count, 2, 3).
+    """
+    share = layout.input_size / layout.photograph
+    one = np.array([[share, 0, 0], [0, share, 0]], np.float32)
+    return np.broadcast_to(one, (count, 2, 3)).copy()
+
+
+def colour_noise(rng: np.random.Generator, count: int, sigma: float) -> NDArray[np.float32]:
+    """Draw shifts along the principal components of the colours.
+
+    Args:
+        rng: source of chance.
+        count: how many.
+        sigma: standard deviation, in units of each component's own.
+
+    Returns:
+        float32 (count, 3), to be added to normalised R, G and B.
+    """
+    along = rng.normal(0.0, sigma, (count, 3)) * np.array(EIGENROOTS)
+    return np.asarray(along @ np.array(EIGENVECTORS).T, np.float32)
+
+
+class Resident:
+    """Photographs on a device.
+
+    Args:
+        pixels: uint8 (N, 3, S, S), RGB.
+        layout: gives the sides S and of the input.
+        device: where they live from now on.
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8], layout: Layout, device: torch.device) -> None:
+        self.layout = layout
+        self.device = device
+        # Copied in pieces: the whole, read from disk at once, may be larger than main memory.
+        self.pixels = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(pixels), 1024):
+            piece = np.array(pixels[start : start + 1024])  # a copy: torch wants it writable
+            self.pixels[start : start + 1024] = torch.from_numpy(piece).to(device)
+        self._mean = torch.tensor(MEAN, device=device)[None, :, None, None]
+        self._spread = torch.tensor(SPREAD, device=device)[None, :, None, None]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, indices: Tensor, changes: Tensor, colours: Tensor | None = None) -> Tensor:
+        """Warp, normalise and recolour photographs.
+
+        Args:
+            indices: int64 (B,) on the device.
+            changes: float32 (B, 2, 3) on the device, see `matrices`.
+            colours: float32 (B, 3) on the device, see `colour_noise`.
+
+        Returns:
+            float32 (B, 3, I, I), channels last; black outside the photograph.
+        """
+        raw = self.pixels[indices].float()
+        size = self.layout.input_size
+        grid = functional.affine_grid(changes, [len(indices), 3, size, size], align_corners=False)
+        moved = functional.grid_sample(raw, grid, align_corners=False)
+        moved = (moved - self._mean) / self._spread
+        if colours is not None:
+            moved = moved + colours[:, :, None, None]
+        return moved.contiguous(memory_format=torch.channels_last)

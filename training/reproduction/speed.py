@@ -1,0 +1,180 @@
+"""How fast a published network trains, and how near that is to what the device can do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from training.data.labels import Labelled
+from training.reproduction.fit import build, draw_epoch, optimiser_of, run_epoch
+from training.reproduction.networks import Head
+from training.reproduction.protocol import Protocol, published
+from training.reproduction.resident import Resident
+
+__all__ = ["compare_heads", "flops_of", "limit_of", "noise_photographs"]
+
+
+def flops_of(protocol: Protocol, head: Head) -> int:
+    """Count the floating point operations of one photograph, forward and backward.
+
+    Args:
+        protocol: gives layout, biases and norm.
+        head: "gap" or "fc".
+
+    Returns:
+        Operations (a multiplication and an addition are two), convolutions and dense layers only.
+    """
+    size = protocol.net.input_size
+    network = build(replace(protocol, head=head)).train()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(2, 3, size, size)).sum().backward()
+    return int(counter.get_total_flops()) // 2
+
+
+def limit_of(device: torch.device, seconds: float = 1.0) -> float:
+    """Measure the arithmetic limit: a large square matrix product, bfloat16 on CUDA, else float32.
+
+    Args:
+        device: what to measure.
+        seconds: how long to repeat it; the best repetition counts.
+
+    Returns:
+        Floating point operations a second.
+    """
+    cuda = device.type == "cuda"
+    side = 8192 if cuda else 2048
+    kind = torch.bfloat16 if cuda else torch.float32
+    a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
+    best, until = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < until or best == float("inf"):
+        _wait(device)
+        started = time.perf_counter()
+        a @ b
+        _wait(device)
+        best = min(best, time.perf_counter() - started)
+    return 2 * side**3 / best
+
+
+def noise_photographs(
+    protocol: Protocol, count: int, stored: int, device: torch.device
+) -> tuple[list[Labelled], Resident]:
+    """Make noise that costs what photographs cost, for measuring where there are none.
+
+    Args:
+        protocol: gives the side of the photographs.
+        count: photographs an epoch.
+        stored: how many of them differ; the others repeat them.
+        device: where they live.
+
+    Returns:
+        `count` rows, grades 0-4 in turn, and `min(count, stored)` photographs.
+    """
+    rows = [Labelled(Path(f"{i}"), i % 5, "noise", "train", str(i)) for i in range(count)]
+    side = protocol.net.photograph
+    pixels = np.random.default_rng(0).integers(
+        0, 256, (min(count, stored), 3, side, side), dtype=np.uint8
+    )
+    return rows, Resident(pixels, protocol.net, device)
+
+
+def compare_heads(
+    layout: str,
+    device: torch.device,
+    *,
+    photographs: int = 35126,
+    stored: int = 4096,
+    steps: int = 0,
+    repeats: int = 3,
+    batch: int = 0,
+    compiled: bool = False,
+) -> dict[str, Any]:
+    """Time an epoch with the FC head and with the GAP head, in turn in one process.
+
+    An epoch is the one of `training.reproduction.fit`: drawing, warping, colour, forward, backward
+    and optimiser, with nothing left out.
+
+    Args:
+        layout: key of `LAYOUTS`.
+        device: where.
+        photographs: of an epoch; those stored are repeated to make it up.
+        stored: photographs on the device.
+        steps: batches to time; the epoch is then extrapolated. 0: a whole epoch.
+        repeats: epochs (or runs of `steps` batches) of each head; the median counts.
+        batch: photographs a step; the published number where 0.
+        compiled: compile the networks first.
+
+    Returns:
+        Device, and for each head seconds an epoch, images/s, TFLOP/s and their share of the limit
+        measured by `limit_of`; "ratio" of the epochs, GAP over FC.
+    """
+    protocol = published(layout)
+    protocol = replace(protocol, batch=batch or protocol.batch)
+    count = steps * protocol.batch if steps else photographs
+    rows, resident = noise_photographs(protocol, count, stored, device)
+    indices = np.arange(count) % len(resident)
+    grades = torch.tensor([float(row.grade) for row in rows], device=device)
+    limit = limit_of(device)
+    seconds: dict[str, list[float]] = {"fc": [], "gap": []}
+    heads: dict[str, tuple[nn.Module, torch.optim.Optimizer, Protocol]] = {}
+    for head in ("fc", "gap"):
+        mine = replace(protocol, head=head, resampling=False)
+        network: nn.Module = build(mine).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimiser = optimiser_of(network, mine)
+        if compiled:
+            network = torch.compile(network)  # type: ignore[assignment]
+        heads[head] = network, optimiser, mine
+        warm = draw_epoch(rows, indices[: 2 * mine.batch], mine, 0)
+        run_epoch(network, optimiser, resident, grades, warm, mine, 0)
+    for epoch in range(repeats):
+        for head, (network, optimiser, mine) in heads.items():
+            _wait(device)
+            started = time.perf_counter()
+            draw = draw_epoch(rows, indices, mine, epoch)
+            run_epoch(network, optimiser, resident, grades, draw, mine, epoch)
+            seconds[head].append(time.perf_counter() - started)
+    result: dict[str, Any] = {
+        "layout": layout,
+        "device": _name(device),
+        "photographs": photographs,
+        "timed_photographs": count,
+        "batch": protocol.batch,
+        "compiled": compiled,
+        "limit_tflops": limit / 1e12,
+    }
+    for head, times in seconds.items():
+        rate = count / float(np.median(times))
+        flops = flops_of(protocol, "fc" if head == "fc" else "gap")
+        result[head] = {
+            "seconds_per_epoch": photographs / rate,
+            "images_per_second": rate,
+            "gflop_per_image": flops / 1e9,
+            "tflops": flops * rate / 1e12,
+            "share_of_limit": flops * rate / limit,
+            "repeats_seconds": [round(t, 3) for t in times],
+        }
+    result["ratio"] = _median_ratio(seconds["gap"], seconds["fc"])
+    return result
+
+
+def _median_ratio(gap: Sequence[float], fc: Sequence[float]) -> float:
+    # Neighbours in time share whatever else the machine does: the ratio of pairs is steadier.
+    return float(np.median(np.array(gap) / np.array(fc)))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} processor threads"

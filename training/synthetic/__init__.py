@@ -1,0 +1,4 @@
+"""Synthetic fundus photographs and other pictures, without patients.
+
+Imports nothing of training.
+"""

@@ -1,0 +1,1 @@
+"""The Agreement page. Imports everything but the other pages."""

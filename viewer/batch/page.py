@@ -1,0 +1,18 @@
+"""Batch: a whole folder, graded in the background; its table leads to the review."""
+
+import streamlit as st
+
+from viewer.batch import panel
+from viewer.session import page
+
+page.open_page()
+job = panel.current()
+
+with st.sidebar:
+    panel.how_to(job)
+    page.engine_status()
+
+if job is None:
+    panel.choose()
+else:
+    panel.show(job)

@@ -1,0 +1,1 @@
+"""The Export page. Imports everything but the other pages."""

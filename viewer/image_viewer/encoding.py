@@ -1,0 +1,101 @@
+"""Maps and colours as the browser needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from drcore.grading.report import Cells, GradeReport, Scale
+    from drcore.preprocessing.field_of_view import FieldOfView
+
+__all__ = ["Maps", "colour_table", "field_of", "maps_of", "scales_of"]
+
+
+NOTHING = -32768
+"""Stands for a cell outside the retina."""
+
+_UNIT = 200
+"""Steps for a grade: maps go to the browser as whole numbers of 16 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """The maps of one photograph as one file.
+
+    Attributes:
+        data: 16-bit signed numbers, little-endian, two-hundredths of a grade, grid after grid;
+            `NOTHING` outside the retina.
+        scales: a dictionary a focused map: its name, cells a side, centre of the first cell and
+            distance of the cells in pixels of the original, and where in `data` it begins.
+        probes: the same for the maps as the networks gave them, whose values the pointer tells.
+    """
+
+    data: bytes
+    scales: tuple[dict[str, Any], ...]
+    probes: tuple[dict[str, Any], ...]
+
+
+def scales_of(report: GradeReport) -> list[Scale]:
+    """Return the scales that have a map, smallest first, "fused" last."""
+    return [*report.scales, "fused"]
+
+
+def maps_of(report: GradeReport) -> Maps:
+    """Write the maps of a report as one file.
+
+    Args:
+        report: not failed.
+
+    Returns:
+        The maps, focused and as the networks gave them.
+    """
+    parts: list[NDArray[np.int16]] = []
+    offset = 0
+
+    def add(scale: Scale, cells: Cells) -> dict[str, Any]:
+        nonlocal offset
+        place = {
+            "name": str(scale), "side": len(cells.values), "x0": float(cells.x0),
+            "y0": float(cells.y0), "step": float(cells.step), "offset": offset,
+        }  # fmt: skip
+        steps = np.clip(np.round(cells.values * _UNIT), NOTHING + 1, 32767)
+        parts.append(np.where(np.isnan(steps), NOTHING, steps).astype("<i2"))
+        offset += parts[-1].nbytes
+        return place
+
+    scales = tuple(add(scale, report.focused(scale)) for scale in scales_of(report))
+    probes = tuple(add(scale, report.cells(scale)) for scale in scales_of(report))
+    return Maps(b"".join(part.tobytes() for part in parts), scales, probes)
+
+
+@cache
+def colour_table() -> dict[str, Any]:
+    """Return the fixed colour scale: 256 colours as bytes (red, green, blue, alpha), and range."""
+    from drcore.maps.overlay import (  # brings OpenCV, which the first page spares
+        MAP_RANGE,
+        colour_stops,
+    )
+
+    table = [
+        value
+        for _, rgb, alpha in colour_stops(255)
+        for value in (*rgb, round(alpha * 255))
+    ]  # fmt: skip
+    return {"table": table, "range": list(MAP_RANGE)}
+
+
+def field_of(fov: FieldOfView | None, width: int, height: int) -> dict[str, float]:
+    """Return what is seen at first: the whole retina and little else, in pixels."""
+    if fov is None or not fov.found:
+        return {"left": 0, "top": 0, "right": width, "bottom": height}
+    return {
+        "left": max(fov.x - fov.radius, fov.left, 0),
+        "top": max(fov.y - fov.radius, fov.top, 0),
+        "right": min(fov.x + fov.radius, fov.right, width),
+        "bottom": min(fov.y + fov.radius, fov.bottom, height),
+    }

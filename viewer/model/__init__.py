@@ -1,0 +1,1 @@
+"""The Model page. Imports everything but the other pages."""

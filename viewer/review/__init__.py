@@ -1,0 +1,1 @@
+"""The Review page. Imports everything but the other pages."""

@@ -1,0 +1,65 @@
+"""The list of photographs, a small piece that runs in the browser."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from viewer.review.list_rows import list_rows
+from viewer.ui.assets import media_url, script, style
+
+if TYPE_CHECKING:
+    from viewer.worklist.worklist import Worklist
+
+__all__ = ["queue"]
+
+
+def queue(worklist: Worklist, on_pick: Callable[[str], None], *, height: int) -> None:
+    """Show the list of photographs; a click selects one.
+
+    Args:
+        worklist: to show.
+        on_pick: called with the key of the entry that was clicked.
+        height: in pixels, where the style sheet does not know better.
+    """
+    selected = worklist.selected
+
+    def picked() -> None:
+        key = st.session_state["queue"].get("pick")
+        if key:
+            on_pick(str(key))
+
+    _queue()(
+        key="queue",
+        data={
+            "items": [
+                {**row, "thumbnail": _served(row["key"], row["thumbnail"])}
+                for row in list_rows(worklist)
+            ],
+            "selected": selected.key if selected else "",
+        },
+        height=height,
+        on_pick_change=picked,
+    )
+
+
+def _served(key: str, thumbnail: str) -> str:
+    """Return the address of a thumbnail: sent as data, all of them would go with every step."""
+    if not thumbnail:
+        return ""
+    data = base64.b64decode(thumbnail.partition(",")[2])
+    return media_url(data, "image/jpeg", f"drcore-queue/{key}")
+
+
+@cache
+def _queue() -> Any:
+    return st.components.v2.component(
+        "drcore_queue",
+        html='<div class="list" role="list"></div>',
+        css=style("review/list.css"),
+        js=script("review/list.js"),
+    )

@@ -1,0 +1,64 @@
+"""The download of all that was said of one photograph, for the Review page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from drcore.errors import DrcoreError
+from viewer.session import reading_mode, state
+from viewer.worklist.cases import case_of
+
+if TYPE_CHECKING:
+    from viewer.worklist.entry import Entry
+    from viewer.worklist.worklist import Worklist
+
+__all__ = ["download_result", "result_bytes"]
+
+
+def download_result(worklist: Worklist, entry: Entry) -> None:
+    """Show the button that downloads a photograph's result as JSON; none while it must stay hidden.
+
+    Args:
+        worklist: of the entry.
+        entry: any; without a report there is nothing to download.
+    """
+    if entry.report is None or entry.key in worklist.hidden:
+        return
+    name = entry.report.sha256[:12] or entry.key
+    st.download_button(
+        "Result as JSON",
+        data=lambda: result_bytes(worklist, entry),
+        file_name=f"drcore-result-{name}.json",
+        mime="application/json",
+        on_click="ignore",
+        icon=":material/data_object:",
+        key=f"result-{entry.key}",
+        help="What the model and readers said of this photograph",
+        width="stretch",
+    )
+
+
+def result_bytes(worklist: Worklist, entry: Entry) -> bytes:
+    """Return a photograph's result as JSON.
+
+    Args:
+        worklist: of the entry; a de-identified one gives a de-identified result.
+        entry: graded.
+
+    Returns:
+        UTF-8; where the record cannot be read, the result without readers' decisions and marks.
+    """
+    from drcore.export.case import Case
+    from drcore.export.deidentification import Privacy
+    from drcore.export.result_json import result_json
+
+    only = reading_mode.reader() if reading_mode.hides_record() else None
+    try:
+        case = case_of(entry, state.store(), only_reader=only)
+    except DrcoreError:
+        if entry.report is None:
+            raise
+        case = Case(entry.report, entry.source)
+    return result_json(case, Privacy(deidentified=worklist.deidentified)).encode("utf-8")

@@ -1,0 +1,1 @@
+"""What exists once a server: model, background jobs, limits, settings. Imports ui and drcore."""

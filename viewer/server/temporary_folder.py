@@ -1,0 +1,98 @@
+"""A private temporary folder that is deleted when nothing uses it any more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import time
+import weakref
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["Spool", "sweep"]
+
+
+PREFIX = "drcore-spool-"
+
+_LOCK = ".lock"
+_YOUNG = 60.0
+"""Seconds in which a folder without a lock may still be getting one."""
+
+
+class Spool:
+    """A private folder that goes when it is cleaned up, with its last reference, or at the exit.
+
+    What a killed process left behind, `sweep` takes away: the folder is in use for as long as
+    somebody holds its lock, and the system lets go of the locks of the dead.
+
+    Attributes:
+        path: the folder, readable by this user alone.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        lock = (self.path / _LOCK).open("wb")
+        _hold(lock)
+        self._end = weakref.finalize(self, _delete, self.path, lock)
+
+    def cleanup(self) -> None:
+        """Delete the folder; a second time does nothing."""
+        self._end()
+
+
+def sweep() -> int:
+    """Delete the folders of processes of this user that ended without doing so.
+
+    Returns:
+        How many there were.
+    """
+    gone = 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            if _abandoned(folder):
+                shutil.rmtree(folder)
+                gone += 1
+        except OSError:  # somebody else's, or another process was quicker
+            continue
+    return gone
+
+
+def _delete(folder: Path, lock: BinaryIO) -> None:
+    lock.close()  # first: Windows deletes no open file
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hold(lock: BinaryIO) -> None:
+    """Take the lock of a folder, where the system has locks.
+
+    Raises:
+        OSError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows, where an open file is lock enough
+        return
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _abandoned(folder: Path) -> bool:
+    """Whether a folder is ours and nobody holds its lock.
+
+    Raises:
+        OSError: it is in use, or cannot be looked at.
+    """
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != getattr(os, "getuid", lambda: 0)():
+        return False
+    lock = folder / _LOCK
+    if not lock.exists():
+        return time.time() - about.st_mtime > _YOUNG
+    with lock.open("rb+") as file:
+        _hold(file)
+    lock.unlink()  # fails on Windows while the file is open
+    return True

@@ -1,0 +1,1 @@
+"""Looks shared by all pages: colours, charts, messages, assets. Imports drcore only."""

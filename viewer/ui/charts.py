@@ -1,0 +1,95 @@
+"""Plotly figures: grades of a batch, and confusion of grades."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from drcore.icdr import GRADE_NAMES
+from viewer.ui import palette
+
+__all__ = ["confusion", "grade_histogram"]
+
+
+def grade_histogram(rows: Sequence[Mapping[str, str]], *, height: int = 190) -> go.Figure:
+    """Count the grades of a batch.
+
+    Args:
+        rows: of `drcore.results.columns`.
+        height: in pixels.
+
+    Returns:
+        A bar for each grade, for ungradable and for failed photographs.
+    """
+    bars = [
+        (f"{grade} \u00b7 {GRADE_NAMES[grade].split(' ')[0]}", str(grade), "", chip)
+        for grade, chip in enumerate(palette.GRADES)
+    ]
+    bars[0] = ("0 \u00b7 None", "0", "", palette.GRADES[0])
+    bars += [
+        ("Ungradable", "", "ungradable", palette.UNGRADABLE),
+        ("Failed", "", "failed", palette.FAILED),
+    ]
+    counts = [
+        sum(
+            row["grade"] == grade if grade else row["status"] == status
+            for row in rows
+        )
+        for _, grade, status, _ in bars
+    ]  # fmt: skip
+    figure = go.Figure(
+        go.Bar(
+            x=[label for label, *_ in bars], y=counts, text=[str(n) for n in counts],
+            textposition="outside", cliponaxis=False, hoverinfo="skip",
+            marker={"color": [chip[1] for *_, chip in bars], "cornerradius": 3},
+        )
+    )  # fmt: skip
+    figure.update_layout(
+        height=height, margin={"l": 4, "r": 4, "t": 18, "b": 4}, bargap=0.28, showlegend=False,
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", dragmode=False,
+        yaxis={"visible": False, "range": [0, max([*counts, 1]) * 1.15], "fixedrange": True},
+        xaxis={"fixedrange": True, "tickfont": {"size": 11}},
+    )  # fmt: skip
+    return figure
+
+
+def confusion(
+    matrix: Sequence[Sequence[int]], *, height: int = 300, dark: bool = False
+) -> go.Figure:
+    """Draw a confusion matrix of grades.
+
+    Args:
+        matrix: counts, row: reference grade, column: the model's grade.
+        height: in pixels.
+        dark: of the page. Plotly would choose dark ink on it: it does not know what shines
+            through the shade.
+
+    Returns:
+        Counts as text; the shade is the share of the reference grade.
+    """
+    counts = np.asarray(matrix, float)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [str(grade) for grade in range(len(counts))]
+    figure = go.Figure(
+        go.Heatmap(
+            z=share, x=names, y=names, text=counts.astype(int), texttemplate="%{text}",
+            textfont={"color": "#f4f7f9" if dark else "#11181c", "size": 12},
+            zmin=0, zmax=1, showscale=False, xgap=2, ygap=2, hoverinfo="skip",
+            colorscale=[[0, "rgba(74,168,201,0.06)"], [1, "rgba(74,168,201,0.85)"]],
+        )
+    )  # fmt: skip
+    figure.update_layout(
+        height=height, margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode=False,
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+        xaxis={
+            "title": "grade of the model", "type": "category", "fixedrange": True,
+            "showgrid": False,
+        },
+        yaxis={
+            "title": "reference grade", "type": "category", "autorange": "reversed",
+            "fixedrange": True, "showgrid": False,
+        },
+    )  # fmt: skip
+    return figure

@@ -1,0 +1,14 @@
+"""Messages on a page."""
+
+from __future__ import annotations
+
+from html import escape
+
+import streamlit as st
+
+__all__ = ["problem"]
+
+
+def problem(sentence: str) -> None:
+    """Show what went wrong; the sentence may hold untrusted text, so it never becomes Markdown."""
+    st.html(f'<div class="problem" role="alert">{escape(sentence)}</div>')

@@ -1,0 +1,1 @@
+"""The images of one reader, without Streamlit. Imports server and drcore."""
