@@ -11,14 +11,11 @@ import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
+from typing import Any, Literal, TextIO, get_args
 
 from drcore.errors import DrcoreError
 
-if TYPE_CHECKING:
-    from drcore.grading.report import GradeReport
-
-__all__ = ["Level", "accident", "configure", "configure_from_environment", "event", "photograph"]
+__all__ = ["Level", "accident", "configure", "configure_from_environment", "event"]
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -31,7 +28,7 @@ _PERSONAL = frozenset({"image", "message", "patient", "path"})
 _TALKATIVE = ("PIL", "highdicom", "pydicom", "pylibjpeg", "tifffile")
 """Loggers of readers, which tell what the headers of a file hold."""
 
-_SHA256_SHOWN = 12
+SHA256_SHOWN = 12
 """Digits of a file's hash: enough to find its row, in a record of a billion files."""
 
 _PLAIN = re.compile(r"[\w.+:/-]+", re.ASCII)
@@ -103,31 +100,6 @@ def event(name: str, level: Level = "debug", **fields: object) -> None:
         return
     told = {key: value for key, value in fields.items() if _names or key not in _PERSONAL}
     _LOGGER.log(number, "%s", _words(name, told), extra={"event": name, "fields": told})
-
-
-def photograph(
-    report: GradeReport, *, reading: float | None = None, network: float | None = None
-) -> None:
-    """Write the line of a photograph, at debug.
-
-    Args:
-        report: of the photograph.
-        reading: seconds to read and prepare it; None where another machine did.
-        network: seconds in the networks, its share of what went through together; None likewise.
-    """
-    times = {"reading_ms": reading, "network_ms": network}
-    told: dict[str, Any] = {
-        key: round(1000 * value, 1) for key, value in times.items() if value is not None
-    }
-    event(
-        "photograph",
-        sha256=report.sha256[:_SHA256_SHOWN],
-        status=report.status,
-        width=report.width,
-        height=report.height,
-        image=report.name,
-        **told,
-    )
 
 
 def accident(doing: str, error: BaseException, *, says: bool = False) -> None:

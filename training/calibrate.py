@@ -143,3 +143,7 @@ def _printed(grader: Grader, scored: Scored) -> str:
         fitted = Fitted(weights, bundle.thresholds, certainty, bundle.placement)
         lines += ["Fitted on the validation photographs", report(test, judge(fitted, test))]
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

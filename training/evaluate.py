@@ -46,3 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(table(result))
     if given.json:
         given.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

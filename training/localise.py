@@ -119,3 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
     if given.json:
         text = json.dumps(_plain(result), indent=1, allow_nan=False)
         given.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -134,3 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         write_dataset(options.folder, options.count, options.size, options.seed)
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

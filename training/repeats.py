@@ -101,3 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
             write_repeats(found, given.out)
     except DrcoreError as error:
         parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -83,3 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
             )  # fmt: skip
     except DrcoreError as error:
         parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

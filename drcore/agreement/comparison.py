@@ -24,7 +24,6 @@ from drcore.text import csv_text
 
 if TYPE_CHECKING:
     from drcore.agreement.adjudication import Standing
-    from drcore.results.columns import Row
     from drcore.reviews.correction import Identity
     from drcore.reviews.decision import Decision
 
@@ -255,7 +254,7 @@ def _share(hits: int, count: int) -> float:
     return hits / count if count else math.nan
 
 
-def _cells(one: Agreement) -> Row:
+def _cells(one: Agreement) -> dict[str, str]:
     cells = {
         "reference": one.reference, "compared": one.compared,
         "photographs": str(one.photographs), "patients": str(one.patients),

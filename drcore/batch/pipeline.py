@@ -7,8 +7,8 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
-from drcore import logs
 from drcore.errors import DrcoreError, PhotographError
+from drcore.grading.report import log_report
 from drcore.results.columns import row_of
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _attempt(grader: Grader, item: Found) -> Prepared | GradeReport:
             problem = str(error)
     if problem:
         report = grader.failed(item.image, problem)
-        logs.photograph(report)
+        log_report(report)
         return report
     return grader.attempt(source, name)
 

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from drcore import logs
 from drcore.batch.pipeline import BATCH, grade_batch
 from drcore.batch.signals import handlers_kept
 from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
-from drcore.grading.report import GradeReport
+from drcore.grading.report import GradeReport, log_report
 from drcore.results.columns import Row, row_of
 from drcore.sources.prefetch import read_ahead
 from drcore.sources.source import Found
@@ -84,7 +83,7 @@ def grade_on_cluster(
     crew = _Crew(ray, grader, weights, maps=maps)
     try:
         for row, report in crew.grade(found):
-            logs.photograph(report)  # what its worker logs, nobody reads
+            log_report(report)  # what its worker logs, nobody reads
             yield row, report
     finally:
         crew.dismiss()

@@ -11,6 +11,7 @@ import numpy as np
 
 from drcore import logs
 from drcore.errors import DrcoreError
+from drcore.grading.report import log_report
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle
 from drcore.model.calibration import spread_of
 from drcore.model.inference import open_runner
@@ -144,7 +145,7 @@ class Grader:
             report = self.failed(label, f"{label}: it cannot be read ({kind}). Export it again.")
         else:
             return replace(prepared, seconds=time.perf_counter() - began)
-        logs.photograph(report, reading=time.perf_counter() - began, network=0.0)
+        log_report(report, reading=time.perf_counter() - began, network=0.0)
         return report
 
     def finish(self, attempted: Sequence[Prepared | GradeReport]) -> list[GradeReport]:
@@ -161,7 +162,7 @@ class Grader:
         finished = self._report(ready) if ready else []
         share = (time.perf_counter() - began) / max(len(ready), 1)
         for item, report in zip(ready, finished, strict=True):
-            logs.photograph(report, reading=item.seconds, network=share)
+            log_report(report, reading=item.seconds, network=share)
         reports = iter(finished)
         return [item if isinstance(item, GradeReport) else next(reports) for item in attempted]
 

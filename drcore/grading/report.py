@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from drcore import logs
 from drcore.errors import DrcoreError
 from drcore.eye import Laterality
 from drcore.maps.attenuation import placed
@@ -272,3 +273,28 @@ class GradeReport:
         weights = [self.fusion[size] for size in wanted]
         # Of scales that count for nothing, asked for by themselves, all count alike.
         return fuse(aligned, fine, rule, weights if any(weights) else None)
+
+
+def log_report(
+    report: GradeReport, *, reading: float | None = None, network: float | None = None
+) -> None:
+    """Write the line of a photograph, at debug.
+
+    Args:
+        report: of the photograph.
+        reading: seconds to read and prepare it; None where another machine did.
+        network: seconds in the networks, its share of what went through together; None likewise.
+    """
+    times = {"reading_ms": reading, "network_ms": network}
+    told: dict[str, Any] = {
+        key: round(1000 * value, 1) for key, value in times.items() if value is not None
+    }
+    logs.event(
+        "photograph",
+        sha256=report.sha256[: logs.SHA256_SHOWN],
+        status=report.status,
+        width=report.width,
+        height=report.height,
+        image=report.name,
+        **told,
+    )

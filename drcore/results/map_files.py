@@ -17,15 +17,13 @@ from PIL import Image
 from drcore.errors import PhotographError, SourceError
 from drcore.maps.overlay import overlay
 from drcore.photographs.reader import read_photograph
+from drcore.sources.folders import OVERLAY_ENDING
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.sources.source import Found
 
-__all__ = ["OVERLAY_ENDING", "map_files", "save_map"]
-
-OVERLAY_ENDING = ".drcore-map.jpg"
-"""Of the overlays: folder walks pass them over."""
+__all__ = ["map_files", "save_map"]
 
 _CELLS_ENDING = ".drcore-map.npz"
 

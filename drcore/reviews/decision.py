@@ -8,16 +8,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from drcore.errors import ReviewError
 from drcore.eye import Laterality
 from drcore.reviews.reading_modes import MODES, ReadingMode, Role
 from drcore.reviews.validation import LONGEST, check_moment, check_sha256, check_text, is_grade
 from drcore.text import clean_name, csv_text
-
-if TYPE_CHECKING:
-    from drcore.results.columns import Row
 
 __all__ = ["REVIEW_COLUMNS", "Action", "Decision", "decisions_csv", "decisions_json"]
 
@@ -206,7 +203,7 @@ def _values(number: int, decision: Decision) -> dict[str, Any]:
     return {"number": number, **values}
 
 
-def _cells(number: int, decision: Decision) -> Row:
+def _cells(number: int, decision: Decision) -> dict[str, str]:
     values = _values(number, decision)
     cells = {name: "" if value is None else str(value) for name, value in values.items()}
     cells["decided_at"] = decision.decided_at.astimezone(UTC).isoformat(timespec="milliseconds")

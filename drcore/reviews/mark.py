@@ -7,14 +7,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from drcore.errors import ReviewError
 from drcore.reviews.validation import check_moment, check_sha256, check_text
 from drcore.text import clean_name, csv_text
-
-if TYPE_CHECKING:
-    from drcore.results.columns import Row
 
 __all__ = ["LESIONS", "MARK_COLUMNS", "Lesion", "Mark", "MarkKind", "marks_csv", "marks_json"]
 
@@ -135,7 +132,7 @@ def _values(number: int, mark: Mark) -> dict[str, Any]:
     return {"number": number, **values}
 
 
-def _cells(number: int, mark: Mark) -> Row:
+def _cells(number: int, mark: Mark) -> dict[str, str]:
     cells = {name: str(value) for name, value in _values(number, mark).items()}
     cells["created_at"] = mark.created_at.astimezone(UTC).isoformat(timespec="milliseconds")
     for name in ("x0", "y0", "x1", "y1"):

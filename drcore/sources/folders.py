@@ -8,11 +8,13 @@ from pathlib import Path
 
 from drcore.errors import SourceError
 from drcore.photographs.formats import EXTENSIONS, is_dicom
-from drcore.results.map_files import OVERLAY_ENDING
 from drcore.sources.archives import is_archive
 from drcore.text import clean_name, printable
 
-__all__ = ["inside_root", "may_be_photograph", "walk"]
+__all__ = ["OVERLAY_ENDING", "inside_root", "may_be_photograph", "walk"]
+
+OVERLAY_ENDING = ".drcore-map.jpg"
+"""Ending of the overlays that a batch writes; walks over folders skip them."""
 
 MARK_BYTES = 132
 """Bytes that tell a DICOM file: a preamble, then the mark."""

@@ -17,12 +17,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import drcore.grade_command
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import drcore.batch.command
 from drcore import __version__
 from drcore.cli import main
 from drcore.model.bundle import Bundle, save_bundle
@@ -294,7 +294,7 @@ def test_shards_and_buckets_give_the_same_table_also_after_an_interruption(
     _packed(photos, tmp_path / "s.tar")
     s3.upload_file(str(tmp_path / "s.tar"), "clinic", "shards/s.tar")
     where = out if "://" in out else str(tmp_path / out)
-    stream = drcore.grade_command.grade_batch
+    stream = drcore.batch.command.grade_batch
 
     def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
         with closing(stream(*arguments, **options)) as results:
@@ -304,7 +304,7 @@ def test_shards_and_buckets_give_the_same_table_also_after_an_interruption(
                 yield result
 
     with monkeypatch.context() as patch:
-        patch.setattr(drcore.grade_command, "grade_batch", interrupted)
+        patch.setattr(drcore.batch.command, "grade_batch", interrupted)
         assert grade("s3://clinic/shards/", "--out", where, weights=weights) == 130
     assert grade("s3://clinic/shards/", "--out", where, weights=weights) == 1  # not asked for
     assert grade("s3://clinic/shards/", "--out", where, "--resume", weights=weights) == 0
@@ -384,7 +384,7 @@ def test_interrupted_in_the_middle(
     maps = ["--maps", str(tmp_path / "maps")] if with_maps else []
     whole, out = tmp_path / "whole.csv", tmp_path / "o.csv"
     assert grade(photos, "--csv", whole, weights=weights) == 0
-    stream = drcore.grade_command.grade_batch
+    stream = drcore.batch.command.grade_batch
 
     def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
         with closing(stream(*arguments, **options)) as results:
@@ -394,7 +394,7 @@ def test_interrupted_in_the_middle(
                 yield result
 
     with monkeypatch.context() as patch:
-        patch.setattr(drcore.grade_command, "grade_batch", interrupted)
+        patch.setattr(drcore.batch.command, "grade_batch", interrupted)
         assert grade(photos, "--csv", out, *maps, weights=weights) == 130
     told = capsys.readouterr().err
     assert "go on with --resume" in told
@@ -549,14 +549,14 @@ def test_a_photograph_without_its_map_keeps_its_row(
     photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    save = drcore.grade_command.save_map
+    save = drcore.batch.command.save_map
 
     def vanished(report: Any, found: Any, folder: Path) -> None:
         if found.image == "04_right.jpg":
             found.path.unlink()
         save(report, found, folder)
 
-    monkeypatch.setattr(drcore.grade_command, "save_map", vanished)
+    monkeypatch.setattr(drcore.batch.command, "save_map", vanished)
     out = tmp_path / "o.csv"
     assert grade(photos, "--csv", out, "--maps", tmp_path / "maps", weights=weights) == 0
     assert "no map: 04_right.jpg: there is no such file" in capsys.readouterr().err

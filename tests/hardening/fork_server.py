@@ -13,10 +13,10 @@ import resource
 import sys
 import traceback
 
-import drcore.grader
-import drcore.table  # noqa: F401 - loaded here for the children
 import torch
 
+import drcore.grading.grader
+import drcore.results.csv_file  # noqa: F401 - loaded here for the children
 from drcore.cli import main
 
 

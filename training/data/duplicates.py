@@ -21,7 +21,6 @@ from drcore.preprocessing.network_input import Preparation
 from training.data.labels import Labelled
 from training.data.lesion_masks import Annotated, read_lesions
 from training.data.squares import SQUARE, Squares, warped
-from training.repeats import main
 
 __all__ = [
     "Picture",
@@ -352,7 +351,3 @@ def _pictures(
     for photograph in annotated:
         _, pixels, mask = warped(photograph.path, Preparation())
         yield Picture(photograph.path.name, pixels, mask)
-
-
-if __name__ == "__main__":
-    main()

@@ -17,7 +17,6 @@ from drcore.grading.grader import Grader
 from drcore.icdr import REFERABLE
 from drcore.maps.attenuation import Placement
 from drcore.model.calibration import Certainty, reluctance, spread_of
-from training.calibrate import main
 from training.data.labels import Labelled
 
 __all__ = [
@@ -557,7 +556,3 @@ def calibration_errors(scored: Scored, partitions: int = 10) -> dict[str, NDArra
             chosen = scored.dataset == name
             row[number] = expected_calibration_error(shares[chosen], scored.truth[chosen])
     return dict(zip(names, errors, strict=True))
-
-
-if __name__ == "__main__":
-    main()

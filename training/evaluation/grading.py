@@ -19,7 +19,6 @@ from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
 from drcore.icdr import REFERABLE
 from training.data.labels import Labelled
-from training.evaluate import main
 
 __all__ = ["evaluate", "figures", "table"]
 
@@ -151,7 +150,3 @@ def _share(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
 
 def _interval(value: float, bounds: Sequence[float]) -> str:
     return f"{value:.3f} ({bounds[0]:.3f}-{bounds[1]:.3f})"
-
-
-if __name__ == "__main__":
-    main()

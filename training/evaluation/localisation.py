@@ -31,7 +31,6 @@ from training.evaluation.baseline_maps import (
     occlusion,
     random_map,
 )
-from training.localise import main
 
 __all__ = [
     "FUSED",
@@ -605,7 +604,3 @@ def _mean_and_interval(values: Sequence[float] | NDArray[np.float64], draws: int
         "interval": bootstrap_interval(lambda i: _mean(known[i]), len(known), draws=draws),
         "photographs": len(known),
     }
-
-
-if __name__ == "__main__":
-    main()

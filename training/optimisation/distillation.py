@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from drcore.model.bundle import Bundle
 from drcore.preprocessing.network_input import Preparation
 from training.data.squares import Lessons, Squares
-from training.evaluation.predict import predict
 from training.optimisation.checkpoints import write_whole
+from training.optimisation.predict import predict
 
 __all__ = ["lessons_of", "on_the_scale_of_grades"]
 

@@ -19,7 +19,6 @@ from drcore.preprocessing.network_input import Preparation
 from training.data.labels import Labelled
 from training.data.lesion_squares import LesionSquares
 from training.data.squares import Sample, Squares, network_input
-from training.evaluation.predict import scores_of
 from training.optimisation.checkpoints import (
     Learner,
     Progress,
@@ -33,8 +32,8 @@ from training.optimisation.initial_weights import warm_start
 from training.optimisation.lesion_task import LesionHead
 from training.optimisation.linear_refit import refit
 from training.optimisation.losses import losses
+from training.optimisation.predict import scores_of
 from training.recipe import Recipe
-from training.train import main
 
 __all__ = ["train"]
 
@@ -300,7 +299,3 @@ def _agreement(scores: np.ndarray, rows: list[Labelled]) -> dict[str, object]:
         "val_kappa": round(quadratic_weighted_kappa(truth, given), 4),
         **kappas,
     }
-
-
-if __name__ == "__main__":
-    main()

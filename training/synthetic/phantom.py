@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.phantom import main
 from training.synthetic.anatomy import DISC_RADIUS, _colour, _eye
 from training.synthetic.camera import _add_disc, _camera, _fundus
 from training.synthetic.lesions import (
@@ -118,7 +117,3 @@ def make_phantom(recipe: PhantomRecipe) -> Phantom:
         radius=eye.radius,
         fovea=(float(fovea_x), float(fovea_y)),
     )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -117,7 +117,8 @@ def start_on_server(wanted: str) -> None:
     Args:
         wanted: path below the root, as typed.
     """
-    from drcore.sources.find import find_photographs, inside_root
+    from drcore.sources.find import find_photographs
+    from drcore.sources.folders import inside_root
 
     root = root_from_environment()
     if root is None:

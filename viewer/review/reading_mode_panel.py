@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from drcore.agreement.adjudication import SECOND_READS
+from drcore.agreement.adjudication import SECOND_READS, reader_name_key
 from drcore.errors import DrcoreError
 from drcore.reviews.reading_modes import ReadingMode
 from viewer.session import state
 from viewer.ui import messages
 
 if TYPE_CHECKING:
+    from drcore.agreement.adjudication import Standing
     from drcore.reviews.decision import Decision
     from viewer.worklist.worklist import Worklist
 from viewer.session.reading_mode import (
     _readable,
-    _readings,
     _standings,
     allowed_modes,
     mode,
+    reader,
     waiting,
 )
 
@@ -113,6 +114,26 @@ def _left(count: int, worklist: Worklist) -> str:
         return f"{count} left for you as second reader" if count else "No second read is due"
     total = len(_readable(worklist))
     return f"You have read {total - count} of {total} in this mode"
+
+
+def _readings(stands: Standing | None) -> str:
+    """What the readers said of the photograph on screen, without their names."""
+    if stands is None or not stands.readings:
+        return '<p class="study">Nobody has read this photograph yet.</p>'
+    names = ["First reader", "Second reader"]
+    names += [f"Reader {number}" for number in range(3, len(stands.readings) + 1)]
+    rows = [_row(name, one) for name, one in zip(names, stands.readings, strict=False)]
+    if stands.arbiter is not None:
+        rows.append(_row("Arbiter", stands.arbiter))
+    own = any(reader_name_key(one.reader) == reader_name_key(reader()) for one in stands.readings)
+    told = {
+        "settled": "Settled." if stands.arbiter else "The readers agree.",
+        "second read": "Waits for a second reader.",
+        "arbitration": "The readers differ.",
+    }.get(stands.state, "")
+    if own and reader():
+        told += " One of them is you."
+    return f'<table class="readings">{"".join(rows)}</table><p class="study">{told}</p>'
 
 
 def _row(name: str, decision: Decision) -> str:

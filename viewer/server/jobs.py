@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import Generic, Protocol, TypeVar
 
-from viewer.batch.job import BatchJob
-
-__all__ = ["Jobs"]
+__all__ = ["Job", "Jobs"]
 
 
 KEPT = 32
@@ -17,20 +16,42 @@ KEPT_SECONDS = 24 * 3600.0
 """How long a run is remembered after its end, and with it the uploaded copies."""
 
 
-class Jobs:
+class Job(Protocol):
+    """What the registry needs of a background job."""
+
+    @property
+    def token(self) -> str:
+        """Secret name of the job, known to its page alone."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it is waiting or running."""
+
+    @property
+    def idle(self) -> float:
+        """Seconds since its end."""
+
+    def forget(self) -> None:
+        """Stop the job and delete what it keeps."""
+
+
+J = TypeVar("J", bound=Job)
+
+
+class Jobs(Generic[J]):
     """The runs of a server, by token: a reloaded page finds its run again."""
 
     def __init__(self) -> None:
-        self._jobs: OrderedDict[str, BatchJob] = OrderedDict()
+        self._jobs: OrderedDict[str, J] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, job: BatchJob) -> None:
+    def add(self, job: J) -> None:
         """Remember a run; forget the oldest that have ended, beyond `KEPT`."""
         with self._lock:
             self._jobs[job.token] = job
         self._prune()
 
-    def get(self, token: str | None) -> BatchJob | None:
+    def get(self, token: str | None) -> J | None:
         """Return the run of a token, or None where there is none, or none any more."""
         self._prune()
         with self._lock:

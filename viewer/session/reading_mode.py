@@ -17,7 +17,6 @@ from viewer.session import state
 if TYPE_CHECKING:
     from drcore.reviews.store import ReviewStore
     from viewer.worklist.worklist import Entry, Worklist
-from viewer.review.reading_mode_panel import _row
 
 __all__ = [
     "Circumstances",
@@ -195,26 +194,6 @@ def design() -> Design:
 def _readable(worklist: Worklist) -> list[Entry]:
     """The photographs that can be read, graded by the model or not yet."""
     return [one for one in worklist.everything if not one.report or one.report.status != "failed"]
-
-
-def _readings(stands: Standing | None) -> str:
-    """What the readers said of the photograph on screen, without their names."""
-    if stands is None or not stands.readings:
-        return '<p class="study">Nobody has read this photograph yet.</p>'
-    names = ["First reader", "Second reader"]
-    names += [f"Reader {number}" for number in range(3, len(stands.readings) + 1)]
-    rows = [_row(name, one) for name, one in zip(names, stands.readings, strict=False)]
-    if stands.arbiter is not None:
-        rows.append(_row("Arbiter", stands.arbiter))
-    own = any(reader_name_key(one.reader) == reader_name_key(reader()) for one in stands.readings)
-    told = {
-        "settled": "Settled." if stands.arbiter else "The readers agree.",
-        "second read": "Waits for a second reader.",
-        "arbitration": "The readers differ.",
-    }.get(stands.state, "")
-    if own and reader():
-        told += " One of them is you."
-    return f'<table class="readings">{"".join(rows)}</table><p class="study">{told}</p>'
 
 
 def _standings(worklist: Worklist, store: ReviewStore) -> dict[str, Standing]:

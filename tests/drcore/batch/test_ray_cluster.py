@@ -11,11 +11,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import drcore.cluster
 import numpy as np
 import pytest
 import torch
 
+import drcore.batch.ray_cluster
 from drcore import logs
 from drcore.batch.pipeline import grade_batch
 from drcore.batch.ray_cluster import _parts, grade_on_cluster
@@ -97,12 +97,12 @@ def test_rows_are_those_of_one_machine_though_another_dies(
 ) -> None:
     lost: list[int] = []
 
-    class Slow(drcore.cluster._Worker):
+    class Slow(drcore.batch.ray_cluster._Worker):
         def grade(self, found: list[Found], *, maps: bool) -> Any:
             time.sleep(0.5)
             return super().grade(found, maps=maps)
 
-    class Both(drcore.cluster._Crew):
+    class Both(drcore.batch.ray_cluster._Crew):
         """Begins when both machines are ready, and counts what was begun on a dead one."""
 
         def grade(self, found: Any) -> Any:
@@ -115,8 +115,8 @@ def test_rows_are_those_of_one_machine_though_another_dies(
             lost.extend(chunk.first for chunk in member.chunks.values())
             super()._bury(member)
 
-    monkeypatch.setattr(drcore.cluster, "_Worker", Slow)
-    monkeypatch.setattr(drcore.cluster, "_Crew", Both)
+    monkeypatch.setattr(drcore.batch.ray_cluster, "_Worker", Slow)
+    monkeypatch.setattr(drcore.batch.ray_cluster, "_Crew", Both)
     second = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
     found = find_photographs([photos])
@@ -139,14 +139,14 @@ def test_rows_are_those_of_one_machine_though_another_dies(
 def test_a_photograph_that_kills_its_workers_is_a_row(
     cluster: Any, photos: Path, weights: Path, grader: Grader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Deadly(drcore.cluster._Worker):
+    class Deadly(drcore.batch.ray_cluster._Worker):
         def grade(self, found: list[Found], *, maps: bool) -> Any:
             if any(item.image == "013.jpg" for item in found):
                 os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory is short
             return super().grade(found, maps=maps)
 
-    monkeypatch.setattr(drcore.cluster, "_Worker", Deadly)
-    monkeypatch.setattr(drcore.cluster, "CHUNK", 16)
+    monkeypatch.setattr(drcore.batch.ray_cluster, "_Worker", Deadly)
+    monkeypatch.setattr(drcore.batch.ray_cluster, "CHUNK", 16)
     found = find_photographs([photos])[:32]
     with closing(grade_on_cluster(grader, found, weights=weights)) as stream:
         rows = [row for row, _ in stream]

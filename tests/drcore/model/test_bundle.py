@@ -331,9 +331,7 @@ def test_no_network_at_all(spoiled):
     ids=str,
 )
 def test_network_that_cannot_be_built(spoiled, change):
-    refused(
-        spoiled(lambda m: m["networks"][0].update(change)), "not one that this drcore can build"
-    )
+    refused(spoiled(lambda m: m["networks"][0].update(change)), "not one that drcore can build")
 
 
 @pytest.mark.parametrize("level", [float("nan"), float("inf"), 1e400])

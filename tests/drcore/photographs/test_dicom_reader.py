@@ -525,7 +525,7 @@ def test_without_the_extra_it_is_named(tmp_path):
     code = (
         "import sys\n"
         "sys.modules['pydicom'] = None\n"
-        "from drcore.photographs.photograph import read_photograph\n"
+        "from drcore.photographs.reader import read_photograph\n"
         "from drcore.errors import PhotographError\n"
         "try: read_photograph(sys.argv[1])\n"
         "except PhotographError as error: print(error)\n"

@@ -6,12 +6,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import drcore.output
-import drcore.remote
 import pytest
 import requests
 from pyarrow import parquet
 
+import drcore.results.table
+import drcore.sources.remote
 from drcore.batch.pipeline import grade_batch
 from drcore.errors import SourceError
 from drcore.grading.grader import Grader
@@ -239,13 +239,13 @@ def test_a_remote_table_is_written_now_and_then(
         body = s3.get_object(Bucket="clinic", Key="o.csv")["Body"].read()
         return int(body.count(b"\n")) - 1
 
-    monkeypatch.setattr(drcore.output, "SHARE", 0)
+    monkeypatch.setattr(drcore.results.table, "SHARE", 0)
     with open_table("s3://clinic/o.csv") as table:
         table.start()
         assert there() == 0, "what cannot be written must be known at the start"
         table.append(rows[0])
         assert there() == 0
-        monkeypatch.setattr(drcore.output._Uploaded, "every", 0.0)
+        monkeypatch.setattr(drcore.results.table._Uploaded, "every", 0.0)
         table.append(rows[1])
         assert there() == 2
     assert there() == 2
@@ -254,18 +254,18 @@ def test_a_remote_table_is_written_now_and_then(
 def test_an_upload_that_fails_in_between_is_made_up_for(
     s3: Any, rows: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drcore.output._Uploaded, "every", 0.0)
-    monkeypatch.setattr(drcore.output, "SHARE", 0)
-    put = drcore.remote.Remote.put
+    monkeypatch.setattr(drcore.results.table._Uploaded, "every", 0.0)
+    monkeypatch.setattr(drcore.results.table, "SHARE", 0)
+    put = drcore.sources.remote.Remote.put
 
     def broken(*_: object) -> None:
         raise SourceError("o.csv: the server fails (status 503).")
 
     with open_table("s3://clinic/o.csv") as table:
         table.start()
-        monkeypatch.setattr(drcore.remote.Remote, "put", broken)
+        monkeypatch.setattr(drcore.sources.remote.Remote, "put", broken)
         table.append(rows[0])
-        monkeypatch.setattr(drcore.remote.Remote, "put", put)
+        monkeypatch.setattr(drcore.sources.remote.Remote, "put", put)
         table.append(rows[1])
     assert s3.get_object(Bucket="clinic", Key="o.csv")["Body"].read().count(b"\n") == 3
 
@@ -278,7 +278,7 @@ def test_rows_that_cannot_be_uploaded_are_kept_here(
 
     table = open_table("s3://clinic/o.csv")
     table.append(rows[0])
-    monkeypatch.setattr(drcore.remote.Remote, "put", broken)
+    monkeypatch.setattr(drcore.sources.remote.Remote, "put", broken)
     with pytest.raises(SourceError, match=r"status 503.*The rows are kept in \S+ on") as caught:
         table.__exit__()
     kept = Path(str(caught.value).split("kept in ")[1].split(" on ")[0])

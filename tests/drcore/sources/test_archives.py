@@ -13,10 +13,10 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import drcore.archive_copies
-import drcore.archives
 import pytest
 
+import drcore.sources.archive_cache
+import drcore.sources.archives
 from drcore.batch.pipeline import grade_batch
 from drcore.errors import PhotographError
 from drcore.grading.grader import Grader
@@ -177,7 +177,7 @@ def test_an_archive_that_vanishes_is_a_failed_row_each(
 ) -> None:
     file = _tar(tmp_path / "s.tar.gz", {p.name: p.read_bytes() for p in folder.iterdir()}, "w:gz")
     found = find_photographs([file])
-    drcore.archive_copies.copies._copies.clear()
+    drcore.sources.archive_cache.copies._copies.clear()
     file.unlink()
     rows = [row for row, _ in grade_batch(tiny_grader, found)]
     assert len(rows) == len(found) == 10
@@ -190,7 +190,7 @@ def test_an_archive_that_vanishes_is_a_failed_row_each(
 def test_a_member_that_declares_too_much_is_told_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drcore.archives, "MAX_BYTES", 1000)
+    monkeypatch.setattr(drcore.sources.archives, "MAX_BYTES", 1000)
     members = {"small.jpg": b"x" * 900, "large.jpg": b"x" * 1001}
     for name in ("s.zip", "s.tar"):
         problems = _problems(PACKERS[name](tmp_path / name, members))
@@ -215,7 +215,7 @@ def test_an_archive_of_overlapping_members_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many entries of the directory that share one kernel, as in 42.zip's successors."""
-    monkeypatch.setattr(drcore.archives, "MAX_BYTES", 10_000_000)
+    monkeypatch.setattr(drcore.sources.archives, "MAX_BYTES", 10_000_000)
     file = _zip(tmp_path / "s.zip", {"0.jpg": bytes(9_000_000)})
     data = file.read_bytes()
     central, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
@@ -229,7 +229,7 @@ def test_an_archive_of_overlapping_members_is_refused(
 
 
 def test_a_gzip_bomb_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drcore.archive_copies, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(drcore.sources.archive_cache, "MAX_BYTES", 1_000_000)
     with gzip.open(tmp_path / "s.tar.gz", "wb") as file:
         file.write(bytes(200_000_000))
     problems = _problems(tmp_path / "s.tar.gz")
@@ -238,7 +238,7 @@ def test_a_gzip_bomb_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_too_many_members_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drcore.archives, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(drcore.sources.archives, "MAX_MEMBERS", 3)
     for name in ("s.zip", "s.tar"):
         problems = _problems(PACKERS[name](tmp_path / name, {f"{n}.jpg": b"x" for n in range(5)}))
         assert len(problems) == 4
@@ -248,7 +248,7 @@ def test_too_many_members_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_header_that_declares_gigabytes_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drcore.archives, "MAX_INDEX", 100_000)
+    monkeypatch.setattr(drcore.sources.archives, "MAX_INDEX", 100_000)
     entry = tarfile.TarInfo("x")
     entry.type, entry.size = tarfile.XHDTYPE, 50_000_000
     with (tmp_path / "s.tar").open("wb") as file:
@@ -267,14 +267,14 @@ def test_a_copy_stays_while_it_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     """Whatever another thread does to it; else a photograph of another archive is read."""
     shard = _tar(tmp_path / "1.tgz", {"a.jpg": b"one"}, "w:gz")
     other = _tar(tmp_path / "2.tgz", {"a.jpg": b"two"}, "w:gz")
-    kept = drcore.archive_copies._Copies()
-    monkeypatch.setattr(drcore.archives, "copies", kept)
+    kept = drcore.sources.archive_cache._Copies()
+    monkeypatch.setattr(drcore.sources.archives, "copies", kept)
     (found,) = find_photographs([shard])
     read, later = os.pread, []
 
     def meanwhile(number: int, size: int, start: int) -> bytes:
         kept._copies.clear()
-        later.append(drcore.archive_copies._copy_of(other))
+        later.append(drcore.sources.archive_cache._copy_of(other))
         return read(number, size, start)
 
     monkeypatch.setattr(os, "pread", meanwhile)
@@ -286,14 +286,14 @@ def test_threads_read_members_at_once_and_copies_are_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    make, lock = drcore.archive_copies._copy_of, threading.Lock()
+    make, lock = drcore.sources.archive_cache._copy_of, threading.Lock()
 
     def counted(archive: Path) -> object:
         with lock:
             made.append(archive.name)
         return make(archive)
 
-    monkeypatch.setattr(drcore.archive_copies, "_copy_of", counted)
+    monkeypatch.setattr(drcore.sources.archive_cache, "_copy_of", counted)
     shards = [
         _tar(tmp_path / f"{s}.tgz", {f"{n}.jpg": b"%d %d" % (s, n) for n in range(20)}, "w:gz")
         for s in range(4)
@@ -302,7 +302,7 @@ def test_threads_read_members_at_once_and_copies_are_few(
     with ThreadPoolExecutor(8) as pool:
         contents = list(pool.map(lambda item: item.source()[0], found))
     assert contents == [b"%d %d" % (s, n) for s in range(4) for n in range(20)]
-    assert len(drcore.archive_copies.copies._copies) <= drcore.archive_copies.KEPT
+    assert len(drcore.sources.archive_cache.copies._copies) <= drcore.sources.archive_cache.KEPT
     assert len(made) <= 4 + 4 + 4, "a shard is unpacked again for each of its members"
 
 

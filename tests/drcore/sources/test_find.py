@@ -10,7 +10,8 @@ import pytest
 from drcore.batch.pipeline import grade_batch
 from drcore.errors import SourceError
 from drcore.grading.grader import Grader
-from drcore.sources.find import find_photographs, inside_root
+from drcore.sources.find import find_photographs
+from drcore.sources.folders import inside_root
 from drcore.text import csv_safe
 
 

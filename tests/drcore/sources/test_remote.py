@@ -14,12 +14,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import drcore.read_ahead
-import drcore.remote_listing
-import drcore.remote_requests
 import pytest
 import requests
 
+import drcore.sources.prefetch
+import drcore.sources.remote_client
+import drcore.sources.remote_listing
 from drcore.batch.pipeline import grade_batch
 from drcore.errors import PhotographError, SourceError
 from drcore.grading.grader import Grader
@@ -32,7 +32,7 @@ pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra 'cloud')"
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drcore.remote_requests, "PAUSE", 0.01)
+    monkeypatch.setattr(drcore.sources.remote_client, "PAUSE", 0.01)
 
 
 def _upload(client: Any, folder: Path, prefix: str = "") -> None:
@@ -276,7 +276,7 @@ def test_no_server_leads_out_of_https(web: str, folder: Path, where: str, follow
 
 
 def test_a_listing_without_end_is_told(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drcore.remote_listing, "MAX_PAGES", 5)
+    monkeypatch.setattr(drcore.sources.remote_listing, "MAX_PAGES", 5)
     pages = ["/" + "".join(f"{n}/" for n in range(depth)) for depth in range(9)]
     _Web.failing = {
         page: [f'<a href="{depth}/">deeper</a><a href="{depth}.jpg">one</a>']
@@ -311,7 +311,7 @@ def test_failures_that_last_are_a_row(
     web: str, tiny_grader: Grader, monkeypatch: pytest.MonkeyPatch,
     failures: list[int | str], sentence: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(drcore.remote_requests, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(drcore.sources.remote_client, "READ_SECONDS", 0.2)
     found = find_photographs([f"{web}/"])
     name = "/04_left.jpg"
     _Web.failing = {name: list(failures)}
@@ -322,7 +322,9 @@ def test_failures_that_last_are_a_row(
 
     assert re.search(sentence, rows[4]["reason"])
     tried = 9 - len(_Web.failing[name])
-    assert tried == (drcore.remote_requests.TRIES if failures[0] in {503, "break", "stall"} else 1)
+    assert tried == (
+        drcore.sources.remote_client.TRIES if failures[0] in {503, "break", "stall"} else 1
+    )
 
 
 def test_a_file_without_end_is_not_read_to_it(web: str, folder: Path) -> None:
@@ -397,7 +399,7 @@ def test_large_files_wait_for_their_turn(
     s3: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _upload(s3, folder)
-    monkeypatch.setattr(drcore.read_ahead, "AHEAD_BYTES", 100)
+    monkeypatch.setattr(drcore.sources.prefetch, "AHEAD_BYTES", 100)
     for item in read_ahead(find_photographs(["s3://clinic/"])):
         assert isinstance(item.path, Fetched)
         assert item.path._coming is not None

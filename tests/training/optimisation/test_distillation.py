@@ -13,10 +13,10 @@ from drcore.preprocessing.network_input import Preparation
 from training.data.augmentation_gpu import DeviceSquares
 from training.data.labels import Labelled
 from training.data.squares import Lessons, Squares, SquareSet
-from training.evaluation.predict import predict
 from training.optimisation import distillation
 from training.optimisation.checkpoints import RunError
 from training.optimisation.distillation import lessons_of, on_the_scale_of_grades
+from training.optimisation.predict import predict
 from training.optimisation.trainer import train
 from training.recipe import RECIPES
 

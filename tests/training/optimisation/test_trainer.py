@@ -19,11 +19,11 @@ from drcore.preprocessing.retina_square import Frame
 from training.data.labels import Labelled
 from training.data.lesion_squares import LesionSquares
 from training.data.squares import Squares, SquareSet
-from training.evaluation.predict import predict
 from training.optimisation import trainer
 from training.optimisation.checkpoints import RunError, load_average
 from training.optimisation.epochs import Feed
 from training.optimisation.initial_weights import _imagenet
+from training.optimisation.predict import predict
 from training.optimisation.trainer import train
 from training.recipe import RECIPES, Augmentation, Refit
 from training.synthetic.phantom import make_phantom

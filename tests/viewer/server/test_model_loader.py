@@ -63,7 +63,7 @@ def test_a_failure_is_a_sentence_and_can_be_tried_again():
 
 def test_the_first_page_needs_nothing_heavy():
     code = (
-        "import sys; from viewer import intake, pieces, reading, shell; "
+        "import sys; from viewer.review import list_component, upload, workspace; from viewer.session import page; "
         "print(*(sys.modules.keys() & {'torch', 'cv2', 'drcore.grading.grader', 'sqlalchemy'}))"
     )
     done = subprocess.run(
