@@ -89,8 +89,8 @@ def wait_graded():
 def pages():
     """The pages that the app has, by the name of their file."""
     script = (REPOSITORY / "viewer/navigation.py").read_text(encoding="utf-8")
-    found = re.findall(r'st\.Page\(\s*"(\w+\.py)"', script)
-    assert {"review.py", "batch.py", "model.py"} <= set(found)
+    found = re.findall(r'st\.Page\(\s*"([\w/]+\.py)"', script)
+    assert {"review/page.py", "batch/page.py", "model/page.py"} <= set(found)
     return found
 
 

@@ -151,7 +151,7 @@ def test_photographs_on_all_pages(app_of, record, stems, pages, phantom, encoded
 
 
 def test_a_dropped_folder(app_of, stems, phantom, encoded):
-    app = app_of("batch.py")
+    app = app_of("batch/page.py")
     good = encoded(phantom(seed=3).rgb, "JPEG")
     folder = stems[3]
     files = [(f"{folder}/{name}", good + bytes([n]), "image/jpeg")
@@ -175,7 +175,7 @@ def test_a_dropped_folder(app_of, stems, phantom, encoded):
 
 
 def test_a_folder_of_the_server(app_of, stems, tmp_path, phantom, encoded):
-    app = app_of("batch.py")
+    app = app_of("batch/page.py")
     folder = tmp_path / "root" / stems[0]
     folder.mkdir(parents=True)
     for number, name in enumerate(names(stems)):
@@ -199,7 +199,7 @@ def test_the_record_as_csv_starts_no_formula(record, tmp_path):
 
 
 def test_reasons_of_bad_files_tell_no_path_of_the_server(app_of, tmp_path, html_of):
-    app = app_of("batch.py")
+    app = app_of("batch/page.py")
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "bad_left.jpg").write_bytes(b"text")
     (tmp_path / "root" / "gone_left.jpg").symlink_to(tmp_path / "root" / "nowhere")

@@ -11,7 +11,7 @@ import streamlit as st
 
 from drcore import logs
 from viewer.server.model_loader import Engine
-from viewer.session.state import engine, store, worklist
+from viewer.session import state
 from viewer.ui.assets import VIEWER, script
 from viewer.ui.messages import problem
 
@@ -32,7 +32,7 @@ _STYLE = VIEWER / "ui" / "style.css"
 def open_page() -> None:
     """Put the style and the research-use notice on the page; the first call of every page."""
     _start_up()
-    worklist()  # keeps its token in the address, so that a reload of any page finds it again
+    state.worklist()  # keeps its token in the address, so that a reload of any page finds it again
     st.html(_STYLE)
     st.html(f'<div class="notice" role="note">{NOTICE}</div>')
     _guard()(key="guard", height=1)
@@ -63,7 +63,7 @@ def _tidy() -> None:
 
 def engine_status() -> None:
     """Start the model where it is not, and show how it stands until it is ready."""
-    model = engine()
+    model = state.engine()
     if model.state == "waiting":
         model.start(FIRST_PAINT)
     st.session_state["engine-shown"] = model.state
@@ -87,7 +87,7 @@ def download_decisions() -> None:
     """Show the button that downloads every decision of the record."""
     st.download_button(
         "Download decisions",
-        data=lambda: store().csv_text().encode("utf-8"),
+        data=lambda: state.store().csv_text().encode("utf-8"),
         file_name=f"drcore-decisions-{datetime.now(UTC).astimezone():%Y%m%d}.csv",
         mime="text/csv",
         on_click="ignore",

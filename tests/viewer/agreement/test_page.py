@@ -45,14 +45,14 @@ def record(tmp_path):
 
 
 def test_without_decisions_the_page_says_what_will_be_there(open_app, html):
-    app = open_app(page="agreement.py")
+    app = open_app(page="agreement/page.py")
     assert "No decisions yet" in html(app)
     assert not app.get("plotly_chart")
     assert not app.multiselect
 
 
 def test_the_page_shows_every_section_and_no_patient(open_app, html, record):
-    app = open_app(page="agreement.py")
+    app = open_app(page="agreement/page.py")
     text = html(app)
     assert [one.value for one in app.subheader] == [
         "Model against reader", "Model against the final grade", "Reader against reader",
@@ -76,7 +76,7 @@ def test_the_page_shows_every_section_and_no_patient(open_app, html, record):
 
 def test_filters_and_the_answer_that_counts(open_app, html, record):
     record.add(read(0, 4, "BS", mode="second reader", role="second"))
-    app = open_app(page="agreement.py")
+    app = open_app(page="agreement/page.py")
     app.multiselect(key="agreement-readers").set_value(["BS"]).run()
     assert "<b>12</b>decisions" in html(app)
     assert "No photograph was read by two readers" in html(app)
@@ -94,14 +94,14 @@ def test_filters_and_the_answer_that_counts(open_app, html, record):
 
 
 def test_new_decisions_are_counted_at_once(open_app, html, record):
-    app = open_app(page="agreement.py")
+    app = open_app(page="agreement/page.py")
     record.add(read(99, 2, "CT"))
     assert "<b>26</b>decisions" in html(app.run())
 
 
 def test_a_server_for_blinded_reading_shows_nothing(open_app, html, record, monkeypatch):
     monkeypatch.setenv("DRCORE_STUDY", "blinded first read, second reader")
-    app = open_app(page="agreement.py")
+    app = open_app(page="agreement/page.py")
     assert "Reading is still blinded" in html(app)
     assert not app.get("plotly_chart")
     assert "decisions</span>" not in html(app)
@@ -109,7 +109,7 @@ def test_a_server_for_blinded_reading_shows_nothing(open_app, html, record, monk
 
 def test_a_record_that_cannot_be_read_is_told(open_app, html, monkeypatch):
     monkeypatch.setenv("DRCORE_REVIEWS_URL", "nosuchdatabase://host/name")
-    app = open_app(page="agreement.py")
+    app = open_app(page="agreement/page.py")
     monkeypatch.setenv("DRCORE_REVIEWS_URL", "nosuchdatabase://host/name")
     assert "kind nosuchdatabase cannot be opened" in html(app.run())
     assert not app.exception

@@ -51,7 +51,7 @@ def finished(app):
 
 
 def test_without_a_root_the_page_says_how_to_configure_one(open_app):
-    app = open_app(page="batch.py")
+    app = open_app(page="batch/page.py")
     app.segmented_control(key="where").set_value(panel.SERVER).run()
     assert any("DRCORE_BATCH_ROOT" in info.value for info in app.info)
     assert not app.text_input
@@ -59,7 +59,7 @@ def test_without_a_root_the_page_says_how_to_configure_one(open_app):
 
 @pytest.mark.parametrize("wanted", ["../secret", "/etc", "a/../../secret", "way out", "a\\..\\.."])
 def test_nothing_outside_the_root_is_reached(open_app, root, html, wanted):
-    app = open_app(page="batch.py")
+    app = open_app(page="batch/page.py")
     root()
     start(app, wanted)
     assert not app.exception
@@ -69,7 +69,7 @@ def test_nothing_outside_the_root_is_reached(open_app, root, html, wanted):
 
 @pytest.mark.parametrize("wanted", ["nowhere", "empty"])
 def test_a_folder_without_photographs_is_told(open_app, root, html, wanted):
-    app = open_app(page="batch.py")
+    app = open_app(page="batch/page.py")
     root()
     start(app, wanted)
     assert 'class="problem"' in html(app)
@@ -78,7 +78,7 @@ def test_a_folder_without_photographs_is_told(open_app, root, html, wanted):
 
 
 def test_a_folder_of_the_server_becomes_a_table(open_app, root):
-    app = open_app(page="batch.py", grade=4)
+    app = open_app(page="batch/page.py", grade=4)
     root()
     job = finished(start(app, "a"))
     rows = list(csv.reader(io.StringIO(panel.csv_bytes(job).decode())))
@@ -93,7 +93,7 @@ def test_a_folder_of_the_server_becomes_a_table(open_app, root):
 
 
 def test_the_table_is_filtered(open_app, root):
-    app = open_app(page="batch.py", grade=4)
+    app = open_app(page="batch/page.py", grade=4)
     root()
     job = finished(start(app, ""))
     assert len(app.dataframe[0].value) == len(job.found) == 4
@@ -106,7 +106,7 @@ def test_the_table_is_filtered(open_app, root):
 
 
 def test_listed_photographs_go_to_the_review(open_app, root, html, wait_graded):
-    app = open_app(page="batch.py", grade=4)
+    app = open_app(page="batch/page.py", grade=4)
     root()
     job = finished(start(app, ""))
     app.text_input(key=f"find-{job.token}").set_value("left").run()
@@ -114,12 +114,12 @@ def test_listed_photographs_go_to_the_review(open_app, root, html, wait_graded):
     wait_graded(app)
     names = [entry.name for entry in app.session_state["worklist"].entries]
     assert names == ["1_left.jpg", "3_left.jpg"]
-    app.switch_page("review.py").run()
+    app.switch_page("review/page.py").run()
     assert '<h1 class="name">1_left.jpg' in html(app)
 
 
 def test_a_dropped_folder_is_graded(open_app, phantom, encoded):
-    app = open_app(page="batch.py", grade=0)
+    app = open_app(page="batch/page.py", grade=0)
     data = encoded(phantom(seed=1).rgb, "JPEG")
     files = [("clinic/5_left.jpg", data, "image/jpeg"), ("clinic/x.txt", b"x", "text/plain")]
     app.file_uploader[0].set_value(files).run()
@@ -134,21 +134,21 @@ def test_a_dropped_folder_is_graded(open_app, phantom, encoded):
 
 
 def test_a_dropped_folder_without_photographs_is_told(open_app, html):
-    app = open_app(page="batch.py")
+    app = open_app(page="batch/page.py")
     app.file_uploader[0].set_value([("clinic/x.txt", b"x", "text/plain")]).run()
     assert not app.exception
     assert "There is no photograph in this folder" in html(app)
 
 
 def test_a_run_is_found_again_by_the_address_of_its_page(open_app, root):
-    app = open_app(page="batch.py")
+    app = open_app(page="batch/page.py")
     root()
     job = finished(start(app, "b"))
-    again = open_app(page="batch.py")
+    again = open_app(page="batch/page.py")
     again.query_params["run"] = job.token
     again.run()
     assert again.session_state["run"] == job.token
-    stranger = open_app(page="batch.py")
+    stranger = open_app(page="batch/page.py")
     stranger.query_params["run"] = "guess"
     stranger.run()
     assert "run" not in stranger.session_state

@@ -118,7 +118,7 @@ def test_copies_go_with_their_last_reference(temporary):
 
 CHILD = """
 import sys
-from viewer.server.temporary_folder import spool
+from viewer.batch.uploads import spool
 found, folder = spool([("clinic/10_left.jpg", b"x")])
 print(folder.path, flush=True)
 sys.stdin.read()

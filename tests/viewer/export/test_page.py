@@ -65,13 +65,13 @@ def members(job) -> dict[str, bytes]:
 
 
 def test_without_photographs_the_page_says_where_they_come_from(open_app):
-    app = open_app(page="export.py")
+    app = open_app(page="export/page.py")
     assert any("no photographs in the list" in text.value for text in app.markdown)
     assert not any(button.key == "make-export" for button in app.button)
 
 
 def test_one_report_is_one_pdf(listed):
-    app = listed.switch_page("export.py").run()
+    app = listed.switch_page("export/page.py").run()
     app.segmented_control(key="export-scope").set_value("patient").run()
     app.button(key="make-export").click().run()
     job = ended(app)
@@ -85,7 +85,7 @@ def test_one_report_is_one_pdf(listed):
 
 def test_everything_of_all_in_one_archive(listed, html):
     decide(listed, 0, "the note")
-    app = listed.switch_page("export.py").run()
+    app = listed.switch_page("export/page.py").run()
     for kind in ("overlays", "csv", "json", "dicom", "fhir"):
         app.checkbox(key=f"export-{kind}").check().run()
     app.button(key="make-export").click().run()
@@ -98,7 +98,7 @@ def test_everything_of_all_in_one_archive(listed, html):
 
 def test_only_what_was_reviewed(listed):
     decide(listed, 1)
-    app = listed.switch_page("export.py").run()
+    app = listed.switch_page("export/page.py").run()
     app.segmented_control(key="export-scope").set_value("reviewed").run()
     app.checkbox(key="export-pdf").uncheck().run()
     app.checkbox(key="export-json").check().run()
@@ -109,7 +109,7 @@ def test_only_what_was_reviewed(listed):
 
 def test_deidentified_mode_of_the_page(listed):
     decide(listed, 0, "calls herself Jane")
-    app = listed.switch_page("export.py").run()
+    app = listed.switch_page("export/page.py").run()
     app.radio(key="export-telling").set_value("deidentified").run()
     app.checkbox(key="export-json").check().run()
     app.button(key="make-export").click().run()
@@ -122,7 +122,7 @@ def test_deidentified_mode_of_the_page(listed):
 
 def test_deidentified_list_allows_nothing_else(listed):
     listed.session_state["worklist"].deidentified = True
-    app = listed.switch_page("export.py").run()
+    app = listed.switch_page("export/page.py").run()
     assert not any(radio.key == "export-telling" for radio in app.radio)
     app.checkbox(key="export-json").check().run()
     app.button(key="make-export").click().run()
@@ -131,14 +131,14 @@ def test_deidentified_list_allows_nothing_else(listed):
 
 
 def test_export_is_found_again_by_its_address_and_not_by_a_guess(listed, open_app):
-    app = listed.switch_page("export.py").run()
+    app = listed.switch_page("export/page.py").run()
     app.button(key="make-export").click().run()
     job = ended(app)
-    again = open_app(page="export.py")
+    again = open_app(page="export/page.py")
     again.query_params["export"] = job.token
     again.run()
     assert any(button.key == "download-export" for button in again.get("download_button"))
-    stranger = open_app(page="export.py")
+    stranger = open_app(page="export/page.py")
     stranger.query_params["export"] = "guess"
     stranger.run()
     assert "export" not in stranger.session_state
@@ -206,7 +206,7 @@ def test_whole_record(listed):
     assert b"Jane said so" in plain
     for name in ("decisions.csv", "decisions.json", "marks.csv", "marks.json"):
         assert b"Jane" not in record_downloads.record_bytes(name, deidentified=True)
-    app = listed.switch_page("export.py").run()
+    app = listed.switch_page("export/page.py").run()
     keys = {button.key for button in app.get("download_button")}
     assert {"record-decisions.csv", "record-marks.json"} <= keys
 
@@ -214,7 +214,7 @@ def test_whole_record(listed):
 def test_dicom_photograph_leaves_as_dicom(open_app, upload, phantom, dicom_of):
     app = open_app(grade=4)
     upload(app, ("eye.dcm", dicom_of(np.array(phantom(seed=1).rgb), frames=2)))
-    app.switch_page("export.py").run()
+    app.switch_page("export/page.py").run()
     app.checkbox(key="export-pdf").uncheck().run()
     app.checkbox(key="export-dicom").check().run()
     app.button(key="make-export").click().run()

@@ -28,7 +28,7 @@ def test_figures_become_a_table_fused_first():
 def test_the_page_shows_weights_versions_and_thresholds(open_app, html, monkeypatch, bundle_folder):
     app = open_app()
     monkeypatch.setattr(card, "bundled_folder", lambda: bundle_folder)
-    app.switch_page("model.py").run()
+    app.switch_page("model/page.py").run()
     assert not app.exception
     assert [header.value for header in app.header] == ["random 1"]
     for words in ("drcore", "torch", "streamlit", "random 1", "reviews.sqlite3"):
@@ -42,7 +42,7 @@ def test_the_page_draws_the_figures(open_app, monkeypatch, bundle_folder):
     monkeypatch.setattr(card, "bundled_folder", lambda: bundle_folder)
     real = card.read_manifest
     monkeypatch.setattr(card, "read_manifest", lambda folder: {**real(folder), "metrics": METRICS})
-    app.switch_page("model.py").run()
+    app.switch_page("model/page.py").run()
     assert not app.exception
     assert len(app.dataframe[0].value) == 2
     assert len(app.get("plotly_chart")) == 1
@@ -51,7 +51,7 @@ def test_the_page_draws_the_figures(open_app, monkeypatch, bundle_folder):
 def test_missing_weights_are_told(open_app, html, monkeypatch, tmp_path):
     app = open_app()
     monkeypatch.setattr(card, "bundled_folder", lambda: tmp_path / "nothing")
-    app.switch_page("model.py").run()
+    app.switch_page("model/page.py").run()
     assert not app.exception
     assert "There is no readable manifest.json" in html(app)
 

@@ -89,7 +89,7 @@ def test_the_address_brings_the_list_back_where_it_was_left(
 
 def test_other_pages_keep_the_address(app):
     token = app.query_params["list"]
-    app.switch_page("model.py").run()
+    app.switch_page("model/page.py").run()
     assert app.query_params["list"] == token
 
 

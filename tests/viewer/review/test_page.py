@@ -32,7 +32,7 @@ def test_first_page_says_what_it_is_for(open_app, html):
 
 def test_the_notice_is_on_every_page(open_app, html):
     app = open_app()
-    for page in ("batch.py", "model.py", "review.py"):
+    for page in ("batch/page.py", "model/page.py", "review/page.py"):
         app.switch_page(page).run()
         assert not app.exception
         assert "Research use only. Not a medical device." in html(app)
@@ -179,8 +179,8 @@ def test_decisions_survive_a_page_switch_and_a_reload(open_app, upload, jpeg, ht
     app.text_input(key="reader").set_value("AR").run()
     app.button(key="choose-3").click().run()
     app.button(key="save-next").click().run()
-    app.switch_page("model.py").run()
-    app.switch_page("review.py").run()
+    app.switch_page("model/page.py").run()
+    app.switch_page("review/page.py").run()
     assert "Grade 3 by AR" in html(app)
     assert app.text_input(key="reader").value == "AR"
     again = upload(open_app(grade=4), ("another name.jpg", jpeg))

@@ -63,7 +63,8 @@ def test_a_failure_is_a_sentence_and_can_be_tried_again():
 
 def test_the_first_page_needs_nothing_heavy():
     code = (
-        "import sys; from viewer.review import list_component, upload, workspace; from viewer.session import page; "
+        "import sys; from viewer.session import page; "
+        "from viewer.review import list_component, upload, workspace; "
         "print(*(sys.modules.keys() & {'torch', 'cv2', 'drcore.grading.grader', 'sqlalchemy'}))"
     )
     done = subprocess.run(
