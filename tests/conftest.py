@@ -17,7 +17,7 @@ from PIL import Image
 from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle, save_bundle
 from drcore.model.network import PRESETS, RamNetwork
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.synthetic.phantom import make_phantom
 from training.synthetic.recipe import PhantomRecipe
 
@@ -81,7 +81,7 @@ def tiny_bundle() -> Bundle:
     networks = {size: random_network(name, seed=size) for size, name in names.items()}
     for level, network in enumerate(networks.values()):
         network.set_level(0.25 * level)
-    return Bundle("random", "1", networks, Preparation(), (0.5, 1.5, 2.5, 3.5))
+    return Bundle("random", "1", networks, Preprocessing(), (0.5, 1.5, 2.5, 3.5))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle, save_bundle
 from drcore.model.network import PRESETS, RamNetwork
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.calibrate import measure, with_calibration
 from training.data.labels import data_root, read_labels
 from training.evaluation.calibration import PLAIN, Scored, calibrate, score_photographs
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
             name=given.name,
             version=given.model_version,
             networks=networks,
-            preparation=Preparation(),
+            preparation=Preprocessing(),
             thresholds=PLAIN,
             created=datetime.datetime.now(datetime.UTC).date().isoformat(),
             training={

@@ -1,6 +1,6 @@
 """Judging activation maps against pixel-level lesion masks: `python -m training.localise`.
 
-All measures are taken on one working grid, the square of the `Frame` at `GRID` pixels a side,
+All measures are taken on one working grid, the square of `RetinaSquare` at `GRID` pixels a side,
 inside the field of view less the rim margin that the maps leave out too. A pixel of the grid is a
 lesion where at least half of it is; a map of other cells is resampled bilinearly. Lengths are
 shares of the diameter of the field of view, which is the side of the grid.
@@ -20,7 +20,7 @@ from drcore.grading.grader import Grader
 from training.data.duplicates import read_repeats, with_eyes_in_training
 from training.data.labels import Labelled, data_root, read_labels
 from training.data.lesion_masks import Annotated, read_lesions
-from training.evaluation.localisation import Rivals, healthy_excess, localise
+from training.evaluation.localisation import BaselineMaps, healthy_excess, localise
 from training.evaluation.localisation_report import _plain, _result, table
 
 __all__ = []
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
         figures = localise(
             grader,
             photographs,
-            rivals=Rivals(given.rivals != "none", tuple(occluded)),
+            rivals=BaselineMaps(given.rivals != "none", tuple(occluded)),
             steps=given.steps,
             quiet=given.quiet,
         )

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from drcore.errors import DrcoreError
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.duplicates import (
     Repeat,
     _pictures,
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         table = given.labels or data_root() / "labels.csv"
         rows = read_labels(table, given.images)
-        squares = Squares.build(rows, given.cache, Preparation(), quiet=given.quiet)
+        squares = Squares.build(rows, given.cache, Preprocessing(), quiet=given.quiet)
         masks = photographs_with_masks(given.lesions or table.parent / "lesions.csv", rows)
         for dataset in given.datasets or sorted({row.dataset for row in rows}):
             mine = [row for row in rows if row.dataset == dataset]

@@ -15,7 +15,7 @@ from drcore.grading.grader import Grader
 from drcore.grading.report import Scale
 from drcore.maps.overlay import overlay
 from drcore.photographs.reader import read_photograph
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.retina_square import RetinaSquare
 from training.data.labels import Labelled, data_root, read_labels
 from training.torchvision_cpu import torchvision
 
@@ -42,7 +42,7 @@ def sheet(
         report = grader.grade(row.path)
         if report.field_of_view is None:
             continue
-        frame = Frame(report.field_of_view, report.width, report.height, side)
+        frame = RetinaSquare(report.field_of_view, report.width, report.height, side)
         square = np.asarray(frame.warp(photograph.rgb), np.uint8)
         label = f"{row.dataset} {row.grade} -> {report.grade} ({report.score:.1f})"
         cv2.putText(square, label, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drcore.errors import DrcoreError
 from drcore.model.bundle import bundled_folder, load_bundle
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.duplicates import keep_apart, photographs_with_masks, read_repeats
 from training.data.labels import data_root, read_labels
 from training.data.lesion_squares import LesionSquares, photographs_to_learn_from
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"))
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     given = parser.parse_args(arguments)
-    preparation = Preparation()
+    preparation = Preprocessing()
     try:
         table = given.labels or data_root() / "labels.csv"
         rows = read_labels(table, given.images)

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SECOND_READS",
-    "Design",
+    "ReadingStatus",
     "SecondRead",
-    "Standing",
     "State",
+    "StudyRules",
     "differ",
     "reader_name_key",
+    "reading_statuses",
     "standing",
-    "standings",
 ]
 
 SecondRead = Literal["every photograph", "unlike the machine", "referable", "none"]
@@ -38,7 +38,7 @@ _REFERABLE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
+class StudyRules:
     """Rules of a study with several readers.
 
     Attributes:
@@ -63,7 +63,7 @@ class Design:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReadingStatus:
     """Where the reading of one photograph stands.
 
     Attributes:
@@ -87,7 +87,7 @@ def reader_name_key(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
-def differ(first: Decision, second: Decision, design: Design) -> bool:
+def differ(first: Decision, second: Decision, design: StudyRules) -> bool:
     """Say whether two decisions on a photograph are too far apart.
 
     Args:
@@ -106,7 +106,7 @@ def differ(first: Decision, second: Decision, design: Design) -> bool:
     return abs(first.grade - second.grade) > design.tolerance
 
 
-def standing(sha256: str, decisions: Iterable[Decision], design: Design) -> Standing:
+def standing(sha256: str, decisions: Iterable[Decision], design: StudyRules) -> ReadingStatus:
     """Say where the reading of one photograph stands.
 
     Args:
@@ -129,10 +129,10 @@ def standing(sha256: str, decisions: Iterable[Decision], design: Design) -> Stan
     final = None
     if state == "settled":
         final = arbiter or max(readings, key=lambda one: -1 if one.grade is None else one.grade)
-    return Standing(sha256, readings, arbiter, state, final)
+    return ReadingStatus(sha256, readings, arbiter, state, final)
 
 
-def standings(decisions: Iterable[Decision], design: Design) -> dict[str, Standing]:
+def reading_statuses(decisions: Iterable[Decision], design: StudyRules) -> dict[str, ReadingStatus]:
     """Say where the reading of every photograph in the record stands.
 
     Args:
@@ -148,7 +148,7 @@ def standings(decisions: Iterable[Decision], design: Design) -> dict[str, Standi
     return {sha256: standing(sha256, made, design) for sha256, made in by_photograph.items()}
 
 
-def _state(readings: Sequence[Decision], arbiter: Decision | None, design: Design) -> State:
+def _state(readings: Sequence[Decision], arbiter: Decision | None, design: StudyRules) -> State:
     if arbiter is not None:
         return "settled"
     if not readings:

@@ -23,8 +23,8 @@ from drcore.agreement.statistics import (
 from drcore.text import csv_text
 
 if TYPE_CHECKING:
-    from drcore.agreement.adjudication import Standing
-    from drcore.reviews.correction import Identity
+    from drcore.agreement.adjudication import ReadingStatus
+    from drcore.reviews.correction import IdentityCorrection
     from drcore.reviews.decision import Decision
 
 __all__ = [
@@ -112,7 +112,7 @@ class Agreement:
 
 
 def model_against_readers(
-    decisions: Iterable[Decision], identities: Mapping[str, Identity]
+    decisions: Iterable[Decision], identities: Mapping[str, IdentityCorrection]
 ) -> dict[tuple[str, str], list[Pair]]:
     """Pair the model's grades with those of each reader, the reference.
 
@@ -134,7 +134,7 @@ def model_against_readers(
 
 
 def reader_against_reader(
-    decisions: Iterable[Decision], identities: Mapping[str, Identity]
+    decisions: Iterable[Decision], identities: Mapping[str, IdentityCorrection]
 ) -> dict[tuple[str, str], list[Pair]]:
     """Pair the grades that readers gave to the same photographs.
 
@@ -163,8 +163,8 @@ def reader_against_reader(
 
 def final_against_model(
     decisions: Iterable[Decision],
-    standings: Mapping[str, Standing],
-    identities: Mapping[str, Identity],
+    reading_statuses: Mapping[str, ReadingStatus],
+    identities: Mapping[str, IdentityCorrection],
 ) -> dict[tuple[str, str], list[Pair]]:
     """Pair the model's grades with the final ones of several readers, the reference.
 
@@ -179,7 +179,7 @@ def final_against_model(
     """
     pairs: dict[tuple[str, str], dict[str, Pair]] = {}
     for decision in decisions:
-        stands = standings.get(decision.sha256)
+        stands = reading_statuses.get(decision.sha256)
         if stands is None or stands.final is None:
             continue
         if len(stands.readings) < 2 and stands.arbiter is None:
@@ -243,7 +243,7 @@ def agreement_csv(agreements: Iterable[Agreement]) -> str:
     return csv_text([_cells(one) for one in agreements], AGREEMENT_COLUMNS)
 
 
-def _patient(decision: Decision, identities: Mapping[str, Identity]) -> str:
+def _patient(decision: Decision, identities: Mapping[str, IdentityCorrection]) -> str:
     corrected = identities.get(decision.sha256)
     patient = decision.patient if corrected is None else corrected.patient
     # A photograph without a patient stands for itself; the prefixes keep the two kinds apart.

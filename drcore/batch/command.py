@@ -26,7 +26,7 @@ from drcore.sources.archives import Member
 from drcore.sources.find import find_photographs
 from drcore.sources.prefetch import read_ahead
 from drcore.sources.remote import is_url, remote_of
-from drcore.sources.source import Found
+from drcore.sources.source import PhotographSource
 from drcore.text import clean_name
 
 __all__ = ["grade"]
@@ -34,7 +34,7 @@ __all__ = ["grade"]
 _MAP_THREADS = 2
 """Threads that write maps; each may hold a map of a whole photograph's pixels."""
 
-Result = tuple[Found, Row, GradeReport]
+Result = tuple[PhotographSource, Row, GradeReport]
 
 
 def grade(options: Namespace) -> int:
@@ -108,7 +108,7 @@ def _summarise(
         print(f"{parts}{earlier}; {rate}", file=sys.stderr, flush=True)
 
 
-def _spare_inputs(csv: str, found: Sequence[Found]) -> None:
+def _spare_inputs(csv: str, found: Sequence[PhotographSource]) -> None:
     place = remote_of(csv) if is_url(csv) else Path(csv)
     for item in found:
         file = item.path.archive if isinstance(item.path, Member) else item.path
@@ -126,7 +126,7 @@ def _spare_inputs(csv: str, found: Sequence[Found]) -> None:
             )
 
 
-def _is_missing(item: Found, table: Table, maps: Path | None) -> bool:
+def _is_missing(item: PhotographSource, table: Table, maps: Path | None) -> bool:
     status = table.status(item.image)
     if status is None:
         return True
@@ -135,7 +135,7 @@ def _is_missing(item: Found, table: Table, maps: Path | None) -> bool:
     return not all(file.is_file() for file in map_files(maps, item.image))
 
 
-def _groups_with(found: Sequence[Found], missing: set[str]) -> list[Found]:
+def _groups_with(found: Sequence[PhotographSource], missing: set[str]) -> list[PhotographSource]:
     """Return the groups of photographs of which some row or map is missing.
 
     Whole groups, because the last digits of a score may depend on what went through the networks
@@ -174,7 +174,7 @@ def _refuse_other_model(table: Table, grader: Grader, csv: str) -> None:
 def _grade_into(
     table: Table,
     grader: Grader,
-    found: Sequence[Found],
+    found: Sequence[PhotographSource],
     missing: set[str],
     options: Namespace,
 ) -> None:
@@ -206,7 +206,7 @@ def _grade_into(
 
 @contextmanager
 def _graded(
-    grader: Grader, todo: Sequence[Found], options: Namespace
+    grader: Grader, todo: Sequence[PhotographSource], options: Namespace
 ) -> Generator[Iterable[tuple[Row, GradeReport]]]:
     """The stream of rows and reports, ended with its threads or its cluster."""
     if options.engine == "ray":

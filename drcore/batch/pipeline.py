@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from drcore.grading.grader import Grader, Prepared
     from drcore.grading.report import GradeReport
     from drcore.results.columns import Row
-    from drcore.sources.source import Found
+    from drcore.sources.source import PhotographSource
 
 __all__ = ["BATCH", "grade_batch"]
 
@@ -27,7 +27,7 @@ BATCH = 8
 
 def grade_batch(
     grader: Grader,
-    found: Iterable[Found],
+    found: Iterable[PhotographSource],
     *,
     workers: int = 1,
     batch: int = BATCH,
@@ -57,7 +57,7 @@ def grade_batch(
     stop = stop or threading.Event()
     workers, batch = max(1, workers), max(1, batch)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="drcore-read")
-    waiting: deque[tuple[Found, Future[Prepared | GradeReport]]] = deque()
+    waiting: deque[tuple[PhotographSource, Future[Prepared | GradeReport]]] = deque()
     remaining = iter(found)
     together = 1 if grader.runner.alone else batch
 
@@ -85,13 +85,13 @@ def grade_batch(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _begin(grader: Grader, item: Found) -> Prepared | GradeReport:
+def _begin(grader: Grader, item: PhotographSource) -> Prepared | GradeReport:
     """Do what a thread can do of a photograph: up to its report, where that needs no others."""
     attempted = _attempt(grader, item)
     return grader.finish([attempted])[0] if grader.runner.alone else attempted
 
 
-def _attempt(grader: Grader, item: Found) -> Prepared | GradeReport:
+def _attempt(grader: Grader, item: PhotographSource) -> Prepared | GradeReport:
     problem = item.problem
     if not problem:
         try:

@@ -22,7 +22,7 @@ from drcore.grading.grader import Grader
 from drcore.grading.report import GradeReport, log_report
 from drcore.results.columns import Row, row_of
 from drcore.sources.prefetch import read_ahead
-from drcore.sources.source import Found
+from drcore.sources.source import PhotographSource
 
 __all__ = ["grade_on_cluster"]
 
@@ -52,7 +52,7 @@ Result = tuple[Row, GradeReport]
 
 def grade_on_cluster(
     grader: Grader,
-    found: Iterable[Found],
+    found: Iterable[PhotographSource],
     *,
     weights: Path | None = None,
     address: str | None = None,
@@ -147,7 +147,7 @@ class _Worker:
                 "Install the same weights on each."
             )
 
-    def grade(self, found: list[Found], *, maps: bool) -> list[Result]:
+    def grade(self, found: list[PhotographSource], *, maps: bool) -> list[Result]:
         with closing(read_ahead(found)) as ahead:
             results = list(grade_batch(self._grader, ahead, workers=self._threads))
         return results if maps else [(row, _without_maps(report)) for row, report in results]
@@ -165,7 +165,7 @@ class _Chunk:
     """Photographs that one worker grades."""
 
     first: int
-    found: list[Found]
+    found: list[PhotographSource]
     deaths: int = 0
     suspect: bool = False
     """Whether a worker died over it: then it is graded with nothing beside it, to be sure."""
@@ -197,7 +197,7 @@ class _Crew:
         self._again: deque[_Chunk] = deque()
         self._done: dict[int, Result] = {}
 
-    def grade(self, found: Iterable[Found]) -> Generator[Result]:
+    def grade(self, found: Iterable[PhotographSource]) -> Generator[Result]:
         """Yield results in order."""
         waiting = iter(found)
         taken = told = 0

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from drcore.reviews.mark import Mark
 
 __all__ = [
-    "Privacy", "anonymous_decision", "anonymous_mark", "deidentified", "pseudonym", "retina_only",
+    "Disclosure", "anonymous_decision", "anonymous_mark", "deidentified", "pseudonym",
+    "retina_only",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Privacy:
+class Disclosure:
     """What whoever exports has asked for.
 
     Attributes:

@@ -16,7 +16,7 @@ from drcore import __version__
 from drcore.errors import DrcoreError, SourceError
 from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
 from drcore.export.case import Case, by_patient
-from drcore.export.deidentification import Privacy, pseudonym
+from drcore.export.deidentification import Disclosure, pseudonym
 from drcore.export.overlays import OverlayWriter
 from drcore.export.result_json import result
 from drcore.export.standards.codes import REPORT_NOTICE
@@ -66,7 +66,7 @@ class _Run:
     """What the steps of one export share."""
 
     archive: ExportArchive
-    privacy: Privacy
+    privacy: Disclosure
     made_at: datetime
     page: Page
     problems: list[str] = field(default_factory=list)
@@ -87,7 +87,7 @@ def write_export(
     file: Path,
     *,
     made_at: datetime,
-    privacy: Privacy | None = None,
+    privacy: Disclosure | None = None,
     page: Page = "A4",
     progress: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
@@ -120,7 +120,7 @@ def write_export(
         raise SourceError(
             "There is nothing to export: choose photographs and what to make of them."
         )
-    privacy = privacy or Privacy()
+    privacy = privacy or Disclosure()
     cancelled = False
     try:
         with ExportArchive(file, made_at) as archive:
@@ -278,11 +278,13 @@ def _header(case: Case) -> Header | None:
     return read_header(source, name=case.report.name)
 
 
-def _may_be_seen(case: Case, privacy: Privacy) -> bool:
+def _may_be_seen(case: Case, privacy: Disclosure) -> bool:
     return privacy.burned_in or not case.report.burned_in
 
 
-def _general_problems(cases: Sequence[Case], kinds: Sequence[Kind], privacy: Privacy) -> list[str]:
+def _general_problems(
+    cases: Sequence[Case], kinds: Sequence[Kind], privacy: Disclosure
+) -> list[str]:
     """What is known of all photographs beforehand, each reason once."""
     problems = []
     failed = [case.report for case in cases if case.report.status == "failed"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from drcore import __version__
 from drcore.errors import DrcoreError, SourceError
 from drcore.export.archive import ExportArchive, photograph_stem
-from drcore.export.deidentification import Privacy
+from drcore.export.deidentification import Disclosure
 from drcore.export.pictures import illustrate, jpeg
 from drcore.export.standards.codes import NOTICE
 from drcore.maps.overlay import MAP_RANGE
@@ -37,7 +37,7 @@ class OverlayWriter:
         folder: of the archive.
     """
 
-    def __init__(self, archive: ExportArchive, privacy: Privacy, folder: str = "") -> None:
+    def __init__(self, archive: ExportArchive, privacy: Disclosure, folder: str = "") -> None:
         self._archive, self._privacy, self._folder = archive, privacy, folder
         self._entries: list[dict[str, Any]] = []
         self._rows: list[dict[str, str]] = []
@@ -102,7 +102,7 @@ class OverlayWriter:
 
 
 def overlay_zip(
-    cases: Iterable[Case], file: Path, *, made_at: datetime, privacy: Privacy | None = None
+    cases: Iterable[Case], file: Path, *, made_at: datetime, privacy: Disclosure | None = None
 ) -> list[str]:
     """Write the overlays of many photographs, one at a time, with a manifest and a table.
 
@@ -120,7 +120,7 @@ def overlay_zip(
     """
     problems = []
     with ExportArchive(file, made_at) as archive:
-        writer = OverlayWriter(archive, privacy or Privacy())
+        writer = OverlayWriter(archive, privacy or Disclosure())
         for case in cases:
             try:
                 writer.add(case)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from drcore.errors import PhotographError
-from drcore.export.deidentification import Privacy, retina_only
+from drcore.export.deidentification import Disclosure, retina_only
 from drcore.maps.overlay import overlay
 from drcore.photographs.reader import read_photograph
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from drcore.export.case import Case
 
-__all__ = ["LONG_SIDE", "Illustration", "illustrate", "jpeg"]
+__all__ = ["LONG_SIDE", "ExportPictures", "illustrate", "jpeg"]
 
 LONG_SIDE = 1600
 """Longest side in pixels: fine enough to see a microaneurysm, small enough for hundreds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Illustration:
+class ExportPictures:
     """A photograph beside its overlay.
 
     Attributes:
@@ -39,7 +39,7 @@ class Illustration:
     overlay: NDArray[np.uint8]
 
 
-def illustrate(case: Case, privacy: Privacy, long_side: int = LONG_SIDE) -> Illustration:
+def illustrate(case: Case, privacy: Disclosure, long_side: int = LONG_SIDE) -> ExportPictures:
     """Read a photograph again and draw its overlay.
 
     Args:
@@ -70,7 +70,7 @@ def illustrate(case: Case, privacy: Privacy, long_side: int = LONG_SIDE) -> Illu
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     if privacy.deidentified and report.field_of_view is not None:
         rgb = retina_only(rgb, report.field_of_view.scaled(factor))
-    return Illustration(rgb, overlay(rgb, report.ram()))
+    return ExportPictures(rgb, overlay(rgb, report.ram()))
 
 
 def jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from drcore import __version__
-from drcore.export.deidentification import Privacy
+from drcore.export.deidentification import Disclosure
 from drcore.export.standards.codes import REPORT_NOTICE
 from drcore.reviews.decision import decisions_json
 from drcore.reviews.mark import marks_json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["result", "result_json"]
 
 
-def result(case: Case, privacy: Privacy | None = None) -> dict[str, Any]:
+def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
     """Return all that was said of a photograph, ready for JSON.
 
     Args:
@@ -29,7 +29,7 @@ def result(case: Case, privacy: Privacy | None = None) -> dict[str, Any]:
     Returns:
         Numbers are numbers, what is unknown is null, lengths are in pixels of the original.
     """
-    case = (privacy or Privacy()).apply(case)
+    case = (privacy or Disclosure()).apply(case)
     report = case.report
     fov, quality = report.field_of_view, report.quality
     return {
@@ -62,7 +62,7 @@ def result(case: Case, privacy: Privacy | None = None) -> dict[str, Any]:
     }
 
 
-def result_json(case: Case, privacy: Privacy | None = None) -> str:
+def result_json(case: Case, privacy: Disclosure | None = None) -> str:
     """Return all that was said of a photograph as JSON.
 
     Args:

@@ -19,7 +19,7 @@ from drcore.photographs.photograph import Photograph, Source
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import find_field_of_view
 from drcore.preprocessing.gradability import Quality, assess
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.retina_square import RetinaSquare
 from drcore.text import clean_name
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Prepared:
     """A photograph on its way into the networks; its pixels are let go, so that many may wait."""
 
     photograph: Photograph
-    frame: Frame
+    frame: RetinaSquare
     quality: Quality
     inputs: dict[int, NDArray[np.float32]]
     coverage: dict[int, NDArray[np.float32]]
@@ -229,7 +229,7 @@ class Grader:
         photograph = read_photograph(source, name=name, for_grading=True)
         field_of_view = find_field_of_view(photograph.rgb)
         quality = assess(photograph.rgb, field_of_view, photograph.reduction)
-        frame = Frame(
+        frame = RetinaSquare(
             field_of_view.scaled(photograph.reduction), photograph.width, photograph.height, SQUARE
         )
         preparation = self.bundle.preparation

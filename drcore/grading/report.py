@@ -15,7 +15,7 @@ from drcore.maps.fusion import FusionRule, fuse, resample
 from drcore.maps.refinement import focus
 from drcore.preprocessing.field_of_view import FieldOfView
 from drcore.preprocessing.gradability import Quality
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.retina_square import RetinaSquare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ class GradeReport:
         thresholds: the four scores that part the grades.
         probabilities: of the grades 0-4, sum 1; None without a grade or without calibration.
         grade_set: neighbouring grades, `grade` among them, that hold the reference grade as often
-            as the calibration says (`Certainty.coverage`, 90 %); None like `probabilities`.
+            as the calibration says (`GradeCalibration.coverage`, 90 %); None like `probabilities`.
         referable_sensitive: referable at the sensitive operating point, which misses fewer eyes
             than `referable` and calls more healthy ones; None like `probabilities`.
         fusion: by input size: how much it counts in the score and in the fused map, sum 1.
@@ -101,7 +101,7 @@ class GradeReport:
     patient: str | None
     model_version: str
     placed: float
-    _frame: Frame | None = field(repr=False)
+    _frame: RetinaSquare | None = field(repr=False)
     _maps: dict[int, NDArray[np.float32]] = field(repr=False)
     _contrast: NDArray[np.uint8] = field(repr=False)
     _rim: float = field(repr=False)
@@ -212,12 +212,12 @@ class GradeReport:
         full[~frame.field_of_view.mask(self.height, self.width, self._rim)] = np.nan
         return full
 
-    def _there(self) -> Frame:
+    def _there(self) -> RetinaSquare:
         if self._frame is None:
             raise DrcoreError(f"{self.name}: there is no map, because {self.reason}")
         return self._frame
 
-    def _on_photograph(self, frame: Frame, values: NDArray[np.float32]) -> Cells:
+    def _on_photograph(self, frame: RetinaSquare, values: NDArray[np.float32]) -> Cells:
         cells = values.shape[0]
         values = np.where(frame.coverage(cells, self._rim) > 0, values, np.float32(np.nan))
         step = 2 * frame.field_of_view.radius / cells
@@ -229,7 +229,7 @@ class GradeReport:
         )
 
     def _focused(
-        self, frame: Frame, scale: Scale, rule: FusionRule, scales: Sequence[int] | None
+        self, frame: RetinaSquare, scale: Scale, rule: FusionRule, scales: Sequence[int] | None
     ) -> NDArray[np.float32]:
         # Fused before it is focused: one pass at the finest scale, and no coarse focus that blurs.
         ram = self._square_map(frame, scale, rule, scales)
@@ -256,7 +256,7 @@ class GradeReport:
 
     def _square_map(
         self,
-        frame: Frame,
+        frame: RetinaSquare,
         scale: Scale,
         rule: FusionRule,
         scales: Sequence[int] | None,

@@ -16,7 +16,7 @@ from drcore.errors import DrcoreError
 from drcore.grading.report import GradeReport
 from drcore.preprocessing.field_of_view import FieldOfView
 from drcore.preprocessing.gradability import Quality
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.retina_square import RetinaSquare
 
 __all__ = ["report_from_bytes", "report_to_bytes"]
 
@@ -81,7 +81,7 @@ def _read(data: bytes) -> GradeReport:
     if quality is not None:
         quality = Quality(**quality)
     if frame is not None:
-        frame = Frame(**{**frame, "field_of_view": FieldOfView(**frame["field_of_view"])})
+        frame = RetinaSquare(**{**frame, "field_of_view": FieldOfView(**frame["field_of_view"])})
     for name in ("scores", "fusion", "biases"):
         values[name] = {int(size): float(value) for size, value in values[name].items()}
     for name in ("thresholds", "probabilities", "grade_set"):

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.fusion import covered_mean
 
-__all__ = ["Placement", "placed"]
+__all__ = ["Attenuation", "placed"]
 
 Map = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class Attenuation:
     """Between which scores a map goes from one mean to all its places.
 
     Attributes:
@@ -61,7 +61,7 @@ class Placement:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, entry: object) -> Placement:
+    def from_dict(cls, entry: object) -> Attenuation:
         """Read a manifest's entry.
 
         Args:

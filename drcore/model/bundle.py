@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drcore.errors import CheckpointError
-from drcore.maps.attenuation import Placement
-from drcore.model.calibration import Certainty
-from drcore.preprocessing.network_input import Preparation
+from drcore.maps.attenuation import Attenuation
+from drcore.model.calibration import GradeCalibration
+from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ class Bundle:
     name: str
     version: str
     networks: dict[int, RamNetwork]
-    preparation: Preparation
+    preparation: Preprocessing
     thresholds: tuple[float, float, float, float]
-    certainty: Certainty | None = None
+    certainty: GradeCalibration | None = None
     fusion: dict[int, float] = field(default_factory=dict)
-    placement: Placement | None = None
+    placement: Attenuation | None = None
     created: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)

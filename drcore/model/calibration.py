@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Certainty", "spread_of"]
+__all__ = ["GradeCalibration", "spread_of"]
 
 _GRADES = 5
 _KIND = "cumulative-logistic"
@@ -37,7 +37,7 @@ def spread_of(scores: Iterable[float]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Certainty:
+class GradeCalibration:
     """What a score and the spread between scales say about the grade.
 
     A cumulative logistic model (McCullagh 1980) whose width grows with the spread:
@@ -108,14 +108,14 @@ class Certainty:
         Returns:
             Neighbouring grades, rising, with the given one among them.
         """
-        return tuple(np.flatnonzero(reluctance(probabilities, grade) <= self.level).tolist())
+        return tuple(np.flatnonzero(nonconformity(probabilities, grade) <= self.level).tolist())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of a manifest."""
         return {"kind": _KIND, **asdict(self), "cuts": list(self.cuts)}
 
     @classmethod
-    def from_dict(cls, entry: object) -> Certainty:
+    def from_dict(cls, entry: object) -> GradeCalibration:
         """Read the entry of a manifest, trusting nothing in it.
 
         Args:
@@ -144,7 +144,7 @@ class Certainty:
             ) from error
 
 
-def reluctance(probabilities: ArrayLike, grade: int) -> NDArray[np.float64]:
+def nonconformity(probabilities: ArrayLike, grade: int) -> NDArray[np.float64]:
     """Return how improbable each grade is as a member of a set around the given one.
 
     One less the highest probability at or beyond a grade, seen from the given grade: so a set of

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from drcore.model.network import RamNetwork
 from drcore.model.openvino_graph import graph
 
-__all__ = ["Answers", "CompiledRunner", "Runner", "Squares", "TorchRunner", "open_runner"]
+__all__ = ["OpenVinoRunner", "Predictions", "Runner", "Squares", "TorchRunner", "open_runner"]
 
 
 Squares = dict[int, NDArray[np.float32]]
 """Of one photograph, by input size: network input (3, S, S), or coverage of its map (m, m)."""
 
-Answers = dict[int, tuple[float, NDArray[np.float32]]]
+Predictions = dict[int, tuple[float, NDArray[np.float32]]]
 """Of one photograph, by input size, ascending: score in grades, and map (m, m) in grades."""
 
 _STREAMS = 8
@@ -44,7 +44,7 @@ class Runner(Protocol):
 
     alone: bool
 
-    def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Answers]:
+    def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Predictions]:
         """Grade squares.
 
         Args:
@@ -71,7 +71,7 @@ def open_runner(networks: Mapping[int, RamNetwork], device: str) -> Runner:
         Compiled networks on a CPU that has OpenVINO, else the networks as they are.
     """
     if device == "cpu" and importlib.util.find_spec("openvino") is not None:
-        return CompiledRunner(networks)
+        return OpenVinoRunner(networks)
     return TorchRunner(networks, device)
 
 
@@ -91,7 +91,7 @@ class TorchRunner:
         # One forward pass at a time: two would only fight for the same cores and memory.
         self._lock = threading.Lock()
 
-    def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Answers]:
+    def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Predictions]:
         """See `Runner.run`."""
         import torch
 
@@ -103,7 +103,7 @@ class TorchRunner:
 
         # On a CPU larger groups only fall out of its cache.
         group = 1 if self._device == "cpu" else len(inputs)
-        answers: list[Answers] = [{} for _ in inputs]
+        answers: list[Predictions] = [{} for _ in inputs]
         with self._lock, torch.inference_mode():
             for size, network in self._networks.items():
                 for first in range(0, len(inputs), group):
@@ -121,7 +121,7 @@ class TorchRunner:
         return answers
 
 
-class CompiledRunner:
+class OpenVinoRunner:
     """The networks compiled by OpenVINO for this machine's CPU, in float32.
 
     Args:
@@ -152,11 +152,11 @@ class CompiledRunner:
             for size, network in sorted(networks.items(), reverse=True)
         }
 
-    def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Answers]:
+    def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Predictions]:
         """See `Runner.run`."""
         return [self._run(*of_one) for of_one in zip(inputs, coverage, strict=True)]
 
-    def _run(self, inputs: Squares, coverage: Squares) -> Answers:
+    def _run(self, inputs: Squares, coverage: Squares) -> Predictions:
         begun = []
         for size, model in self._models.items():
             for step in (1, -1):

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from drcore.errors import CheckpointError
-from drcore.maps.attenuation import Placement
-from drcore.model.calibration import Certainty
-from drcore.preprocessing.network_input import Preparation
+from drcore.maps.attenuation import Attenuation
+from drcore.model.calibration import GradeCalibration
+from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
 
 __all__ = ["FORMAT_VERSION", "MANIFEST"]
@@ -79,16 +79,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _preparation(entry: dict[str, Any]) -> Preparation:
-    known = {f.name for f in fields(Preparation)}
-    if set(entry) != known or entry["kind"] != Preparation().kind:
+def _preparation(entry: dict[str, Any]) -> Preprocessing:
+    known = {f.name for f in fields(Preprocessing)}
+    if set(entry) != known or entry["kind"] != Preprocessing().kind:
         raise CheckpointError(
             f"The preparation {one_line(entry)} in the manifest is not understood."
         )
     numbers = {k: float(v) for k, v in entry.items() if k != "kind"}
     if not all(math.isfinite(v) for v in numbers.values()) or numbers["std"] <= 0:
         raise CheckpointError("The preparation in the manifest holds impossible numbers.")
-    return Preparation(kind=entry["kind"], **numbers)
+    return Preprocessing(kind=entry["kind"], **numbers)
 
 
 def _thresholds(entry: list[float]) -> tuple[float, float, float, float]:
@@ -98,10 +98,12 @@ def _thresholds(entry: list[float]) -> tuple[float, float, float, float]:
     return a, b, c, d
 
 
-def _certainty(entry: object, thresholds: tuple[float, float, float, float]) -> Certainty | None:
+def _certainty(
+    entry: object, thresholds: tuple[float, float, float, float]
+) -> GradeCalibration | None:
     if entry is None:
         return None
-    certainty = Certainty.from_dict(entry)
+    certainty = GradeCalibration.from_dict(entry)
     if certainty.sensitive > thresholds[1]:
         raise CheckpointError(
             "The sensitive operating point in the manifest is above the threshold of grade 2: it "
@@ -124,5 +126,5 @@ def _fusion(entry: dict[str, Any], scales: list[int]) -> dict[int, float]:
     return {size: float(weight) for size, weight in zip(scales, weights, strict=True)}
 
 
-def _placement(entry: object) -> Placement | None:
-    return None if entry is None else Placement.from_dict(entry)
+def _placement(entry: object) -> Attenuation | None:
+    return None if entry is None else Attenuation.from_dict(entry)

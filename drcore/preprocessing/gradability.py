@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.retina_square import RetinaSquare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,7 +117,7 @@ def assess(
         Measures, and the first reason found against grading.
     """
     limits = limits or Limits()
-    frame = Frame(field_of_view, rgb.shape[1], rgb.shape[0], _SIDE)
+    frame = RetinaSquare(field_of_view, rgb.shape[1], rgb.shape[0], _SIDE)
     square = np.asarray(frame.warp(rgb), np.uint8)
     # Along a straight cut, pixels are mixed with the black beyond it: that edge is not detail.
     inner = 2 / frame.scale

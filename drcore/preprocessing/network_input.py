@@ -13,11 +13,11 @@ from drcore.preprocessing.contrast import local_contrast
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Preparation"]
+__all__ = ["Preprocessing"]
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
+class Preprocessing:
     """How squares become network input; goes into the manifest beside the weights.
 
     Attributes:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from drcore.preprocessing.field_of_view import FieldOfView
 
-__all__ = ["Frame"]
+__all__ = ["RetinaSquare"]
 
 Pixels = NDArray[np.integer[Any] | np.floating[Any]]
 """An image, mask or map: uint8 or float32."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class RetinaSquare:
     """A similarity transform between a photograph and an S x S square.
 
     The circle of the field of view touches the four sides of the square; aspect is kept, and
@@ -43,7 +43,7 @@ class Frame:
         """Square pixels per photograph pixel."""
         return self.size / (2 * self.field_of_view.radius)
 
-    def at(self, size: int) -> Frame:
+    def at(self, size: int) -> RetinaSquare:
         """Return the same square with `size` pixels a side."""
         return replace(self, size=size)
 

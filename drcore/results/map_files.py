@@ -21,7 +21,7 @@ from drcore.sources.folders import OVERLAY_ENDING
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
-    from drcore.sources.source import Found
+    from drcore.sources.source import PhotographSource
 
 __all__ = ["map_files", "save_map"]
 
@@ -45,7 +45,7 @@ def map_files(folder: Path, image: str) -> tuple[Path, Path]:
     return folder / f"{stem}{OVERLAY_ENDING}", folder / f"{stem}{_CELLS_ENDING}"
 
 
-def save_map(report: GradeReport, found: Found, folder: Path) -> None:
+def save_map(report: GradeReport, found: PhotographSource, folder: Path) -> None:
     """Write the fused map of a photograph: as an overlay to look at, and as numbers.
 
     The npz holds `ram`, float32 (m, m), grades above a healthy retina, NaN where there is no

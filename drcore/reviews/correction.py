@@ -9,11 +9,11 @@ from drcore.errors import ReviewError
 from drcore.eye import Laterality
 from drcore.reviews.validation import check_moment, check_sha256, check_text
 
-__all__ = ["Identity"]
+__all__ = ["IdentityCorrection"]
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IdentityCorrection:
     """Which eye of which patient a photograph shows, by a reader's hand.
 
     Attributes:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, Engine
     from sqlalchemy.engine import ExceptionContext
 
-__all__ = ["DECISIONS", "IDENTITIES", "MARKS", "WITHDRAWALS", "Record"]
+__all__ = ["DECISIONS", "IDENTITIES", "MARKS", "WITHDRAWALS", "ReviewDatabase"]
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ IDENTITIES = _table(
 )
 
 
-class Record:
+class ReviewDatabase:
     """An SQLite file or a PostgreSQL database with the tables of the record.
 
     It is made where missing, and one of an older version is brought up to date when it is opened.

@@ -12,8 +12,8 @@ from sqlalchemy import Table, insert, select
 
 from drcore.errors import ReviewError
 from drcore.eye import Laterality
-from drcore.reviews.correction import Identity
-from drcore.reviews.database import DECISIONS, IDENTITIES, MARKS, WITHDRAWALS, Record
+from drcore.reviews.correction import IdentityCorrection
+from drcore.reviews.database import DECISIONS, IDENTITIES, MARKS, WITHDRAWALS, ReviewDatabase
 from drcore.reviews.decision import REVIEW_COLUMNS, Action, Decision, decisions_csv, decisions_json
 from drcore.reviews.mark import Mark, marks_csv, marks_json
 from drcore.reviews.reading_modes import ReadingMode
@@ -30,7 +30,10 @@ __all__ = ["REVIEW_COLUMNS", "Action", "Decision", "ReviewStore"]
 
 T = TypeVar("T")
 
-_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (Decision, Mark, Identity)}
+_FIELDS = {
+    kind: tuple(field.name for field in fields(kind))
+    for kind in (Decision, Mark, IdentityCorrection)
+}
 
 
 class ReviewStore:
@@ -49,7 +52,7 @@ class ReviewStore:
     """
 
     def __init__(self, url_or_path: str | Path) -> None:
-        self._record = Record(url_or_path)
+        self._record = ReviewDatabase(url_or_path)
         self._writes = 0
         self._lock = threading.Lock()
 
@@ -326,10 +329,10 @@ class ReviewStore:
         Raises:
             ReviewError: a value cannot be stored, or the database cannot be written.
         """
-        identity = Identity(sha256, laterality, patient, reader, datetime.now(UTC))
+        identity = IdentityCorrection(sha256, laterality, patient, reader, datetime.now(UTC))
         return self._write(lambda connection: _insert(connection, IDENTITIES, identity))
 
-    def identity(self, sha256: str) -> Identity | None:
+    def identity(self, sha256: str) -> IdentityCorrection | None:
         """Return the last correction of a photograph.
 
         Args:
@@ -343,9 +346,9 @@ class ReviewStore:
         """
         query = select(IDENTITIES).where(IDENTITIES.c.sha256 == sha256)
         rows = self._read(query.order_by(IDENTITIES.c.id.desc()).limit(1))
-        return _made(Identity, rows[0]) if rows else None
+        return _made(IdentityCorrection, rows[0]) if rows else None
 
-    def identities(self) -> dict[str, Identity]:
+    def identities(self) -> dict[str, IdentityCorrection]:
         """Return the last correction of every photograph that was corrected.
 
         Returns:
@@ -355,7 +358,7 @@ class ReviewStore:
             ReviewError: the database cannot be read.
         """
         rows = self._read(select(IDENTITIES).order_by(IDENTITIES.c.id))
-        return {made.sha256: made for made in (_made(Identity, row) for row in rows)}
+        return {made.sha256: made for made in (_made(IdentityCorrection, row) for row in rows)}
 
     def _read(self, query: Select[Any]) -> list[DatabaseRow[Any]]:
         return self._record.run(lambda connection: list(connection.execute(query)), "read")
@@ -367,7 +370,7 @@ class ReviewStore:
         return result
 
 
-def _insert(connection: Connection, table: Table, row: Decision | Mark | Identity) -> int:
+def _insert(connection: Connection, table: Table, row: Decision | Mark | IdentityCorrection) -> int:
     values = {name: getattr(row, name) for name in _FIELDS[type(row)]}
     result = connection.execute(insert(table).values(**values))
     return int(result.inserted_primary_key[0])  # type: ignore[index]

@@ -25,7 +25,7 @@ from drcore.photographs.formats import is_dicom
 from drcore.photographs.photograph import MAX_BYTES
 from drcore.sources.archive_cache import MAX_RATIO, Archive, copies, needs_copy
 from drcore.sources.remote import Remote
-from drcore.sources.remote_client import explained
+from drcore.sources.remote_client import describe_error
 from drcore.text import clean_name
 
 __all__ = ["Member", "is_archive", "list_members"]
@@ -190,7 +190,7 @@ def _is_wanted(member: Member, told: bool | None) -> bool:  # noqa: FBT001
 def _why(archive: Archive, error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, tarfile.TarError):
         if isinstance(archive, Remote):
-            return explained(error, archive.scheme)[0]
+            return describe_error(error, archive.scheme)[0]
         return f"the archive cannot be opened ({error.strerror or 'unknown error'})."
     return "the archive is damaged, or is not what its ending says. Pack it again."
 

@@ -18,7 +18,7 @@ from drcore.sources.archives import Member, is_archive, list_members
 from drcore.sources.folders import may_be_photograph, walk
 from drcore.sources.remote import Remote, is_url, shown
 from drcore.sources.remote_listing import list_remote
-from drcore.sources.source import Found
+from drcore.sources.source import PhotographSource
 from drcore.text import csv_safe, printable
 
 __all__ = ["find_photographs"]
@@ -28,7 +28,7 @@ LOOKERS = 16
 """Threads that look into remote archives and DICOM files: each look waits for the network."""
 
 
-def find_photographs(inputs: Sequence[Path | str]) -> list[Found]:
+def find_photographs(inputs: Sequence[Path | str]) -> list[PhotographSource]:
     """Find photographs in files, folders, archives and behind URLs.
 
     Folders are walked recursively. Hidden files and folders are skipped, so are the overlays that
@@ -47,7 +47,7 @@ def find_photographs(inputs: Sequence[Path | str]) -> list[Found]:
     Raises:
         SourceError: a URL is of no kind that is read, or what it names cannot be listed.
     """
-    entries: list[tuple[str, Found]] = []
+    entries: list[tuple[str, PhotographSource]] = []
     seen: set[tuple[object, int | None]] = set()
     for given in inputs:
         is_address = isinstance(given, str) and is_url(given)
@@ -62,7 +62,7 @@ def find_photographs(inputs: Sequence[Path | str]) -> list[Found]:
     return _told_apart(entries)
 
 
-def _identity(item: Found) -> object:
+def _identity(item: PhotographSource) -> object:
     if isinstance(item.path, Path):
         return os.path.abspath(item.path)  # noqa: PTH100 - resolve() would follow links
     return item.path
@@ -71,18 +71,18 @@ def _identity(item: Found) -> object:
 # --- looking into files -------------------------------------------------------------------------
 
 
-def _below(given: Path) -> tuple[str, list[Found]]:
+def _below(given: Path) -> tuple[str, list[PhotographSource]]:
     """Photographs of a path, and what leads from here to the start of their names."""
     if not _is_folder(given):
         return f"{given.parent.as_posix()}/", _inside(given, given.name)
     return f"{given.as_posix()}/", [
         item
         for path, name, problem in walk(given)
-        for item in ([Found(path, name, problem)] if problem else _inside(path, name))
+        for item in ([PhotographSource(path, name, problem)] if problem else _inside(path, name))
     ]
 
 
-def _below_url(url: str) -> tuple[str, list[Found]]:
+def _below_url(url: str) -> tuple[str, list[PhotographSource]]:
     listed = list_remote(url, may_be_photograph)
     with ThreadPoolExecutor(LOOKERS, thread_name_prefix="drcore-look") as pool:
         looked = pool.map(lambda entry: _inside(entry[0], entry[1], by_content=entry[2]), listed)
@@ -93,14 +93,14 @@ def _below_url(url: str) -> tuple[str, list[Found]]:
     return f"{before}/", found
 
 
-def _inside(place: Archive, name: str, *, by_content: bool = False) -> list[Found]:
+def _inside(place: Archive, name: str, *, by_content: bool = False) -> list[PhotographSource]:
     """Photographs of a file: itself, members of an archive, or frames of a DICOM file."""
     if is_archive(place.name):
         found = []
         for member, path, problem in list_members(place, may_be_photograph):
             image = f"{name}/{path}" if path else name
             if problem or isinstance(member, Path | Remote):
-                found.append(Found(member, image, problem))
+                found.append(PhotographSource(member, image, problem))
             else:
                 found += _frames(member, image, member.read)
         return found
@@ -110,20 +110,22 @@ def _inside(place: Archive, name: str, *, by_content: bool = False) -> list[Foun
             if not is_dicom(head()):
                 return []
         except DrcoreError as error:
-            return [Found(place, name, str(error))]
+            return [PhotographSource(place, name, str(error))]
     return _frames(place, name, head)
 
 
-def _frames(place: Path | Remote | Member, image: str, head: Callable[[], bytes]) -> list[Found]:
+def _frames(
+    place: Path | Remote | Member, image: str, head: Callable[[], bytes]
+) -> list[PhotographSource]:
     if not _is_dicom_name(place.name):
-        return [Found(place, image)]
+        return [PhotographSource(place, image)]
     try:
         count = frames_in(head())
     except (DrcoreError, OSError):
         count = 1  # to read it tells why
     if count == 1:
-        return [Found(place, image)]
-    return [Found(place, f"{image}#frame{n}", frame=n) for n in range(1, count + 1)]
+        return [PhotographSource(place, image)]
+    return [PhotographSource(place, f"{image}#frame{n}", frame=n) for n in range(1, count + 1)]
 
 
 def _is_dicom_name(name: str) -> bool:
@@ -149,7 +151,7 @@ def _is_folder(path: Path) -> bool:
 # --- names --------------------------------------------------------------------------------------
 
 
-def _told_apart(entries: list[tuple[str, Found]]) -> list[Found]:
+def _told_apart(entries: list[tuple[str, PhotographSource]]) -> list[PhotographSource]:
     """Give each photograph the first of its names that no other has."""
     images = [printable(item.image) for _, item in entries]
     for place in (lambda before: before, _absolute):

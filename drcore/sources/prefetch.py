@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from drcore.sources.archives import Member
 from drcore.sources.remote import Remote, TooLargeError
-from drcore.sources.source import Found
+from drcore.sources.source import PhotographSource
 
 __all__ = ["Fetched", "read_ahead"]
 
@@ -58,7 +58,7 @@ class Fetched:
         return self.place.read() if data is None else data
 
 
-def read_ahead(found: Iterable[Found]) -> Generator[Found]:
+def read_ahead(found: Iterable[PhotographSource]) -> Generator[PhotographSource]:
     """Pass photographs on, each when those after it are being fetched.
 
     Args:
@@ -68,7 +68,7 @@ def read_ahead(found: Iterable[Found]) -> Generator[Found]:
         The same photographs; `source` of a remote one waits for what is on its way.
     """
     pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="drcore-fetch")
-    waiting: deque[Found] = deque()
+    waiting: deque[PhotographSource] = deque()
     last: Fetched | None = None
     try:
         for item in found:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from drcore.errors import PhotographError, SourceError
 from drcore.photographs.photograph import MAX_BYTES
-from drcore.sources.remote_client import CREDENTIALS, file_system, may_be_asked, retried
+from drcore.sources.remote_client import CREDENTIALS, file_system, may_be_asked, with_retries
 from drcore.text import clean_name, printable
 
 __all__ = ["Remote", "TooLargeError", "is_url", "remote_of", "shown"]
@@ -63,7 +63,7 @@ class Remote:
         """
         if self.size is not None and self.size > limit:
             raise TooLargeError(self._too_large(limit))
-        data = retried(lambda: self._start(limit + 1), clean_name(self.name), self.scheme)
+        data = with_retries(lambda: self._start(limit + 1), clean_name(self.name), self.scheme)
         if len(data) > limit:
             raise TooLargeError(self._too_large(limit))
         return data
@@ -81,9 +81,11 @@ class Remote:
             PhotographError: it is gone, or cannot be read.
         """
         if start == 0 or not self.seekable:
-            whole = retried(lambda: self._start(start + size), clean_name(self.name), self.scheme)
+            whole = with_retries(
+                lambda: self._start(start + size), clean_name(self.name), self.scheme
+            )
             return whole[start:]
-        return retried(
+        return with_retries(
             lambda: self._part(start, start + size),
             clean_name(self.name),
             self.scheme,
@@ -106,7 +108,7 @@ class Remote:
             system = file_system(self.scheme)
             return cast("BinaryIO", system.open(self.path, "rb", block_size=block))
 
-        return retried(action, clean_name(self.name), self.scheme, SourceError)
+        return with_retries(action, clean_name(self.name), self.scheme, SourceError)
 
     def copy_to(self, file: BinaryIO, limit: int) -> None:
         """Copy the object into a file that is at its start.
@@ -118,7 +120,9 @@ class Remote:
         Raises:
             SourceError: it is gone, too large, or cannot be read.
         """
-        retried(lambda: self._copy(file, limit), clean_name(self.name), self.scheme, SourceError)
+        with_retries(
+            lambda: self._copy(file, limit), clean_name(self.name), self.scheme, SourceError
+        )
 
     def get(self) -> bytes | None:
         """Read an object that may not exist, such as the table of an earlier run.
@@ -139,7 +143,7 @@ class Remote:
             except FileNotFoundError:
                 return None
 
-        return retried(action, label, self.scheme, SourceError)
+        return with_retries(action, label, self.scheme, SourceError)
 
     def put(self, file: Path) -> None:
         """Write the object.
@@ -150,7 +154,7 @@ class Remote:
         Raises:
             SourceError: it cannot be written.
         """
-        retried(
+        with_retries(
             lambda: file_system(self.scheme).put_file(str(file), self.path),
             clean_name(self.name), self.scheme, SourceError,
         )  # fmt: skip

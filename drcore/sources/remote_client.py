@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 from drcore.errors import DrcoreError, PhotographError, SourceError
 
-__all__ = ["CREDENTIALS", "explained", "file_system", "may_be_asked", "retried"]
+__all__ = ["CREDENTIALS", "describe_error", "file_system", "may_be_asked", "with_retries"]
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -123,7 +123,7 @@ def may_be_asked(url: str) -> bool:
     )
 
 
-def retried(
+def with_retries(
     action: Callable[[], T],
     label: str,
     scheme: str,
@@ -150,7 +150,7 @@ def retried(
         except DrcoreError:
             raise
         except Exception as error:  # noqa: BLE001 - of a dozen libraries
-            why, passing = explained(error, scheme)
+            why, passing = describe_error(error, scheme)
             if not passing or number == tries - 1:
                 # Not "from error": its text may hold credentials, and tracebacks are printed.
                 raise kind(f"{label}: {why}") from None
@@ -158,7 +158,7 @@ def retried(
     raise AssertionError  # the last try returned or raised
 
 
-def explained(  # noqa: PLR0911 - a sentence each
+def describe_error(  # noqa: PLR0911 - a sentence each
     error: BaseException, scheme: str
 ) -> tuple[str, bool]:
     """Tell in our own words why a remote system failed.

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from drcore.errors import SourceError
 from drcore.sources.remote import Remote, remote_of, shown
-from drcore.sources.remote_client import file_system, retried
+from drcore.sources.remote_client import file_system, with_retries
 
 __all__ = ["list_remote"]
 
@@ -38,7 +38,7 @@ def list_remote(url: str, wanted: Callable[[str], bool | None]) -> list[tuple[Re
     place = remote_of(url)
     label = shown(url)
     if place.seekable:
-        named = retried(lambda: _find(place), label, place.scheme, SourceError)
+        named = with_retries(lambda: _find(place), label, place.scheme, SourceError)
         single = len(named) == 1 and named[0][0].path == place.path
     else:
         path = urlsplit(url).path
@@ -98,4 +98,4 @@ def _links(page: str, label: str, scheme: str) -> list[str]:
     def action() -> list[str]:
         return [html.unescape(link) for link in file_system(scheme).ls(page, detail=False)]
 
-    return retried(action, label, scheme, SourceError)
+    return with_retries(action, label, scheme, SourceError)

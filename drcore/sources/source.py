@@ -14,11 +14,11 @@ from drcore.sources.remote import Remote
 if TYPE_CHECKING:
     from drcore.sources.prefetch import Fetched
 
-__all__ = ["Found"]
+__all__ = ["PhotographSource"]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PhotographSource:
     """A photograph to grade.
 
     Attributes:

@@ -29,7 +29,7 @@ from drcore.grading.grader import Grader
 from drcore.grading.report import SQUARE
 from drcore.model.network import RamNetwork
 from drcore.preprocessing.field_of_view import FieldOfView
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.retina_square import RetinaSquare
 
 LIMIT = 8
 """Photographs that the baseline is measured on: it is slow."""
@@ -108,7 +108,7 @@ def _maps_and_rows(grader: Grader, crops: list[Path], table: Path) -> None:
         cams[size] = GradCAM(model=model, target_layers=[model.network.blocks[-1]])
     half = SQUARE / 2
     whole = FieldOfView(half, half, half, 0.0, 0.0, SQUARE, SQUARE, found=True, note="")
-    mask = Frame(whole, SQUARE, SQUARE, SQUARE).mask(grader.bundle.preparation.margin)
+    mask = RetinaSquare(whole, SQUARE, SQUARE, SQUARE).mask(grader.bundle.preparation.margin)
     with table.open("w", newline="") as file:
         rows = csv.writer(file)
         for crop in crops:

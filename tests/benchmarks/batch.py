@@ -36,7 +36,7 @@ from statistics import median
 from drcore.batch.pipeline import BATCH, grade_batch
 from drcore.grading.grader import Grader, Prepared
 from drcore.results.csv_file import CsvFile
-from drcore.sources.source import Found
+from drcore.sources.source import PhotographSource
 from tests.benchmarks import baseline
 from tests.benchmarks.photographs import make_photographs, photographs_in
 
@@ -76,7 +76,7 @@ def network(grader: Grader, prepared: list[Prepared], pool: ThreadPoolExecutor) 
 
 
 def end_to_end(grader: Grader, files: list[Path], workers: int, folder: Path) -> None:
-    found = [Found(file, f"{index}/{file.name}") for index, file in enumerate(files)]
+    found = [PhotographSource(file, f"{index}/{file.name}") for index, file in enumerate(files)]
     with CsvFile(folder / "rows.csv", overwrite=True) as table:
         for row, report in grade_batch(grader, found, workers=workers):
             report.focused("fused")

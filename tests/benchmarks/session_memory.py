@@ -72,9 +72,9 @@ class Watch:
 def list_alone(folder: Path, kept: Path) -> None:
     """Uploads, grading and paging as the Review page does them, in this process."""
     from drcore.grading.grader import Grader
-    from viewer.image_viewer.preloading import Slides
-    from viewer.worklist.importing import arrive
-    from viewer.worklist.storage import Shelf
+    from viewer.image_viewer.preloading import SlideCache
+    from viewer.worklist.importing import import_files
+    from viewer.worklist.storage import WorklistStore
     from viewer.worklist.worklist import Worklist
 
     watch, began = Watch("self"), time.monotonic()
@@ -89,15 +89,15 @@ def list_alone(folder: Path, kept: Path) -> None:
         while held:
             yield held.pop(0)
 
-    worklist = Worklist(Shelf(kept))
-    arrival = arrive(worklist, one_by_one())
+    worklist = Worklist(WorklistStore(kept))
+    arrival = import_files(worklist, one_by_one())
     assert (arrival.added, arrival.sentences) == (len(files), [])
     watch.say("uploads on the disk", began)
     while worklist.do_next(grader):
         pass
     assert {entry.report.status for entry in worklist.everything} <= {"graded", "ungradable"}
     watch.say("graded", began)
-    slides = Slides()
+    slides = SlideCache()
     for by, steps in ((1, len(files)), (-1, len(files) // 10)):
         for _ in range(steps):
             entry = worklist.selected

@@ -16,7 +16,7 @@ from PIL import Image
 from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle
 from drcore.model.network import PRESETS, RamNetwork
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.synthetic.phantom import make_phantom
 from training.synthetic.recipe import PhantomRecipe
 
@@ -25,7 +25,7 @@ from training.synthetic.recipe import PhantomRecipe
 def tiny_grader() -> Grader:
     torch.manual_seed(0)
     network = RamNetwork(PRESETS["tiny-128"]).eval().requires_grad_(False)
-    return Grader(Bundle("tiny", "1", {128: network}, Preparation(), (0.5, 1.5, 2.5, 3.5)))
+    return Grader(Bundle("tiny", "1", {128: network}, Preprocessing(), (0.5, 1.5, 2.5, 3.5)))
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from drcore import __version__
 from drcore.cli import main
 from drcore.model.bundle import Bundle, save_bundle
 from drcore.model.network import PRESETS, RamNetwork
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from drcore.results.columns import COLUMNS
 from drcore.results.map_files import map_files
 from drcore.results.parquet import parquet_to_csv
@@ -41,7 +41,7 @@ def _save_tiny(folder: Path, version: str) -> Path:
     network = RamNetwork(PRESETS["tiny-128"]).eval()
     save_bundle(
         Bundle(
-            "tiny", version, {128: network}, Preparation(), (0.5, 1.5, 2.5, 3.5),
+            "tiny", version, {128: network}, Preprocessing(), (0.5, 1.5, 2.5, 3.5),
             created="2026-01-02", metrics={"phantoms": {"kappa": 0.25}},
         ),
         folder,

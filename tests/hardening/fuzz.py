@@ -68,9 +68,9 @@ class Workshop:
 
         from drcore.grading.grader import Grader
         from drcore.model.bundle import Bundle, load_bundle, save_bundle
-        from drcore.model.calibration import Certainty
+        from drcore.model.calibration import GradeCalibration
         from drcore.model.network import PRESETS, RamNetwork
-        from drcore.preprocessing.network_input import Preparation
+        from drcore.preprocessing.network_input import Preprocessing
 
         torch.set_num_threads(1)
         torch.manual_seed(0)
@@ -78,9 +78,9 @@ class Workshop:
         self.folder = folder
         self.bundle = folder / "bundle"
         cuts = (0.5, 1.5, 2.5, 3.5)
-        certainty = Certainty(cuts, 0.3, 0.1, 0.9, 0.9, 1.2)
+        certainty = GradeCalibration(cuts, 0.3, 0.1, 0.9, 0.9, 1.2)
         save_bundle(
-            Bundle("tiny", "1", {128: network}, Preparation(), cuts, certainty), self.bundle
+            Bundle("tiny", "1", {128: network}, Preprocessing(), cuts, certainty), self.bundle
         )
         self.files = {file.name: file.read_bytes() for file in self.bundle.iterdir()}
         self.grader = Grader(load_bundle(self.bundle))
@@ -232,7 +232,7 @@ def _arrays(rng: RNG, shop: Workshop) -> str:
 def _geometry(rng: RNG, shop: Workshop) -> str:
     """Circles that lie anywhere, of any size, through every way of the frame."""
     from drcore.preprocessing.field_of_view import FieldOfView
-    from drcore.preprocessing.retina_square import Frame
+    from drcore.preprocessing.retina_square import RetinaSquare
 
     del shop
     w, h = (int(v) for v in rng.integers(1, 400, 2))
@@ -242,7 +242,7 @@ def _geometry(rng: RNG, shop: Workshop) -> str:
     top, bottom = np.sort(rng.uniform(-100, 500, 2))
     fov = FieldOfView(x, y, radius, left, top, right, bottom, found=True, note="")
     assert 0 <= fov.visible_fraction <= 1
-    frame = Frame(fov, w, h, int(rng.choice([1, 8, 128, 512])))
+    frame = RetinaSquare(fov, w, h, int(rng.choice([1, 8, 128, 512])))
     points = rng.uniform(-500, 500, (5, 2))
     assert np.allclose(
         frame.to_photograph(frame.to_square(points)), points, atol=1e-6 * (1 + radius)

@@ -19,7 +19,7 @@ from drcore.model.bundle import load_bundle
 from drcore.photographs.photograph import parse_name
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import FieldOfView
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.retina_square import RetinaSquare
 from drcore.text import clean_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -123,10 +123,10 @@ def test_the_watch_tells_errors_and_deaths_and_goes_on(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(("radius", "size"), [(1e5, 8), (3e4, 1), (4e4, 128)])
 def test_a_circle_far_larger_than_the_picture_costs_no_memory(radius: float, size: int) -> None:
-    """`Frame.warp` filled the picture up to whole blocks as large as the circle: 6 GB."""
+    """`RetinaSquare.warp` filled the picture up to whole blocks as large as the circle: 6 GB."""
     fov = FieldOfView(50.0, 40.0, radius, 0.0, 0.0, 100.0, 80.0, found=True, note="")
     picture = np.full((80, 100, 3), 200, np.uint8)
-    assert Frame(fov, 100, 80, size).warp(picture).shape == (size, size, 3)
+    assert RetinaSquare(fov, 100, 80, size).warp(picture).shape == (size, size, 3)
 
 
 @pytest.mark.parametrize(

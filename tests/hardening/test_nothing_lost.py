@@ -23,7 +23,7 @@ from PIL import Image
 
 from drcore.model.bundle import Bundle, save_bundle
 from drcore.model.network import PRESETS, RamNetwork
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from drcore.results.map_files import map_files
 from training.synthetic.phantom import make_phantom
 from training.synthetic.recipe import PhantomRecipe
@@ -43,7 +43,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     network = RamNetwork(PRESETS["tiny-128"]).eval()
     folder = tmp_path_factory.mktemp("weights")
-    save_bundle(Bundle("tiny", "1", {128: network}, Preparation(), (0.5, 1.5, 2.5, 3.5)), folder)
+    save_bundle(Bundle("tiny", "1", {128: network}, Preprocessing(), (0.5, 1.5, 2.5, 3.5)), folder)
     return folder
 
 

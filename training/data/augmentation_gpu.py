@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.augmentation import Change, draw_change
 from training.data.squares import Sample, Squares
 from training.recipe import Augmentation
@@ -77,7 +77,7 @@ class DeviceSquares:
         batch: int,
         size: int,
         cells: int,
-        preparation: Preparation,
+        preparation: Preprocessing,
         augmentation: Augmentation | None = None,
         seed: tuple[int, int] = (0, 0),
     ) -> Iterator[Sample]:
@@ -172,8 +172,8 @@ def change_batch(
     return moved
 
 
-def contrast_batch(pixels: Tensor, masks: Tensor, preparation: Preparation) -> Tensor:
-    """Take the local contrast as `drcore.preprocessing.network_input.Preparation.contrast` does.
+def contrast_batch(pixels: Tensor, masks: Tensor, preparation: Preprocessing) -> Tensor:
+    """Take the local contrast as `drcore.preprocessing.network_input.Preprocessing.contrast` does.
 
     Args:
         pixels: float32 (B, 3, S, S), whole numbers 0-255.

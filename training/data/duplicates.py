@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from drcore.agreement.statistics import bootstrap_interval
 from drcore.errors import DrcoreError
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.labels import Labelled
 from training.data.lesion_masks import Annotated, read_lesions
 from training.data.squares import SQUARE, Squares, warped
@@ -349,5 +349,5 @@ def _pictures(
                 row.path.name, np.asarray(squares.pixels[i]), np.asarray(squares.masks[i])
             )
     for photograph in annotated:
-        _, pixels, mask = warped(photograph.path, Preparation())
+        _, pixels, mask = warped(photograph.path, Preprocessing())
         yield Picture(photograph.path.name, pixels, mask)

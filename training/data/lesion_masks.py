@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drcore.errors import DrcoreError
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.retina_square import RetinaSquare
 from training.synthetic.recipe import MASK_FLAGS
 
 __all__ = ["DISC", "LESION_TYPES", "Annotated", "Lesions", "LesionsError", "read_lesions"]
@@ -52,7 +52,7 @@ class Lesions:
     flags: NDArray[np.uint8]
     annotated: frozenset[str]
 
-    def on_square(self, frame: Frame) -> dict[str, NDArray[np.bool_]]:
+    def on_square(self, frame: RetinaSquare) -> dict[str, NDArray[np.bool_]]:
         """Bring the masks into the square of a frame.
 
         Args:

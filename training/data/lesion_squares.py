@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.augmentation import draw_change
 from training.data.augmentation_gpu import change_batch, contrast_batch, move_batch
 from training.data.labels import Labelled
@@ -41,7 +41,7 @@ class LesionSquares:
     known: NDArray[np.bool_]
 
     @classmethod
-    def build(cls, photographs: list[Annotated], preparation: Preparation) -> LesionSquares:
+    def build(cls, photographs: list[Annotated], preparation: Preprocessing) -> LesionSquares:
         """Warp photographs and masks.
 
         Args:
@@ -119,7 +119,7 @@ def lesion_batches(
     count: int,
     size: int,
     cells: int,
-    preparation: Preparation,
+    preparation: Preprocessing,
     augmentation: Augmentation,
     seed: tuple[int, int],
 ) -> Iterator[LesionBatch]:

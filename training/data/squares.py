@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import find_field_of_view
-from drcore.preprocessing.network_input import Preparation
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.network_input import Preprocessing
+from drcore.preprocessing.retina_square import RetinaSquare
 from training.data.augmentation import augment
 from training.data.labels import Labelled
 from training.recipe import Augmentation
 
-__all__ = ["SQUARE", "Lessons", "Sample", "SquareSet", "Squares", "network_input", "warped"]
+__all__ = ["SQUARE", "Sample", "SoftTargets", "SquareSet", "Squares", "network_input", "warped"]
 
 
 SQUARE = 512
@@ -32,8 +32,8 @@ SQUARE = 512
 
 
 def warped(
-    path: Path, preparation: Preparation
-) -> tuple[Frame, NDArray[np.uint8], NDArray[np.uint8]]:
+    path: Path, preparation: Preprocessing
+) -> tuple[RetinaSquare, NDArray[np.uint8], NDArray[np.uint8]]:
     """Bring a photograph into the square that networks are trained on.
 
     Args:
@@ -45,13 +45,13 @@ def warped(
     """
     photograph = read_photograph(path, for_grading=True)
     fov = find_field_of_view(photograph.rgb).scaled(photograph.reduction)
-    frame = Frame(fov, photograph.width, photograph.height, SQUARE)
+    frame = RetinaSquare(fov, photograph.width, photograph.height, SQUARE)
     mask = frame.at(SQUARE // 4).mask(preparation.margin).astype(np.uint8) * 255
     return frame, np.asarray(frame.warp(photograph.rgb), np.uint8), mask
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
+class SoftTargets:
     """What scores are to be while training, where a teacher has a say.
 
     Attributes:
@@ -77,7 +77,7 @@ class Squares:
     rows: list[Labelled]
     pixels: NDArray[np.uint8]
     masks: NDArray[np.uint8]
-    lessons: Lessons | None = None
+    lessons: SoftTargets | None = None
 
     def target(self, index: int) -> float:
         """Return what a photograph's score is to be, in grades."""
@@ -87,7 +87,7 @@ class Squares:
 
     @classmethod
     def build(
-        cls, rows: list[Labelled], cache: Path, preparation: Preparation, *, quiet: bool = False
+        cls, rows: list[Labelled], cache: Path, preparation: Preprocessing, *, quiet: bool = False
     ) -> Squares:
         """Warp the photographs, or open what an earlier run has warped.
 
@@ -152,7 +152,7 @@ class SquareSet(Dataset[Sample]):
         indices: Sequence[int] | NDArray[np.int64],
         size: int,
         cells: int,
-        preparation: Preparation,
+        preparation: Preprocessing,
         augmentation: Augmentation | None = None,
         seed: tuple[int, int] = (0, 0),
     ) -> None:
@@ -184,7 +184,7 @@ class SquareSet(Dataset[Sample]):
         )
 
 
-def network_input(pixels: Tensor, preparation: Preparation, device: torch.device) -> Tensor:
+def network_input(pixels: Tensor, preparation: Preprocessing, device: torch.device) -> Tensor:
     """Turn a batch of local contrast into what networks take.
 
     Args:

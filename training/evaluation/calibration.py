@@ -15,8 +15,8 @@ from tqdm import tqdm
 from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
 from drcore.icdr import REFERABLE
-from drcore.maps.attenuation import Placement
-from drcore.model.calibration import Certainty, reluctance, spread_of
+from drcore.maps.attenuation import Attenuation
+from drcore.model.calibration import GradeCalibration, nonconformity, spread_of
 from training.data.labels import Labelled
 
 __all__ = [
@@ -105,8 +105,8 @@ class Fitted:
 
     fusion: tuple[float, ...]
     thresholds: tuple[float, float, float, float]
-    certainty: Certainty
-    placement: Placement | None
+    certainty: GradeCalibration
+    placement: Attenuation | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,7 +283,7 @@ def grade_with(thresholds: Sequence[float], score: NDArray[np.float64]) -> NDArr
 
 def fit_certainty(
     scored: Scored, thresholds: tuple[float, float, float, float], seed: int = 0
-) -> Certainty:
+) -> GradeCalibration:
     """Fit the probabilities, the sets and the sensitive operating point.
 
     Probabilities by maximum likelihood, datasets counting by the root of their size. The level of
@@ -308,7 +308,7 @@ def fit_certainty(
         part = _fit_probabilities(scored.where(inside))
         shares = part.probabilities(scored.score[outside], scored.spread[outside])
         for i, p in zip(outside, shares, strict=True):
-            aside[i] = reluctance(p, int(given[i]))[scored.truth[i]]
+            aside[i] = nonconformity(p, int(given[i]))[scored.truth[i]]
     level = _upper_quantile(aside, _fair(scored), COVERAGE)
     referable = scored.truth >= REFERABLE
     eyes = scored.where(referable)
@@ -322,15 +322,15 @@ def fit_certainty(
     )
 
 
-def _fit_probabilities(scored: Scored) -> Certainty:
+def _fit_probabilities(scored: Scored) -> GradeCalibration:
     """Maximum likelihood; level and operating point are left at values that mean nothing yet."""
     weight = _fair(scored)
     index = np.arange(len(scored))
 
-    def model(values: NDArray[np.float64]) -> Certainty:
+    def model(values: NDArray[np.float64]) -> GradeCalibration:
         a, b, c, d = np.cumsum(values[:4]).tolist()
         width, widening = values[4:].tolist()
-        return Certainty((a, b, c, d), width, widening, COVERAGE, level=1.0, sensitive=0.0)
+        return GradeCalibration((a, b, c, d), width, widening, COVERAGE, level=1.0, sensitive=0.0)
 
     def cost(values: NDArray[np.float64]) -> float:
         shares = model(values).probabilities(scored.score, scored.spread)
@@ -452,7 +452,7 @@ def fit_fusion(scored: Scored) -> tuple[float, ...]:
     return tuple(float(weight) for weight in tried[int(np.argmin(uneven))])
 
 
-def fit_placement(scored: Scored) -> Placement:
+def fit_placement(scored: Scored) -> Attenuation:
     """Fit from which score maps are shown in their places.
 
     Args:
@@ -465,7 +465,7 @@ def fit_placement(scored: Scored) -> Placement:
     # The order statistic above the quantile: the share must be under it in the next sample too.
     nowhere = healthy[min(math.ceil(HEALTHY_UNPLACED * (len(healthy) + 1)), len(healthy)) - 1]
     nowhere = round(float(nowhere), 3)
-    return Placement(nowhere, round(nowhere + PLACEMENT_RAMP, 3))
+    return Attenuation(nowhere, round(nowhere + PLACEMENT_RAMP, 3))
 
 
 def judge(fitted: Fitted, scored: Scored) -> Judged:

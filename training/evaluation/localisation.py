@@ -18,7 +18,7 @@ from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader, Prepared
 from drcore.grading.report import GradeReport, Scale
 from drcore.maps.fusion import FUSION_RULES, FusionRule
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.retina_square import RetinaSquare
 from training.data.labels import Labelled
 from training.data.lesion_masks import DISC, LESION_TYPES, Annotated, Lesions
 from training.evaluation.baseline_maps import (
@@ -35,8 +35,8 @@ from training.evaluation.baseline_maps import (
 __all__ = [
     "FUSED",
     "GRID",
+    "BaselineMaps",
     "LocalisationFigures",
-    "Rivals",
     "average_precision",
     "compare",
     "deletion_and_insertion",
@@ -121,7 +121,7 @@ class LocalisationFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Rivals:
+class BaselineMaps:
     """Which other maps are measured beside the Regression Activation Maps.
 
     Attributes:
@@ -135,7 +135,7 @@ class Rivals:
     occlusion: tuple[int, ...] = ()
 
 
-def measure(ram: Map, frame: Frame, margin: float, lesions: Lesions) -> LocalisationFigures:
+def measure(ram: Map, frame: RetinaSquare, margin: float, lesions: Lesions) -> LocalisationFigures:
     """Judge one map of one photograph against its lesions.
 
     Args:
@@ -342,7 +342,7 @@ def localise(
     grader: Grader,
     photographs: Sequence[Annotated],
     *,
-    rivals: Rivals | None = None,
+    rivals: BaselineMaps | None = None,
     steps: int = 12,
     quiet: bool = False,
 ) -> dict[str, list[LocalisationFigures]]:
@@ -365,7 +365,7 @@ def localise(
         DrcoreError: a photograph cannot be read, or there is no such scale.
         LesionsError: a mask is bad.
     """
-    rivals = rivals or Rivals()
+    rivals = rivals or BaselineMaps()
     unknown = sorted(set(rivals.occlusion) - set(grader.scales))
     if unknown:
         raise DrcoreError(
@@ -463,7 +463,7 @@ class _Candidate:
     outside: float | None = None
 
 
-def _regression_maps(report: GradeReport, frame: Frame) -> Iterator[_Candidate]:
+def _regression_maps(report: GradeReport, frame: RetinaSquare) -> Iterator[_Candidate]:
     """Maps of a report as a user gets them: on the photograph, NaN outside, then on the grid."""
     asked: list[tuple[str, Scale, FusionRule]] = [
         (f"ram {scale}", scale, FUSION_RULES[0]) for scale in report.scales
@@ -486,7 +486,7 @@ def _regression_maps(report: GradeReport, frame: Frame) -> Iterator[_Candidate]:
 
 
 def _rival_maps(
-    grader: Grader, prepared: Prepared, rivals: Rivals, seed: int
+    grader: Grader, prepared: Prepared, rivals: BaselineMaps, seed: int
 ) -> Iterator[_Candidate]:
     margin = grader.bundle.preparation.margin
     makers: dict[str, tuple[tuple[int, ...], Callable[[int], Map]]] = {}

@@ -18,9 +18,9 @@ from training.optimisation.lesion_task import LesionHead
 from training.recipe import Recipe
 
 __all__ = [
-    "Learner",
     "Progress",
     "RunError",
+    "TrainingState",
     "load_average",
     "resume",
     "save",
@@ -49,7 +49,7 @@ class Progress:
 
 
 @dataclass(slots=True, eq=False)
-class Learner:
+class TrainingState:
     """Everything that a run changes.
 
     Attributes:
@@ -90,7 +90,7 @@ def load_average(preset: str, folder: Path) -> RamNetwork:
     return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
-def save(learner: Learner, out: Path) -> None:
+def save(learner: TrainingState, out: Path) -> None:
     """Write everything that a killed run goes on from, and the averaged weights.
 
     Args:
@@ -131,7 +131,7 @@ def save_average(weights: dict[str, Tensor], preset: str, out: Path) -> None:
     write_whole(out / f"{preset}.average.safetensors", lambda path: save_file(plain, path))
 
 
-def resume(learner: Learner, out: Path) -> None:
+def resume(learner: TrainingState, out: Path) -> None:
     """Go on where a run in this folder stopped, if there is one.
 
     Args:

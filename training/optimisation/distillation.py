@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drcore.model.bundle import Bundle
-from drcore.preprocessing.network_input import Preparation
-from training.data.squares import Lessons, Squares
+from drcore.preprocessing.network_input import Preprocessing
+from training.data.squares import SoftTargets, Squares
 from training.optimisation.checkpoints import write_whole
 from training.optimisation.predict import predict
 
@@ -26,12 +26,12 @@ __all__ = ["lessons_of", "on_the_scale_of_grades"]
 def lessons_of(
     bundle: Bundle,
     squares: Squares,
-    preparation: Preparation,
+    preparation: Preprocessing,
     share: float,
     *,
     keep: Path | None = None,
     workers: int = 0,
-) -> Lessons:
+) -> SoftTargets:
     """Let a bundle teach.
 
     Args:
@@ -64,7 +64,7 @@ def lessons_of(
     targets = grade.copy()
     said = on_the_scale_of_grades(score[training], grade[training], dataset[training])
     targets[training] = (1 - share) * grade[training] + share * said
-    return Lessons(targets, name)
+    return SoftTargets(targets, name)
 
 
 def on_the_scale_of_grades(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from drcore.model.network import PRESETS
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.augmentation_gpu import DeviceSquares
 from training.data.lesion_squares import LesionBatch, LesionSquares, lesion_batches
 from training.data.sampling import class_weights
@@ -20,10 +20,10 @@ from training.data.squares import Sample, Squares, SquareSet
 from training.optimisation.checkpoints import RunError
 from training.recipe import Augmentation, Recipe
 
-__all__ = ["Feed"]
+__all__ = ["EpochBatches"]
 
 
-class Feed:
+class EpochBatches:
     """The photographs of a run, epoch by epoch.
 
     What an epoch draws depends on the recipe's seed and the epoch alone, so a resumed run sees
@@ -53,7 +53,7 @@ class Feed:
         squares: Squares,
         lesions: LesionSquares | None,
         recipe: Recipe,
-        preparation: Preparation,
+        preparation: Preprocessing,
         device: torch.device,
         *,
         resident: bool,

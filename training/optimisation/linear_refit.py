@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from drcore.model.network import RamNetwork, retina_mean
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.squares import Squares, SquareSet, network_input
 
 __all__ = ["refit"]
@@ -22,7 +22,7 @@ def refit(
     squares: Squares,
     indices: NDArray[np.int64],
     weights: NDArray[np.float64],
-    preparation: Preparation,
+    preparation: Preprocessing,
     *,
     ridge: float,
     calm: float,
@@ -73,7 +73,7 @@ def _features(
     network: RamNetwork,
     squares: Squares,
     indices: NDArray[np.int64],
-    preparation: Preparation,
+    preparation: Preprocessing,
     batch: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means of the feature maps (N, K), of square and mirror image, and their variance (K, K)."""

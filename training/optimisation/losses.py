@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from drcore.model.network import RamNetwork
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.lesion_squares import LesionBatch
 from training.data.squares import Sample, network_input
 from training.optimisation.lesion_task import LesionHead, lesion_loss
@@ -20,7 +20,7 @@ def losses(
     head: LesionHead | None,
     batch: Sample,
     annotated: LesionBatch | None,
-    preparation: Preparation,
+    preparation: Preprocessing,
     sparsity: float,
 ) -> tuple[Tensor, Tensor]:
     """Look at a batch.

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from drcore.model.network import RamNetwork
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.squares import Sample, Squares, SquareSet, network_input
 
 __all__ = ["predict", "scores_of"]
@@ -19,7 +19,7 @@ def predict(
     network: RamNetwork,
     squares: Squares,
     indices: np.ndarray,
-    preparation: Preparation,
+    preparation: Preprocessing,
     *,
     batch: int = 32,
     workers: int = 0,
@@ -43,7 +43,7 @@ def predict(
 
 
 def scores_of(
-    network: RamNetwork, batches: Iterable[Sample], preparation: Preparation
+    network: RamNetwork, batches: Iterable[Sample], preparation: Preprocessing
 ) -> np.ndarray:
     """Score batches.
 

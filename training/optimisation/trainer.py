@@ -15,19 +15,19 @@ from tqdm import tqdm
 
 from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.model.network import PRESETS, RamNetwork
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.labels import Labelled
 from training.data.lesion_squares import LesionSquares
 from training.data.squares import Sample, Squares, network_input
 from training.optimisation.checkpoints import (
-    Learner,
     Progress,
     RunError,
+    TrainingState,
     resume,
     save,
     save_average,
 )
-from training.optimisation.epochs import Feed
+from training.optimisation.epochs import EpochBatches
 from training.optimisation.initial_weights import warm_start
 from training.optimisation.lesion_task import LesionHead
 from training.optimisation.linear_refit import refit
@@ -46,7 +46,7 @@ def train(
     squares: Squares,
     out: Path,
     *,
-    preparation: Preparation | None = None,
+    preparation: Preprocessing | None = None,
     device: str | None = None,
     workers: int = 1,
     lesions: LesionSquares | None = None,
@@ -79,7 +79,7 @@ def train(
         RunError: the folder holds a run of another recipe or teacher, or the warm start, the masks
             or the teacher are missing.
     """
-    preparation = preparation or Preparation()
+    preparation = preparation or Preprocessing()
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     out.mkdir(parents=True, exist_ok=True)
     if recipe.lesions and lesions is None:
@@ -90,7 +90,7 @@ def train(
     if recipe.taught and squares.lessons is not None:
         learner.progress.teacher = squares.lessons.teacher
     resume(learner, out)
-    feed = Feed(
+    feed = EpochBatches(
         squares,
         lesions,
         recipe,
@@ -131,7 +131,7 @@ def train(
     return finished
 
 
-def _beginner(recipe: Recipe, out: Path, device: torch.device) -> Learner:
+def _beginner(recipe: Recipe, out: Path, device: torch.device) -> TrainingState:
     """What a run starts with."""
     torch.manual_seed(recipe.seed)
     network = RamNetwork(PRESETS[recipe.preset])
@@ -141,11 +141,18 @@ def _beginner(recipe: Recipe, out: Path, device: torch.device) -> Learner:
     _skip_blocks(network, recipe.depth_drop)
     head = LesionHead(network.linear.in_features).to(device) if recipe.lesions else None
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    return Learner(recipe, network, head, average, _optimiser(network, head, recipe), Progress())
+    return TrainingState(
+        recipe, network, head, average, _optimiser(network, head, recipe), Progress()
+    )
 
 
 def _epoch(
-    learner: Learner, feed: Feed, epoch: int, preparation: Preparation, *, quiet: bool
+    learner: TrainingState,
+    feed: EpochBatches,
+    epoch: int,
+    preparation: Preprocessing,
+    *,
+    quiet: bool,
 ) -> tuple[float, float]:
     """Train through the photographs once; returns the mean losses of grades and of lesions."""
     recipe, network, optimiser = learner.recipe, learner.network, learner.optimiser
@@ -177,7 +184,7 @@ def _epoch(
 
 
 def _measured(
-    learner: Learner, feed: Feed, epoch: int, preparation: Preparation
+    learner: TrainingState, feed: EpochBatches, epoch: int, preparation: Preprocessing
 ) -> dict[str, object]:
     """Make the averaged weights usable and measure them on the validation split."""
     averaged = _with_weights(learner.network, learner.average)
@@ -191,7 +198,7 @@ def _measured(
 
 
 def _measure_statistics(
-    network: RamNetwork, batches: Iterable[Sample], preparation: Preparation
+    network: RamNetwork, batches: Iterable[Sample], preparation: Preprocessing
 ) -> None:
     """Measure batch norm statistics afresh: averaged weights never met those that were averaged."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -139,7 +139,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
     Raises:
         ReviewError: the record cannot be read.
     """
-    from drcore.agreement.adjudication import reader_name_key, standings
+    from drcore.agreement.adjudication import reader_name_key, reading_statuses
     from drcore.agreement.comparison import (
         agreement_of,
         final_against_model,
@@ -151,7 +151,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
 
     chosen = counted(record, selection)
     identities = store.identities()
-    final = final_against_model(chosen, standings(record, reading_mode.design()), identities)
+    final = final_against_model(chosen, reading_statuses(record, reading_mode.design()), identities)
     suspect = [one for one in chosen if one.machine_grade]
     return Measured(
         decisions=len(chosen),

@@ -17,9 +17,9 @@ from drcore.errors import DrcoreError
 if TYPE_CHECKING:
     from drcore.grading.grader import Grader
     from drcore.results.columns import Row
-    from drcore.sources.source import Found
+    from drcore.sources.source import PhotographSource
     from viewer.server.model_loader import Engine
-    from viewer.server.temporary_folder import Spool
+    from viewer.server.temporary_folder import TemporaryFolder
 
 __all__ = ["BatchJob", "Progress", "duration"]
 
@@ -62,9 +62,9 @@ class BatchJob:
 
     def __init__(
         self,
-        found: Sequence[Found],
+        found: Sequence[PhotographSource],
         title: str,
-        spooled: Spool | None = None,
+        spooled: TemporaryFolder | None = None,
     ) -> None:
         self.token = secrets.token_urlsafe(12)
         self.found = list(found)

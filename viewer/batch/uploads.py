@@ -13,8 +13,8 @@ from drcore.photographs.formats import EXTENSIONS
 from drcore.text import clean_name
 
 if TYPE_CHECKING:
-    from drcore.sources.source import Found
-from viewer.server.temporary_folder import Spool
+    from drcore.sources.source import PhotographSource
+from viewer.server.temporary_folder import TemporaryFolder
 
 __all__ = ["MOST", "RESERVE", "check_upload", "spool"]
 
@@ -29,7 +29,7 @@ RESERVE = 256 * 1024 * 1024
 """Bytes of the disk that copies leave free for everything else."""
 
 
-def spool(files: Iterable[tuple[str, bytes]]) -> tuple[list[Found], Spool]:
+def spool(files: Iterable[tuple[str, bytes]]) -> tuple[list[PhotographSource], TemporaryFolder]:
     """Write uploads of a folder to a private folder of this computer, for a long run.
 
     Names are untrusted: each copy lies in a numbered folder of its own, under a harmless form of
@@ -44,13 +44,13 @@ def spool(files: Iterable[tuple[str, bytes]]) -> tuple[list[Found], Spool]:
     Raises:
         SourceError: there is no photograph, or the disk is full.
     """
-    from drcore.sources.source import Found
+    from drcore.sources.source import PhotographSource
 
     try:
-        folder = Spool()
+        folder = TemporaryFolder()
     except OSError as error:
         raise _full(error) from error
-    found: list[Found] = []
+    found: list[PhotographSource] = []
     names: set[str] = set()
     try:
         for number, (name, data) in enumerate(files, start=1):
@@ -61,7 +61,7 @@ def spool(files: Iterable[tuple[str, bytes]]) -> tuple[list[Found], Spool]:
             if image in names:
                 image = f"{image} ({number})"
             names.add(image)
-            found.append(Found(copy, image))
+            found.append(PhotographSource(copy, image))
     except OSError as error:
         folder.cleanup()
         raise _full(error) from error

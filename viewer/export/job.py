@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal
 
 from drcore import logs
 from drcore.errors import DrcoreError
-from viewer.server.temporary_folder import Spool
+from viewer.server.temporary_folder import TemporaryFolder
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from drcore.export.case import Case
-    from drcore.export.deidentification import Privacy
+    from drcore.export.deidentification import Disclosure
     from drcore.export.export import Exported, Kind
     from drcore.export.pdf.report import Page
 
@@ -52,7 +52,7 @@ class ExportJob:
         kinds: Sequence[Kind],
         *,
         made_at: datetime,
-        privacy: Privacy,
+        privacy: Disclosure,
         page: Page = "A4",
         left_out: Sequence[str] = (),
     ) -> None:
@@ -68,7 +68,7 @@ class ExportJob:
         self._stop = threading.Event()
         self._ended = 0.0
         self._thread: threading.Thread | None = None
-        self._folder = Spool()
+        self._folder = TemporaryFolder()
 
     @property
     def file(self) -> Path:

@@ -16,7 +16,7 @@ from viewer.ui import messages
 from viewer.worklist.cases import SCOPES, Scope, chosen, entries_of
 
 if TYPE_CHECKING:
-    from drcore.export.deidentification import Privacy
+    from drcore.export.deidentification import Disclosure
     from drcore.export.export import Kind
     from drcore.export.pdf.report import Page
     from viewer.worklist.worklist import Worklist
@@ -194,8 +194,8 @@ def _kind_box(kind: Kind) -> bool:
     )  # fmt: skip
 
 
-def _privacy(worklist: Worklist) -> Privacy:
-    from drcore.export.deidentification import Privacy
+def _privacy(worklist: Worklist) -> Disclosure:
+    from drcore.export.deidentification import Disclosure
 
     if worklist.deidentified:
         telling: Telling = "deidentified"
@@ -218,14 +218,14 @@ def _privacy(worklist: Worklist) -> Privacy:
             "Include pictures that have the patient\u2019s identity burnt in",
             key="export-burned-in", persist_state="session",
         )  # fmt: skip
-    return Privacy(
+    return Disclosure(
         deidentified=telling == "deidentified", patient_names=telling == "names",
         notes=notes, burned_in=burned_in,
     )  # fmt: skip
 
 
 def _begin(
-    worklist: Worklist, scope: Scope, kinds: list[Kind], privacy: Privacy, page: Page
+    worklist: Worklist, scope: Scope, kinds: list[Kind], privacy: Disclosure, page: Page
 ) -> None:
     only = reading_mode.reader() if reading_mode.hides_record() else None
     try:

@@ -51,9 +51,9 @@ def caption(report: GradeReport) -> str:
     return ""
 
 
-def projector() -> preloading.Slides:
+def projector() -> preloading.SlideCache:
     """Return the slides of this session."""
-    kept: preloading.Slides = st.session_state.setdefault("slides", preloading.Slides())
+    kept: preloading.SlideCache = st.session_state.setdefault("slides", preloading.SlideCache())
     return kept
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry, Worklist
 from viewer.image_viewer.encoding import Maps, maps_of
 
-__all__ = ["KEPT", "Slide", "Slides"]
+__all__ = ["KEPT", "Slide", "SlideCache"]
 
 
 KEPT = 5
@@ -39,7 +39,7 @@ class Slide:
     large: dict[str, Picture] = field(default_factory=dict)
 
 
-class Slides:
+class SlideCache:
     """The slides of one session; safe to share between the page and its threads."""
 
     def __init__(self) -> None:

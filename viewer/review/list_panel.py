@@ -14,7 +14,7 @@ from viewer.review.list_rows import patient_words
 from viewer.session import current_list
 from viewer.session import state as session_state
 from viewer.ui import messages
-from viewer.worklist.ordering import KINDS, MACHINE_ORDERS, ORDERS, Arrangement
+from viewer.worklist.ordering import KINDS, MACHINE_ORDERS, ORDERS, ViewOptions
 
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry, Worklist
@@ -113,7 +113,7 @@ def _sorting(worklist: Worklist) -> None:
 def _arrange(worklist: Worklist) -> None:
     state, before = st.session_state, worklist.arrangement
     blind = bool(worklist.hidden)
-    worklist.arrangement = Arrangement(
+    worklist.arrangement = ViewOptions(
         # What a blinded reader was not offered stays as it was, without effect.
         order=before.order if blind and state["list-order"] == "arrival" else state["list-order"],
         kinds=frozenset(state["list-kinds"]) | (before.kinds - {"failed"} if blind else set()),
@@ -125,7 +125,7 @@ def _arrange(worklist: Worklist) -> None:
 
 def _show_all(worklist: Worklist) -> None:
     now = worklist.arrangement
-    worklist.arrangement = Arrangement(order=now.order, by_patient=now.by_patient)
+    worklist.arrangement = ViewOptions(order=now.order, by_patient=now.by_patient)
 
 
 def _belonging(worklist: Worklist, entry: Entry) -> None:

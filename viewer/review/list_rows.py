@@ -9,7 +9,7 @@ from viewer.ui.palette import FAILED, GRADES, PENDING, UNGRADABLE, Chip, chip_of
 if TYPE_CHECKING:
     from drcore.agreement.patient_grade import EyeGrade
     from viewer.worklist.entry import Entry
-    from viewer.worklist.ordering import Study
+    from viewer.worklist.ordering import PatientStudy
     from viewer.worklist.worklist import Worklist
 
 __all__ = ["list_rows", "patient_words"]
@@ -48,7 +48,7 @@ def list_rows(worklist: Worklist) -> list[dict[str, Any]]:
     return rows
 
 
-def patient_words(study: Study) -> str:
+def patient_words(study: PatientStudy) -> str:
     """Say what is known of a patient's eyes, and what is missing; our own words."""
     eyes = [f"{_eye_name(eye)} {_finding(eye)}" for eye in study.grade.eyes]
     return " \u00b7 ".join([*eyes, *(gap for gap in study.grade.gaps if gap.startswith("no "))])

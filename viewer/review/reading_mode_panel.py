@@ -15,7 +15,7 @@ from viewer.session import state
 from viewer.ui import messages
 
 if TYPE_CHECKING:
-    from drcore.agreement.adjudication import Standing
+    from drcore.agreement.adjudication import ReadingStatus
     from drcore.reviews.decision import Decision
     from viewer.worklist.worklist import Worklist
 from viewer.session.reading_mode import (
@@ -116,7 +116,7 @@ def _left(count: int, worklist: Worklist) -> str:
     return f"You have read {total - count} of {total} in this mode"
 
 
-def _readings(stands: Standing | None) -> str:
+def _readings(stands: ReadingStatus | None) -> str:
     """What the readers said of the photograph on screen, without their names."""
     if stands is None or not stands.readings:
         return '<p class="study">Nobody has read this photograph yet.</p>'

@@ -51,7 +51,7 @@ def result_bytes(worklist: Worklist, entry: Entry) -> bytes:
         UTF-8; where the record cannot be read, the result without readers' decisions and marks.
     """
     from drcore.export.case import Case
-    from drcore.export.deidentification import Privacy
+    from drcore.export.deidentification import Disclosure
     from drcore.export.result_json import result_json
 
     only = reading_mode.reader() if reading_mode.hides_record() else None
@@ -61,4 +61,4 @@ def result_bytes(worklist: Worklist, entry: Entry) -> bytes:
         if entry.report is None:
             raise
         case = Case(entry.report, entry.source)
-    return result_json(case, Privacy(deidentified=worklist.deidentified)).encode("utf-8")
+    return result_json(case, Disclosure(deidentified=worklist.deidentified)).encode("utf-8")

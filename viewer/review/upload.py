@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
-from viewer.worklist.importing import arrive
+from viewer.worklist.importing import import_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,7 @@ def _take(worklist: Worklist, key: str) -> None:
             file.truncate(0)
 
     try:
-        arrival = arrive(worklist, one_by_one())
+        arrival = import_files(worklist, one_by_one())
     finally:
         release(files)
         st.session_state["upload-generation"] += 1  # a new, empty place to drop

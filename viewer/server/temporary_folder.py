@@ -11,7 +11,7 @@ import weakref
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["Spool", "sweep"]
+__all__ = ["TemporaryFolder", "sweep"]
 
 
 PREFIX = "drcore-spool-"
@@ -21,7 +21,7 @@ _YOUNG = 60.0
 """Seconds in which a folder without a lock may still be getting one."""
 
 
-class Spool:
+class TemporaryFolder:
     """A private folder that goes when it is cleaned up, with its last reference, or at the exit.
 
     What a killed process left behind, `sweep` takes away: the folder is in use for as long as

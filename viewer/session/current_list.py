@@ -9,7 +9,7 @@ import streamlit as st
 
 from drcore.errors import DrcoreError, SourceError
 from viewer.server.settings import root_from_environment
-from viewer.worklist.storage import Shelf, location
+from viewer.worklist.storage import WorklistStore, location
 from viewer.worklist.worklist import Worklist
 
 __all__ = ["PARAMETER", "forget", "gone", "lost", "own_list"]
@@ -20,7 +20,7 @@ PARAMETER = "list"
 _SAMPLES = Path(__file__).parents[2] / "sample_images"
 
 # Not in Streamlit's caches: any browser may ask the server to clear those.
-_SHELVES: dict[Path, Shelf] = {}
+_SHELVES: dict[Path, WorklistStore] = {}
 _LOCK = threading.Lock()
 
 
@@ -75,10 +75,10 @@ def _opened(token: str | None) -> Worklist:
     return worklist
 
 
-def _shelf(root: Path) -> Shelf:
+def _shelf(root: Path) -> WorklistStore:
     with _LOCK:
         if root not in _SHELVES:
-            _SHELVES[root] = Shelf(root)
+            _SHELVES[root] = WorklistStore(root)
         return _SHELVES[root]
 
 

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
-from drcore.agreement.adjudication import Design, Standing, reader_name_key, standings
+from drcore.agreement.adjudication import (
+    ReadingStatus,
+    StudyRules,
+    reader_name_key,
+    reading_statuses,
+)
 from drcore.errors import DrcoreError
 from drcore.reviews.reading_modes import MODES, ROLES, ReadingMode, Role
 from viewer.session import state
@@ -152,7 +157,7 @@ def circumstances(entry: Entry) -> Circumstances:
     }
 
 
-def waiting(worklist: Worklist, found: dict[str, Standing]) -> list[Entry]:
+def waiting(worklist: Worklist, found: dict[str, ReadingStatus]) -> list[Entry]:
     """Return the entries that wait for this session's reader in its mode.
 
     Args:
@@ -182,9 +187,9 @@ def waiting(worklist: Worklist, found: dict[str, Standing]) -> list[Entry]:
     ]
 
 
-def design() -> Design:
+def design() -> StudyRules:
     """Return the rules of this session for second reads and arbitration."""
-    return Design(
+    return StudyRules(
         second_read=st.session_state.get("study-second") or "every photograph",
         tolerance=st.session_state.get("study-tolerance") or 0,
         referable=st.session_state.get("study-referable", True),
@@ -196,7 +201,7 @@ def _readable(worklist: Worklist) -> list[Entry]:
     return [one for one in worklist.everything if not one.report or one.report.status != "failed"]
 
 
-def _standings(worklist: Worklist, store: ReviewStore) -> dict[str, Standing]:
+def _standings(worklist: Worklist, store: ReviewStore) -> dict[str, ReadingStatus]:
     """Where the photographs of the list stand; looked up again when that may have changed."""
     if ROLES[mode()] == "first":
         return {}
@@ -204,9 +209,9 @@ def _standings(worklist: Worklist, store: ReviewStore) -> dict[str, Standing]:
     asked, now = (state.reviews_location(), store.writes, design(), photographs), time.monotonic()
     kept = st.session_state.get("study-standings")
     if kept is None or kept[0] != asked or now - kept[1] > _FRESH:
-        kept = (asked, now, standings(store.decisions_on(photographs), design()))
+        kept = (asked, now, reading_statuses(store.decisions_on(photographs), design()))
         st.session_state["study-standings"] = kept
-    found: dict[str, Standing] = kept[2]
+    found: dict[str, ReadingStatus] = kept[2]
     return found
 
 

@@ -17,7 +17,7 @@ from viewer.ui.assets import script
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry
 
-__all__ = ["Looks", "looks", "watch"]
+__all__ = ["ViewingLog", "looks", "watch"]
 
 
 @dataclass
@@ -31,7 +31,7 @@ class _Look:
     seen: dict[str, set[str]] = field(default_factory=dict)
 
 
-class Looks:
+class ViewingLog:
     """The looks of one session at its photographs.
 
     The server knows since when a photograph is on screen; the browser tells for how long its page
@@ -139,9 +139,9 @@ class Looks:
             self._since = self._clock()
 
 
-def looks() -> Looks:
+def looks() -> ViewingLog:
     """Return the looks of this session, with the latest that its browser has told."""
-    kept: Looks = st.session_state.setdefault("looks", Looks())
+    kept: ViewingLog = st.session_state.setdefault("looks", ViewingLog())
     # Read here and not in a callback: of two callbacks of one message, either may come first.
     told = st.session_state.get("looking")
     if told is not None:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from drcore.photographs.photograph import Photograph
     from drcore.reviews.store import Decision
 
-__all__ = ["Entry", "Facts", "covered", "facts_of"]
+__all__ = ["Entry", "PhotographFacts", "covered", "facts_of"]
 
 PatientFrom = Literal["name", "header", "hand", ""]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class PhotographFacts:
     """What is known of a photograph before it is graded.
 
     Attributes:
@@ -37,7 +37,7 @@ class Facts:
     sha256: str = ""
 
 
-def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") -> Facts:
+def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") -> PhotographFacts:
     """Find out whose eye a photograph shows, from DICOM header or name, without decoding it.
 
     Args:
@@ -57,7 +57,7 @@ def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") 
     laterality, patient = parse_name(file_name(name) if number else name)
     if laterality is not None and patient is None and folder:
         patient = folder
-    facts = Facts(laterality, patient, "name" if patient else "")
+    facts = PhotographFacts(laterality, patient, "name" if patient else "")
     if not is_dicom(_head(file)):
         return facts
     from drcore.errors import PhotographError
@@ -67,7 +67,7 @@ def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") 
         header = read_header(file, name=name)
     except PhotographError:
         return facts
-    return Facts(
+    return PhotographFacts(
         laterality=header.laterality or facts.laterality,
         patient=header.patient or facts.patient,
         patient_from="header" if header.patient else facts.patient_from,
@@ -100,13 +100,13 @@ class Entry:
         file_name: str,
         source: bytes | Path | DicomFrame,
         origin: str = "",
-        facts: Facts | None = None,
+        facts: PhotographFacts | None = None,
     ) -> None:
         self.key = key
         self.file_name = file_name
         self.source = source
         self.origin = origin
-        self.facts = facts or Facts()
+        self.facts = facts or PhotographFacts()
         self.thumbnail = ""
         self.decision: Decision | None = None
         self.deidentified = False

@@ -13,7 +13,7 @@ from drcore.errors import SourceError
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry, Worklist
 
-__all__ = ["Arrival", "arrive"]
+__all__ = ["ImportResult", "import_files"]
 
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "dicomdir"})
 """Files that operating systems and cameras put beside photographs."""
@@ -27,7 +27,7 @@ _NAMED = 3
 
 
 @dataclass(slots=True)
-class Arrival:
+class ImportResult:
     """What became of the files that arrived together.
 
     Attributes:
@@ -41,7 +41,7 @@ class Arrival:
     sentences: list[str] = field(default_factory=list)
 
 
-def arrive(worklist: Worklist, files: Iterable[tuple[str, bytes | Path]]) -> Arrival:
+def import_files(worklist: Worklist, files: Iterable[tuple[str, bytes | Path]]) -> ImportResult:
     """Put photographs on the list.
 
     A file whose name ends like a photograph's gets its row whatever it holds: the row tells why it
@@ -57,7 +57,7 @@ def arrive(worklist: Worklist, files: Iterable[tuple[str, bytes | Path]]) -> Arr
     """
     from drcore.photographs.photograph import MAX_BYTES
 
-    arrival = Arrival()
+    arrival = ImportResult()
     told: dict[str, list[str]] = {}
     full = ""
     for path, source in files:
@@ -86,7 +86,7 @@ def arrive(worklist: Worklist, files: Iterable[tuple[str, bytes | Path]]) -> Arr
 
 def _add(
     worklist: Worklist,
-    arrival: Arrival,
+    arrival: ImportResult,
     told: dict[str, list[str]],
     name: str,
     source: bytes | Path,

@@ -19,9 +19,9 @@ __all__ = [
     "KINDS",
     "MACHINE_ORDERS",
     "ORDERS",
-    "Arrangement",
     "Order",
-    "Study",
+    "PatientStudy",
+    "ViewOptions",
     "arranged",
     "studies",
 ]
@@ -47,7 +47,7 @@ _EYES = {"OD": 0, "OS": 1, None: 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
+class ViewOptions:
     """How a reader wants the list.
 
     Attributes:
@@ -74,7 +74,7 @@ class Arrangement:
         return json.dumps({**asdict(self), "kinds": sorted(self.kinds), "text": ""})
 
     @classmethod
-    def from_json(cls, text: str) -> Arrangement:
+    def from_json(cls, text: str) -> ViewOptions:
         """Read it back; what is not understood becomes the default."""
         try:
             values: dict[str, Any] = json.loads(text)
@@ -90,7 +90,7 @@ class Arrangement:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class PatientStudy:
     """The photographs of one patient; one alone where the patient is not known.
 
     Attributes:
@@ -106,7 +106,7 @@ class Study:
 
 def arranged(
     entries: Iterable[Entry],
-    wanted: Arrangement,
+    wanted: ViewOptions,
     *,
     selected: str = "",
     before: Decision | None = None,
@@ -129,7 +129,7 @@ def arranged(
         Some of the entries.
     """
     everything = list(entries)
-    if wanted == Arrangement():
+    if wanted == ViewOptions():
         return everything
     blind = bool(hidden)
     order = "arrival" if blind and wanted.order in MACHINE_ORDERS else wanted.order
@@ -158,7 +158,7 @@ def arranged(
     return _together(shown) if wanted.by_patient else shown
 
 
-def studies(entries: Iterable[Entry], hidden: frozenset[str] = frozenset()) -> list[Study]:
+def studies(entries: Iterable[Entry], hidden: frozenset[str] = frozenset()) -> list[PatientStudy]:
     """Pair the photographs of each patient.
 
     Args:
@@ -172,7 +172,7 @@ def studies(entries: Iterable[Entry], hidden: frozenset[str] = frozenset()) -> l
     for entry in entries:
         groups.setdefault(patient_key(entry), []).append(entry)
     return [
-        Study(
+        PatientStudy(
             group[0].patient,
             tuple(sorted(group, key=lambda entry: _EYES[entry.laterality])),
             patient_grade(_reading(entry, entry.key in hidden) for entry in group),

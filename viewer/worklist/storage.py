@@ -23,7 +23,7 @@ from typing import Any
 
 from drcore.errors import SourceError
 
-__all__ = ["Kept", "KeptPhotograph", "Limits", "Shelf", "location"]
+__all__ = ["Kept", "KeptPhotograph", "Limits", "WorklistStore", "location"]
 
 _SCHEMA = 1
 _TABLES = """
@@ -99,7 +99,7 @@ def location() -> Path:
     return Path(os.environ.get("DRCORE_WORKLISTS") or Path(".drcore", "worklists")).resolve()
 
 
-class Shelf:
+class WorklistStore:
     """All worklists of a server; safe to share between threads.
 
     Args:
@@ -279,7 +279,7 @@ class Kept:
         token: opens it.
     """
 
-    def __init__(self, shelf: Shelf, token: str) -> None:
+    def __init__(self, shelf: WorklistStore, token: str) -> None:
         self.shelf = shelf
         self.token = token
         self.id = _id_of(token)

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drcore.errors import DrcoreError, PhotographError, SourceError
-from viewer.worklist.entry import Entry, Facts
-from viewer.worklist.storage import Kept, KeptPhotograph, Shelf
+from viewer.worklist.entry import Entry, PhotographFacts
+from viewer.worklist.storage import Kept, KeptPhotograph, WorklistStore
 
 if TYPE_CHECKING:
     from drcore.grading.grader import Grader
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
 
-__all__ = ["Keeper", "identified", "stamp"]
+__all__ = ["StoredWorklist", "identified", "stamp"]
 
 
-class Keeper:
+class StoredWorklist:
     """Keeps one list. What cannot be kept is told in `trouble`, and the work goes on.
 
     Args:
@@ -34,7 +34,7 @@ class Keeper:
     """
 
     def __init__(
-        self, shelf: Shelf | None, roots: Iterable[Path] = (), kept: Kept | None = None
+        self, shelf: WorklistStore | None, roots: Iterable[Path] = (), kept: Kept | None = None
     ) -> None:
         self.trouble = ""
         self.kept = kept
@@ -121,7 +121,7 @@ class Keeper:
                 if not row.file and not self._stays(path):
                     # Never opened: what lies there now may be none of this reader's business.
                     path = kept.folder / "outside the photograph folder"
-                facts = Facts(
+                facts = PhotographFacts(
                     row.laterality if row.laterality in {"OD", "OS"} else None,  # type: ignore[arg-type]
                     row.patient or None,
                     row.patient_from,  # type: ignore[arg-type]

@@ -15,18 +15,18 @@ from drcore import logs
 from drcore.errors import DrcoreError, SourceError
 from viewer.server.limits import BACKGROUND
 from viewer.worklist.entry import Entry, covered, facts_of
-from viewer.worklist.ordering import Arrangement, Study, arranged, studies
-from viewer.worklist.stored_worklist import Keeper, identified, stamp
+from viewer.worklist.ordering import PatientStudy, ViewOptions, arranged, studies
+from viewer.worklist.stored_worklist import StoredWorklist, identified, stamp
 
 if TYPE_CHECKING:
     from drcore.eye import Laterality
     from drcore.grading.grader import Grader
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
-    from drcore.reviews.correction import Identity
+    from drcore.reviews.correction import IdentityCorrection
     from drcore.reviews.store import Decision
     from viewer.worklist.renditions import Pictures
-    from viewer.worklist.storage import Shelf
+    from viewer.worklist.storage import WorklistStore
 
 __all__ = ["MAX_PICTURES", "MOST", "Entry", "Worklist"]
 
@@ -56,13 +56,13 @@ class Worklist:
         correction_of: finds what a reader corrected by hand, by the SHA-256 of a photograph.
     """
 
-    def __init__(self, shelf: Shelf | None = None, roots: Iterable[Path] = ()) -> None:
+    def __init__(self, shelf: WorklistStore | None = None, roots: Iterable[Path] = ()) -> None:
         self.hidden: frozenset[str] = frozenset()
-        self.correction_of: Callable[[str], Identity | None] | None = None
-        self._keeper = Keeper(shelf, roots)
+        self.correction_of: Callable[[str], IdentityCorrection | None] | None = None
+        self._keeper = StoredWorklist(shelf, roots)
         self._entries: list[Entry] = []
         self._identity: dict[str, Entry] = {}
-        self._arrangement = Arrangement()
+        self._arrangement = ViewOptions()
         self._selected = ""
         self._before: Decision | None = None  # on the one on screen, when it came there
         self._deidentified = False
@@ -74,7 +74,9 @@ class Worklist:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def reopened(cls, shelf: Shelf, token: str | None, roots: Iterable[Path] = ()) -> Worklist:
+    def reopened(
+        cls, shelf: WorklistStore, token: str | None, roots: Iterable[Path] = ()
+    ) -> Worklist:
         """Open the list of a token again, as it was left.
 
         Args:
@@ -94,7 +96,7 @@ class Worklist:
             return worklist
         selected, settings = kept.settled()
         worklist._take_settings(settings)
-        worklist._keeper = Keeper(shelf, roots, kept)
+        worklist._keeper = StoredWorklist(shelf, roots, kept)
         for entry, identity in worklist._keeper.entries():
             worklist._list(entry, identity)
             worklist._count = max(worklist._count, int(entry.key[1:]))
@@ -138,17 +140,17 @@ class Worklist:
             )
 
     @property
-    def studies(self) -> list[Study]:
+    def studies(self) -> list[PatientStudy]:
         """All entries, those of a patient together."""
         return studies(self.everything, self.hidden)
 
     @property
-    def arrangement(self) -> Arrangement:
+    def arrangement(self) -> ViewOptions:
         """How the list is sorted and filtered; the photograph on screen stays when it changes."""
         return self._arrangement
 
     @arrangement.setter
-    def arrangement(self, wanted: Arrangement) -> None:
+    def arrangement(self, wanted: ViewOptions) -> None:
         with self._lock:
             if wanted != self._arrangement:
                 self._arrangement = wanted
@@ -293,7 +295,7 @@ class Worklist:
             self._identity.clear()
             self._pictures.clear()
             self._keeper.delete()
-            self._arrangement = Arrangement()
+            self._arrangement = ViewOptions()
             self._show(None)
 
     def select(self, key: str) -> None:
@@ -487,10 +489,10 @@ class Worklist:
     def _take_settings(self, settings: str) -> None:
         try:
             values: dict[str, Any] = json.loads(settings)
-            self._arrangement = Arrangement.from_json(str(values["arrangement"]))
+            self._arrangement = ViewOptions.from_json(str(values["arrangement"]))
             self._deidentified = values["deidentified"] is True
         except (ValueError, KeyError, TypeError):
-            self._arrangement = Arrangement()
+            self._arrangement = ViewOptions()
 
 
 def _work(ref: weakref.ref[Worklist], grader: Grader, latest: Lookup | None) -> None:

@@ -11,7 +11,7 @@ from reportlab.lib.utils import ImageReader
 from reportlab.platypus import Flowable
 
 from drcore.export.pdf.fonts import BOLD, REGULAR
-from drcore.export.pictures import Illustration, jpeg
+from drcore.export.pictures import ExportPictures, jpeg
 from drcore.maps.overlay import MAP_RANGE, colour_stops
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.reviews.mark import Mark
 
-__all__ = ["Chances", "Plate"]
+__all__ = ["PhotographPlate", "ProbabilityBars"]
 
 _BAR = 17 * mm
 _GAP = 3 * mm
@@ -29,7 +29,7 @@ _MUTED = Color(0.36, 0.4, 0.44)
 _HALO = Color(0, 0, 0, 0.75)
 
 
-class Plate(Flowable):
+class PhotographPlate(Flowable):
     """Photograph with numbered marks, overlay, and the colour bar in grades.
 
     Args:
@@ -42,7 +42,7 @@ class Plate(Flowable):
 
     def __init__(
         self,
-        pictures: Illustration,
+        pictures: ExportPictures,
         marks: Sequence[tuple[int, Mark]],
         report: GradeReport,
         width: float,
@@ -125,7 +125,7 @@ class Plate(Flowable):
         canvas.restoreState()
 
 
-class Chances(Flowable):
+class ProbabilityBars(Flowable):
     """A bar for the probability of each grade; those that cannot be ruled out are dark.
 
     Args:

@@ -10,7 +10,7 @@ from drcore import __version__
 from drcore.agreement.patient_grade import PatientGrade, Reading, patient_grade
 from drcore.errors import PhotographError, SourceError
 from drcore.export.case import Case, eye_order
-from drcore.export.deidentification import Privacy
+from drcore.export.deidentification import Disclosure
 from drcore.export.pdf.fonts import BOLD, REGULAR, marked_up, register
 from drcore.export.pictures import illustrate
 from drcore.export.standards.codes import GRADE_CODES, REPORT_NOTICE, SIDE_NAMES
@@ -44,7 +44,7 @@ def patient_pdf(
     cases: Sequence[Case],
     *,
     made_at: datetime,
-    privacy: Privacy | None = None,
+    privacy: Disclosure | None = None,
     patient_name: str = "",
     page: Page = "A4",
 ) -> bytes:
@@ -65,7 +65,7 @@ def patient_pdf(
     """
     if not cases:
         raise SourceError("There is nothing to report: choose at least one photograph.")
-    privacy = privacy or Privacy()
+    privacy = privacy or Disclosure()
     register()
     from reportlab import rl_config
     from reportlab.platypus import SimpleDocTemplate
@@ -90,7 +90,7 @@ def patient_pdf(
     return file.getvalue()
 
 
-def _patient_label(cases: Sequence[Case], privacy: Privacy) -> str:
+def _patient_label(cases: Sequence[Case], privacy: Disclosure) -> str:
     if privacy.deidentified:
         return "De-identified"
     return next((c.report.patient for c in cases if c.report.patient), "") or "Not known"
@@ -217,7 +217,7 @@ def _readers_sentence(cases: Sequence[Case]) -> str:
 
 
 def _photograph(
-    case: Case, privacy: Privacy, made_at: datetime, width: float, tallest: float
+    case: Case, privacy: Disclosure, made_at: datetime, width: float, tallest: float
 ) -> list[Any]:
     """One photograph: heading, pictures, the model's and the readers' words, marks."""
     from reportlab.platypus import KeepTogether, Spacer, Table
@@ -253,19 +253,19 @@ def _photograph(
 
 
 def _plate(
-    case: Case, privacy: Privacy, marks: list[Any], width: float, tallest: float
+    case: Case, privacy: Disclosure, marks: list[Any], width: float, tallest: float
 ) -> list[Any]:
-    from drcore.export.pdf.plate import Plate
+    from drcore.export.pdf.plate import PhotographPlate
 
     try:
         pictures = illustrate(case, privacy)
     except PhotographError as error:
         return [_words(marked_up(str(error), 400), muted=True)]
-    return [Plate(pictures, marks, case.report, width, tallest)]
+    return [PhotographPlate(pictures, marks, case.report, width, tallest)]
 
 
 def _model_words(report: GradeReport, width: float) -> list[Any]:
-    from drcore.export.pdf.plate import Chances
+    from drcore.export.pdf.plate import ProbabilityBars
 
     if report.grade is None:
         return [
@@ -284,7 +284,7 @@ def _model_words(report: GradeReport, width: float) -> list[Any]:
         *_field_words(report),
     ]
     if report.probabilities is not None:
-        words.append(Chances(report.probabilities, report.grade_set or (), 0.9 * width))
+        words.append(ProbabilityBars(report.probabilities, report.grade_set or (), 0.9 * width))
     if report.grade_set:
         words.append(_words(_set_sentence(report.grade_set)))
     return words
@@ -302,7 +302,7 @@ def _field_words(report: GradeReport) -> list[Any]:
     return [_words(marked_up(note, 300))] if note else []
 
 
-def _reader_words(case: Case, privacy: Privacy, made_at: datetime) -> list[Any]:
+def _reader_words(case: Case, privacy: Disclosure, made_at: datetime) -> list[Any]:
     heading = _words(f'<font name="{BOLD}">Reader</font>')
     if not case.standing:
         return [heading, _words("Not reviewed by a reader.", muted=True)]
@@ -326,7 +326,7 @@ def _said(decision: Decision) -> str:
     return f"<b>grade {decision.grade}</b>, {agreed}."
 
 
-def _mark_words(marks: list[Any], count: int, privacy: Privacy) -> list[Any]:
+def _mark_words(marks: list[Any], count: int, privacy: Disclosure) -> list[Any]:
     if not marks:
         return []
     told = []

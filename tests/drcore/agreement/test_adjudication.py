@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from drcore.agreement.adjudication import Design, differ, standing, standings
+from drcore.agreement.adjudication import StudyRules, differ, reading_statuses, standing
 from drcore.errors import ReviewError
 from drcore.reviews.decision import Decision
 
 SHA = "ab" * 32
-STRICT = Design()
+STRICT = StudyRules()
 
 
 def read(
@@ -39,14 +39,14 @@ def arbiter(grade: int | None, reader: str = "ZZ") -> Decision:
         (2, 3, STRICT, True),
         (None, None, STRICT, False),
         (None, 0, STRICT, True),
-        (0, None, Design(tolerance=4, referable=False), True),
-        (2, 3, Design(tolerance=1), False),
-        (2, 4, Design(tolerance=1), True),
-        (1, 2, Design(tolerance=1), True),  # only one refers
-        (1, 2, Design(tolerance=1, referable=False), False),
-        (0, 1, Design(tolerance=1), False),
-        (0, 4, Design(tolerance=4, referable=False), False),
-        (0, 4, Design(tolerance=4), True),
+        (0, None, StudyRules(tolerance=4, referable=False), True),
+        (2, 3, StudyRules(tolerance=1), False),
+        (2, 4, StudyRules(tolerance=1), True),
+        (1, 2, StudyRules(tolerance=1), True),  # only one refers
+        (1, 2, StudyRules(tolerance=1, referable=False), False),
+        (0, 1, StudyRules(tolerance=1), False),
+        (0, 4, StudyRules(tolerance=4, referable=False), False),
+        (0, 4, StudyRules(tolerance=4), True),
     ],
 )
 def test_what_is_too_far_apart(first, second, design, expected):
@@ -68,14 +68,14 @@ def test_what_is_too_far_apart(first, second, design, expected):
     ],
 )
 def test_who_needs_a_second_read(grade, second_read, needed):
-    found = standing(SHA, [read(grade)], Design(second_read=second_read))
+    found = standing(SHA, [read(grade)], StudyRules(second_read=second_read))
     assert found.state == ("second read" if needed else "settled")
     assert found.final == (None if needed else read(grade))
 
 
 def test_both_ungradable_is_like_a_machine_without_a_grade():
     only = read(None, machine=None)
-    assert standing(SHA, [only], Design(second_read="unlike the machine")).final == only
+    assert standing(SHA, [only], StudyRules(second_read="unlike the machine")).final == only
 
 
 def test_nothing_read_is_open():
@@ -92,7 +92,7 @@ def test_readers_who_agree_settle_it():
 
 def test_within_the_tolerance_the_higher_grade_is_final():
     for first, second in ((3, 4), (4, 3)):
-        found = standing(SHA, [read(first), read(second, "BS")], Design(tolerance=1))
+        found = standing(SHA, [read(first), read(second, "BS")], StudyRules(tolerance=1))
         assert found.final is not None
         assert found.final.grade == 4
 
@@ -130,14 +130,14 @@ def test_one_far_reader_of_three_is_enough_in_any_order():
 def test_every_photograph_stands_for_itself():
     other = "cd" * 32
     record = [read(1), read(2, sha256=other), read(1, "BS"), read(0, "BS", sha256=other)]
-    found = standings(record, STRICT)
+    found = reading_statuses(record, STRICT)
     assert list(found) == [SHA, other]
     assert [one.state for one in found.values()] == ["settled", "arbitration"]
     assert all(one.sha256 == sha256 for sha256, one in found.items())
-    assert standings([], STRICT) == {}
+    assert reading_statuses([], STRICT) == {}
 
 
 @pytest.mark.parametrize("rules", [{"tolerance": 5}, {"tolerance": -1}, {"second_read": "some"}])
 def test_rules_that_are_not_understood(rules):
     with pytest.raises(ReviewError, match="rules of the study are not understood"):
-        Design(**rules)
+        StudyRules(**rules)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drcore.agreement.adjudication import Design, standings
+from drcore.agreement.adjudication import StudyRules, reading_statuses
 from drcore.agreement.comparison import (
     AGREEMENT_COLUMNS,
     FEWEST_PATIENTS,
@@ -26,7 +26,7 @@ from drcore.agreement.comparison import (
 from drcore.agreement.reading_time import map_groups, times_by_reader, times_of
 from drcore.agreement.selection import Selection, counted, reader_names
 from drcore.agreement.statistics import quadratic_weighted_kappa
-from drcore.reviews.correction import Identity
+from drcore.reviews.correction import IdentityCorrection
 from drcore.reviews.decision import Decision
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
@@ -100,8 +100,8 @@ def test_each_reader_and_model_is_a_pair():
 
 def test_a_patient_corrected_by_hand_counts():
     record = [read(1, 1, patient="P"), read(2, 1, patient="P")]
-    corrected = Identity(f"{1:064x}", None, "Q", "AR", NOON)
-    unknown = Identity(f"{2:064x}", None, None, "AR", NOON)
+    corrected = IdentityCorrection(f"{1:064x}", None, "Q", "AR", NOON)
+    unknown = IdentityCorrection(f"{2:064x}", None, None, "AR", NOON)
     (found,) = model_against_readers(
         record, {one.sha256: one for one in (corrected, unknown)}
     ).values()
@@ -128,13 +128,13 @@ def test_the_final_grade_is_that_of_several_readers():
         read(3, 0), read(3, 3, "BS"), arbiter,
         read(4, 0), read(4, 3, "BS"),  # open
     ]  # fmt: skip
-    stands = standings(record, Design())
+    stands = reading_statuses(record, StudyRules())
     pairs = final_against_model(record, stands, {})
     ((key, found),) = pairs.items()
     assert key == ("Final grade", "m 1")
     assert [(one.reference, one.given) for one in found] == [(1, 2), (4, 2)]
     # Where no second read is asked for, one reader's grade is final but no reference.
-    alone = standings(record, Design(second_read="none"))
+    alone = reading_statuses(record, StudyRules(second_read="none"))
     assert len(final_against_model(record, alone, {})["Final grade", "m 1"]) == 2
 
 

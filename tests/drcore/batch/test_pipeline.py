@@ -13,7 +13,7 @@ from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
 from drcore.model.inference import TorchRunner
 from drcore.sources.find import find_photographs
-from drcore.sources.source import Found
+from drcore.sources.source import PhotographSource
 
 
 @pytest.fixture(params=["compiled", "torch"])
@@ -73,7 +73,7 @@ class _Watched(Grader):
 
 def test_reading_runs_ahead_but_not_far(either_grader: Grader, folder: Path) -> None:
     found = find_photographs([folder])
-    many = [Found(item.path, f"{n}/{item.image}") for n in range(2) for item in found]
+    many = [PhotographSource(item.path, f"{n}/{item.image}") for n in range(2) for item in found]
     watched = _Watched(either_grader)
     watched.runner = either_grader.runner
     stream = grade_batch(watched, many, workers=3, batch=2)

@@ -24,10 +24,10 @@ from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle, save_bundle
 from drcore.model.network import PRESETS, RamNetwork
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from drcore.results.columns import Row
 from drcore.sources.find import find_photographs
-from drcore.sources.source import Found
+from drcore.sources.source import PhotographSource
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
@@ -46,7 +46,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     network = RamNetwork(PRESETS["tiny-128"]).eval()
     save_bundle(
-        Bundle("tiny", "1", {128: network}, Preparation(), (0.5, 1.5, 2.5, 3.5), created="2026"),
+        Bundle("tiny", "1", {128: network}, Preprocessing(), (0.5, 1.5, 2.5, 3.5), created="2026"),
         folder,
     )
     return folder
@@ -88,7 +88,7 @@ def grader(weights: Path) -> Grader:
     return Grader.from_folder(weights, "cpu")
 
 
-def _local(grader: Grader, found: list[Found]) -> list[Row]:
+def _local(grader: Grader, found: list[PhotographSource]) -> list[Row]:
     return [row for row, _ in grade_batch(grader, found)]
 
 
@@ -98,7 +98,7 @@ def test_rows_are_those_of_one_machine_though_another_dies(
     lost: list[int] = []
 
     class Slow(drcore.batch.ray_cluster._Worker):
-        def grade(self, found: list[Found], *, maps: bool) -> Any:
+        def grade(self, found: list[PhotographSource], *, maps: bool) -> Any:
             time.sleep(0.5)
             return super().grade(found, maps=maps)
 
@@ -140,7 +140,7 @@ def test_a_photograph_that_kills_its_workers_is_a_row(
     cluster: Any, photos: Path, weights: Path, grader: Grader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Deadly(drcore.batch.ray_cluster._Worker):
-        def grade(self, found: list[Found], *, maps: bool) -> Any:
+        def grade(self, found: list[PhotographSource], *, maps: bool) -> Any:
             if any(item.image == "013.jpg" for item in found):
                 os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory is short
             return super().grade(found, maps=maps)
@@ -187,7 +187,7 @@ def test_errors_of_workers_are_sentences(
         closing(grade_on_cluster(grader, found, weights=tmp_path / "none")) as stream,
     ):
         list(stream)
-    grader.bundle = Bundle("other", "2", {}, Preparation(), (0.5, 1.5, 2.5, 3.5))
+    grader.bundle = Bundle("other", "2", {}, Preprocessing(), (0.5, 1.5, 2.5, 3.5))
     with (
         pytest.raises(DrcoreError, match="A machine of the cluster has tiny 1, and this one other"),
         closing(grade_on_cluster(grader, found, weights=weights)) as stream,

@@ -20,7 +20,7 @@ from PIL import Image
 from drcore.errors import SourceError
 from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
 from drcore.export.case import Case, by_patient
-from drcore.export.deidentification import Privacy, retina_only
+from drcore.export.deidentification import Disclosure, retina_only
 from drcore.export.export import KINDS, write_export
 from drcore.export.overlays import overlay_zip
 from drcore.export.result_json import result_json
@@ -103,7 +103,7 @@ def everything_said(name: str, data: bytes) -> str:
 
 
 def test_no_trace_of_the_patient_leaves_deidentified(cases, tmp_path):
-    done, documents = exported(cases, tmp_path, privacy=Privacy(deidentified=True))
+    done, documents = exported(cases, tmp_path, privacy=Disclosure(deidentified=True))
     kinds = {name.rpartition(".")[2] for name in documents}
     assert kinds == {"pdf", "jpg", "json", "csv", "dcm", "txt"}
     for name, data in documents.items():
@@ -114,7 +114,7 @@ def test_no_trace_of_the_patient_leaves_deidentified(cases, tmp_path):
 
 
 def test_the_search_for_traces_would_find_them(cases, tmp_path):
-    _, documents = exported(cases, tmp_path, privacy=Privacy(patient_names=True))
+    _, documents = exported(cases, tmp_path, privacy=Disclosure(patient_names=True))
     for ending, secret in (
         (".pdf", "Quartermain, Zebulon"), (".dcm", "Quartermain"), ("results.csv", "ZQ-4711"),
         ("manifest.json", "Zebulon"), ("decisions.json", "Mr Quartermain"), (".json", "ZQ-4711"),
@@ -128,7 +128,7 @@ def test_the_search_for_traces_would_find_them(cases, tmp_path):
 
 
 def test_eye_and_hash_stay_in_deidentified_documents(cases, tmp_path):
-    _, documents = exported(cases, tmp_path, privacy=Privacy(deidentified=True))
+    _, documents = exported(cases, tmp_path, privacy=Disclosure(deidentified=True))
     results = json.loads(documents["results.json"])
     assert [r["laterality"] for r in results] == ["OS", "OD", "OD", None]
     assert results[0]["image"] == results[0]["sha256"][:16]
@@ -143,7 +143,7 @@ def test_eye_and_hash_stay_in_deidentified_documents(cases, tmp_path):
 
 
 def test_notes_go_along_when_asked_for(cases, tmp_path):
-    privacy = Privacy(deidentified=True, notes=True)
+    privacy = Disclosure(deidentified=True, notes=True)
     _, documents = exported(cases, tmp_path, ("json",), privacy=privacy)
     assert "Mr Quartermain" in documents["decisions.json"].decode()
     assert "Mr Quartermain" in documents["marks.json"].decode()
@@ -266,7 +266,7 @@ def test_burnt_in_pictures_stay_unless_asked_for(cases, tmp_path):
     assert not [name for name in documents if "overlay." in name]
     assert len([name for name in documents if name.endswith("-report.dcm")]) == 2
     assert any("pictures of 3 photographs" in problem for problem in done.problems)
-    _, documents = exported(burnt, tmp_path, ("overlays",), privacy=Privacy(burned_in=True))
+    _, documents = exported(burnt, tmp_path, ("overlays",), privacy=Disclosure(burned_in=True))
     assert len([name for name in documents if name.endswith("overlay.jpg")]) == 3
 
 
@@ -311,5 +311,5 @@ def test_result_of_a_photograph_is_json_whatever_happened(cases):
     assert read["marks"][0]["lesion"] == "other"
     failed = json.loads(result_json(cases[3]))
     assert (failed["status"], failed["score"], failed["sha256"]) == ("failed", None, None)
-    hidden = result_json(cases[0], Privacy(deidentified=True))
+    hidden = result_json(cases[0], Disclosure(deidentified=True))
     assert not [secret for secret in SECRETS if secret in hidden]

@@ -12,7 +12,7 @@ import pytest
 
 from drcore.errors import SourceError
 from drcore.export.case import Case
-from drcore.export.deidentification import Privacy
+from drcore.export.deidentification import Disclosure
 from drcore.export.pdf.fonts import marked_up, register
 from drcore.export.pdf.report import patient_pdf
 from drcore.export.standards.codes import REPORT_NOTICE
@@ -136,23 +136,23 @@ def test_letters_that_no_font_has_become_their_numbers():
 
 
 def test_name_is_printed_only_when_asked_for(case):
-    asked = Privacy(patient_names=True)
+    asked = Disclosure(patient_names=True)
     text = text_of(patient_pdf([case], made_at=MADE_AT, patient_name="Doe, Jane", privacy=asked))
     assert "Doe, Jane" in text
-    both = Privacy(patient_names=True, deidentified=True)
-    for privacy in (None, Privacy(), both):
+    both = Disclosure(patient_names=True, deidentified=True)
+    for privacy in (None, Disclosure(), both):
         pdf = patient_pdf([case], made_at=MADE_AT, patient_name="Doe, Jane", privacy=privacy)
         assert "Doe" not in text_of(pdf)
 
 
 def test_deidentified_report(case):
     told = replace(case, decisions=((4, decision(case, note="secret note")),))
-    text = text_of(patient_pdf([told], made_at=MADE_AT, privacy=Privacy(deidentified=True)))
+    text = text_of(patient_pdf([told], made_at=MADE_AT, privacy=Disclosure(deidentified=True)))
     assert case.report.sha256[:16] in text
     assert "7_right" not in text
     assert "Right eye (OD)" in text
     assert "secret" not in text
-    kept = Privacy(deidentified=True, notes=True)
+    kept = Disclosure(deidentified=True, notes=True)
     assert "secret note" in text_of(patient_pdf([told], made_at=MADE_AT, privacy=kept))
 
 
@@ -174,10 +174,10 @@ def test_burnt_in_identity_is_not_printed_unless_asked_for(case):
         reader = pypdf.PdfReader(io.BytesIO(pdf))
         return sum(len(page.images) for page in reader.pages), text_of(pdf)
 
-    count, text = images(Privacy())
+    count, text = images(Disclosure())
     assert count == 0
     assert "identity is burnt into it" in text
-    assert images(Privacy(burned_in=True))[0] == 2
+    assert images(Disclosure(burned_in=True))[0] == 2
 
 
 def test_photograph_that_vanished_leaves_its_words(case, tmp_path):

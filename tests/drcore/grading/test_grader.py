@@ -15,7 +15,7 @@ from drcore.errors import CheckpointError, DrcoreError, PhotographError
 from drcore.icdr import GRADE_NAMES
 from drcore.maps.fusion import FUSION_RULES, covered_mean
 from drcore.model.bundle import bundled_folder
-from drcore.model.calibration import Certainty
+from drcore.model.calibration import GradeCalibration
 
 SCALES = (128, 256, 512)
 
@@ -88,7 +88,7 @@ def test_certainty_of_the_report(grader, phantom, dark):
     assert (bare.probabilities, bare.grade_set, bare.referable_sensitive) == (None, None, None)
     assert bare.margin == min(abs(bare.score - t) for t in bare.thresholds)
 
-    certainty = Certainty(
+    certainty = GradeCalibration(
         cuts=(0.8, 1.4, 2.4, 3.3), width=0.3, widening=0.2,
         coverage=0.9, level=0.8, sensitive=bare.score - 0.1,
     )  # fmt: skip

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from drcore.errors import CheckpointError, DrcoreError
-from drcore.maps.attenuation import Placement, placed
+from drcore.maps.attenuation import Attenuation, placed
 from drcore.maps.fusion import covered_mean
 
-RAMP = Placement(1.0, 1.4)
+RAMP = Attenuation(1.0, 1.4)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_the_mean_over_the_retina_stays(share: float) -> None:
 
 
 def test_it_survives_the_manifest() -> None:
-    assert Placement.from_dict(RAMP.to_dict()) == RAMP
+    assert Attenuation.from_dict(RAMP.to_dict()) == RAMP
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_it_survives_the_manifest() -> None:
 )
 def test_nonsense_in_a_manifest_is_refused(entry: object) -> None:
     with pytest.raises(CheckpointError):
-        Placement.from_dict(entry)
+        Attenuation.from_dict(entry)
 
 
 def test_numbers_that_make_no_ramp_are_refused() -> None:
     with pytest.raises(DrcoreError):
-        Placement(2.0, 1.0)
+        Attenuation(2.0, 1.0)

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from drcore.errors import CheckpointError
 from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle, save_bundle
-from drcore.model.calibration import Certainty
+from drcore.model.calibration import GradeCalibration
 from drcore.model.manifest import MANIFEST
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 
-CERTAINTY = Certainty(
+CERTAINTY = GradeCalibration(
     cuts=(0.5, 1.1, 2.0, 3.1), width=0.3, widening=0.1,
     coverage=0.9, level=0.8, sensitive=0.9,
 )  # fmt: skip
@@ -34,7 +34,7 @@ def small(make_network, tmp_path_factory) -> Path:
     network.set_level(0.5)
     folder = tmp_path_factory.mktemp("small")
     bundle = Bundle(
-        "tiny", "3", {128: network}, Preparation(gain=5.0), (0.4, 1.2, 2.1, 3.3),
+        "tiny", "3", {128: network}, Preprocessing(gain=5.0), (0.4, 1.2, 2.1, 3.3),
         certainty=CERTAINTY, created="2026-01-02", training={"seed": 5}, metrics={"kappa": 0.1},
         licence="Research use.", intended_use="Tests.",
     )  # fmt: skip
@@ -86,7 +86,7 @@ def exchange_tensors(folder: Path, change) -> None:
 def test_everything_comes_back(small):
     bundle = load_bundle(small)
     assert (bundle.name, bundle.version, bundle.created) == ("tiny", "3", "2026-01-02")
-    assert bundle.preparation == Preparation(gain=5.0)
+    assert bundle.preparation == Preprocessing(gain=5.0)
     assert bundle.thresholds == (0.4, 1.2, 2.1, 3.3)
     assert bundle.training == {"seed": 5}
     assert bundle.metrics == {"kappa": 0.1}
@@ -143,7 +143,7 @@ def test_weights_too_large_for_half_precision_are_not_written(make_network, tmp_
     network = make_network("tiny-128")
     with torch.no_grad():
         network.linear.bias.fill_(1e6)
-    bundle = Bundle("tiny", "1", {128: network}, Preparation(), (0.5, 1.5, 2.5, 3.5))
+    bundle = Bundle("tiny", "1", {128: network}, Preprocessing(), (0.5, 1.5, 2.5, 3.5))
     with pytest.raises(CheckpointError, match=r"linear\.bias does not fit into half precision"):
         save_bundle(bundle, tmp_path)
     assert not (tmp_path / MANIFEST).exists()

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from drcore.errors import CheckpointError, DrcoreError
-from drcore.model.calibration import Certainty, reluctance, spread_of
+from drcore.model.calibration import GradeCalibration, nonconformity, spread_of
 
-SURE = Certainty(
+SURE = GradeCalibration(
     cuts=(0.8, 1.4, 2.4, 3.3), width=0.3, widening=0.2,
     coverage=0.9, level=0.8, sensitive=1.1,
 )  # fmt: skip
@@ -74,7 +74,7 @@ def test_reluctance_never_falls_away_from_the_grade() -> None:
     rng = np.random.default_rng(0)
     for _ in range(100):
         grade = int(rng.integers(5))
-        values = reluctance(rng.dirichlet(np.ones(5)), grade)
+        values = nonconformity(rng.dirichlet(np.ones(5)), grade)
         assert values[grade] == 0
         assert (np.diff(values[grade:]) >= 0).all()
         assert (np.diff(values[: grade + 1]) <= 0).all()
@@ -107,11 +107,11 @@ def test_numbers_that_make_no_model_are_refused(change: dict) -> None:
         replace(SURE, **change)
     entry = json.loads(json.dumps({**SURE.to_dict(), **change}))
     with pytest.raises(CheckpointError, match=r"certainty in the manifest .*\.$"):
-        Certainty.from_dict(entry)
+        GradeCalibration.from_dict(entry)
 
 
 def test_an_entry_comes_back_as_it_went() -> None:
-    assert Certainty.from_dict(json.loads(json.dumps(SURE.to_dict()))) == SURE
+    assert GradeCalibration.from_dict(json.loads(json.dumps(SURE.to_dict()))) == SURE
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,10 @@ def test_an_entry_comes_back_as_it_went() -> None:
 )
 def test_hostile_entries_are_refused(change: dict) -> None:
     with pytest.raises(CheckpointError, match=r"certainty in the manifest .*\.$"):
-        Certainty.from_dict({**SURE.to_dict(), **change})
+        GradeCalibration.from_dict({**SURE.to_dict(), **change})
 
 
 @pytest.mark.parametrize("entry", [[], 3, "text", True, {}, {"kind": "cumulative-logistic"}])
 def test_entries_of_another_shape_are_refused(entry: object) -> None:
     with pytest.raises(CheckpointError, match="is not understood"):
-        Certainty.from_dict(entry)
+        GradeCalibration.from_dict(entry)

@@ -14,7 +14,7 @@ import torch
 from drcore.grading.grader import Grader, Prepared
 from drcore.maps.fusion import covered_mean
 from drcore.model.bundle import bundled_folder, load_bundle
-from drcore.model.inference import CompiledRunner, TorchRunner, open_runner
+from drcore.model.inference import OpenVinoRunner, TorchRunner, open_runner
 from drcore.model.network import PRESETS
 
 # Not imported here: the runner does so, and keeps out what reports over the network.
@@ -44,7 +44,7 @@ def test_compiled_is_as_plain(tiny_bundle, prepared, weights):
     else:
         networks = tiny_bundle.networks
     plain = answers(TorchRunner(networks, "cpu"), prepared)
-    fast = answers(CompiledRunner(networks), prepared)
+    fast = answers(OpenVinoRunner(networks), prepared)
     for slow_one, fast_one in zip(plain, fast, strict=True):
         assert list(fast_one) == list(slow_one) == [128, 256, 512]
         for size, (score, ram) in slow_one.items():
@@ -74,7 +74,7 @@ def test_every_preset_compiles_and_its_map_adds_up(make_network, preset):
     rng = np.random.default_rng(0)
     square = rng.normal(size=(3, size, size)).astype(np.float32)
     coverage = rng.uniform(size=(cells, cells)).astype(np.float32)
-    score, ram = CompiledRunner({size: network}).run([{size: square}], [{size: coverage}])[0][size]
+    score, ram = OpenVinoRunner({size: network}).run([{size: square}], [{size: coverage}])[0][size]
     assert ram.shape == (cells, cells)
     assert covered_mean(ram, coverage) + network.bias == pytest.approx(score, abs=1e-3)
 
@@ -83,13 +83,13 @@ def test_no_retina_is_a_number(tiny_bundle):
     network = tiny_bundle.networks[128]
     square = {128: np.zeros((3, 128, 128), np.float32)}
     nothing = {128: np.zeros((network.config.map_size,) * 2, np.float32)}
-    for runner in (CompiledRunner({128: network}), TorchRunner({128: network}, "cpu")):
+    for runner in (OpenVinoRunner({128: network}), TorchRunner({128: network}, "cpu")):
         score, _ = runner.run([square], [nothing])[0][128]
         assert score == pytest.approx(float(network.linear.bias))
 
 
 def test_threads_side_by_side_get_their_own_answers(grader, prepared):
-    assert isinstance(grader.runner, CompiledRunner)
+    assert isinstance(grader.runner, OpenVinoRunner)
     alone = [answers(grader.runner, [item])[0] for item in prepared]
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(lambda item: answers(grader.runner, [item])[0], prepared * 8))

@@ -8,7 +8,7 @@ import pytest
 
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import FieldOfView, find_field_of_view
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.retina_square import RetinaSquare
 
 
 def field(
@@ -29,12 +29,12 @@ GEOMETRIES = {
 geometries = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
 
 
-def frame_of(geometry, size: int) -> Frame:
+def frame_of(geometry, size: int) -> RetinaSquare:
     width, height, x, y, radius = geometry
-    return Frame(field(width, height, x, y, radius), width, height, size)
+    return RetinaSquare(field(width, height, x, y, radius), width, height, size)
 
 
-def dots_inside(frame: Frame, count: int = 3, margin: float = 24.0) -> np.ndarray:
+def dots_inside(frame: RetinaSquare, count: int = 3, margin: float = 24.0) -> np.ndarray:
     """Positions well inside both the circle and the photograph."""
     fov = frame.field_of_view
     points = np.random.default_rng(0).uniform((0, 0), (frame.width, frame.height), (4000, 2))
@@ -230,7 +230,7 @@ def test_brightness_is_averaged_not_sampled():
 )
 def test_reduced_decoding_lands_on_the_same_square(encoded, width, height, reduction):
     fov = field(width, height, width * 0.47, height * 0.52, height * 0.45)
-    frame = Frame(fov, width, height, 256)
+    frame = RetinaSquare(fov, width, height, 256)
     place = np.array([width * 0.31, height * 0.64])
     reach = 12 * reduction
     left, top = np.round(place - reach).astype(int)
@@ -256,7 +256,7 @@ def test_dots_on_a_rotated_and_cut_photograph(phantom, encoded, turned, orientat
     data = encoded(turned(truth.rgb, orientation), "JPEG", orientation, quality=95)
     photograph = read_photograph(data, for_grading=True)
     fov = find_field_of_view(photograph.rgb).scaled(photograph.reduction)
-    frame = Frame(fov, photograph.width, photograph.height, 224)
+    frame = RetinaSquare(fov, photograph.width, photograph.height, 224)
     assert (frame.width, frame.height) == (width, height)
     assert fov.cut == ("top",)
     # The dot alone, through the same tag and the same geometry, has a centre to measure.
@@ -275,7 +275,7 @@ def test_the_same_eye_at_two_sizes_gives_the_same_square(phantom):
     squares = []
     for pixels in (rgb, large):
         fov = find_field_of_view(pixels)
-        squares.append(Frame(fov, pixels.shape[1], pixels.shape[0], 128).warp(pixels))
+        squares.append(RetinaSquare(fov, pixels.shape[1], pixels.shape[0], 128).warp(pixels))
     assert np.abs(squares[0].astype(int) - squares[1].astype(int)).mean() < 2.5
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from drcore.grading.grader import Grader
-from drcore.model.calibration import Certainty
+from drcore.model.calibration import GradeCalibration
 from drcore.results.columns import COLUMNS, row_of
 from drcore.text import csv_safe, csv_text
 
@@ -95,7 +95,7 @@ def test_certainty_in_rows(tiny_grader: Grader, jpegs: list[bytes]) -> None:
     bare = row_of(tiny_grader.grade(jpegs[0]))
     assert {bare[column] for column in ("p0", "p1", "p2", "p3", "p4", "grade_set")} == {""}
     assert bare["margin"]
-    certainty = Certainty(
+    certainty = GradeCalibration(
         cuts=(0.8, 1.4, 2.4, 3.3), width=0.3, widening=0.2,
         coverage=0.9, level=0.8, sensitive=0.1,
     )  # fmt: skip

@@ -23,7 +23,7 @@ from drcore.grading.grader import Grader
 from drcore.sources.archives import Member, list_members
 from drcore.sources.find import find_photographs
 from drcore.sources.folders import may_be_photograph
-from drcore.sources.source import Found
+from drcore.sources.source import PhotographSource
 
 
 def _zip(file: Path, members: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -316,5 +316,5 @@ def test_hidden_members_and_other_files_are_skipped(tmp_path: Path) -> None:
 
 def test_found_tells_no_more_than_a_name(tmp_path: Path) -> None:
     (item,) = find_photographs([_zip(tmp_path / "s.zip", {"a/10_left.jpeg": b"x"})])
-    assert isinstance(item, Found)
+    assert isinstance(item, PhotographSource)
     assert item.source() == (b"x", "10_left.jpeg")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.augmentation_gpu import DeviceSquares, jpeg_batch
 from training.data.labels import Labelled
 from training.data.squares import Squares, SquareSet
@@ -60,7 +60,7 @@ def apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 def test_they_are_those_of_processors(
     squares: Squares, size: int, cells: int, augmentation: Augmentation | None
 ) -> None:
-    preparation = Preparation()
+    preparation = Preprocessing()
     order = [2, 0, 1, 0]
     one_by_one = SquareSet(squares, order, size, cells, preparation, augmentation, (7, 3))
     made = DeviceSquares(squares, CPU).batches(
@@ -77,8 +77,10 @@ def test_they_are_those_of_processors(
 
 
 def test_they_can_hold_some_photographs_alone(squares: Squares) -> None:
-    whole = DeviceSquares(squares, CPU).batches([2, 1], 2, 128, 16, Preparation())
-    part = DeviceSquares(squares, CPU, np.array([1, 2])).batches([2, 1], 2, 128, 16, Preparation())
+    whole = DeviceSquares(squares, CPU).batches([2, 1], 2, 128, 16, Preprocessing())
+    part = DeviceSquares(squares, CPU, np.array([1, 2])).batches(
+        [2, 1], 2, 128, 16, Preprocessing()
+    )
     for one, other in zip(next(whole), next(part), strict=True):
         assert torch.equal(one, other)
 
@@ -89,7 +91,7 @@ def test_noise_is_as_strong_as_drawn(squares: Squares) -> None:
     device = DeviceSquares(squares, CPU)
 
     def shown(augmentation: Augmentation) -> torch.Tensor:
-        batches = device.batches([0] * 4, 4, 256, 32, Preparation(gain=1), augmentation, (1, 1))
+        batches = device.batches([0] * 4, 4, 256, 32, Preprocessing(gain=1), augmentation, (1, 1))
         return next(iter(batches))[0].float()
 
     inside = shown(noisy)[..., 100:156, 100:156] - shown(calm)[..., 100:156, 100:156]
@@ -111,7 +113,7 @@ def test_jpeg_is_that_of_libjpeg(squares: Squares, quality: int) -> None:
 
 def test_a_seed_gives_the_same_batch_again(squares: Squares) -> None:
     device = DeviceSquares(squares, CPU)
-    args = ([0, 1, 2], 3, 128, 16, Preparation(), Augmentation(), (4, 2))
+    args = ([0, 1, 2], 3, 128, 16, Preprocessing(), Augmentation(), (4, 2))
     first, again = next(device.batches(*args)), next(device.batches(*args))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     other = next(device.batches(*args[:-1], (4, 3)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.augmentation import augment
 from training.data.labels import Labelled, LabelsError, read_labels
 from training.data.sampling import class_weights
@@ -73,9 +73,9 @@ def test_missing_column_and_missing_file(folder: Path) -> None:
 def test_squares_are_warped_once_and_found_again(tmp_path: Path) -> None:
     write_dataset(tmp_path, count=2, size=128, seed=0)
     rows = read_labels(tmp_path / "labels.csv")
-    first = Squares.build(rows, tmp_path / "cache", Preparation(), quiet=True)
+    first = Squares.build(rows, tmp_path / "cache", Preprocessing(), quiet=True)
     stamp = {f: f.stat().st_mtime_ns for f in (tmp_path / "cache").iterdir()}
-    again = Squares.build(rows, tmp_path / "cache", Preparation(), quiet=True)
+    again = Squares.build(rows, tmp_path / "cache", Preprocessing(), quiet=True)
     assert np.array_equal(first.pixels, again.pixels)
     assert stamp == {f: f.stat().st_mtime_ns for f in (tmp_path / "cache").iterdir()}
     # The retina fills the square: bright inside the mask, black in the corners.

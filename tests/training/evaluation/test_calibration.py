@@ -13,7 +13,7 @@ import pytest
 from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
 from drcore.model.bundle import load_bundle
-from drcore.model.calibration import Certainty
+from drcore.model.calibration import GradeCalibration
 from drcore.model.manifest import MANIFEST
 from training.calibrate import main
 from training.data.labels import read_labels
@@ -36,7 +36,7 @@ from training.evaluation.calibration_report import report
 from training.export import set_levels
 from training.phantom import write_dataset
 
-MADE_BY = Certainty(
+MADE_BY = GradeCalibration(
     cuts=(0.6, 1.3, 2.4, 3.4), width=0.25, widening=0.4,
     coverage=0.9, level=0.9, sensitive=1.0,
 )  # fmt: skip

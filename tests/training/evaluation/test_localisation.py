@@ -15,8 +15,8 @@ from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle, save_bundle
 from drcore.preprocessing.field_of_view import FieldOfView
-from drcore.preprocessing.network_input import Preparation
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.network_input import Preprocessing
+from drcore.preprocessing.retina_square import RetinaSquare
 from training.data.duplicates import Repeat, write_repeats
 from training.data.labels import read_labels
 from training.data.lesion_masks import Lesions, LesionsError, read_lesions
@@ -46,7 +46,7 @@ from training.synthetic.phantom import make_phantom
 from training.synthetic.recipe import MASK_FLAGS, PhantomRecipe
 
 # Neither centred nor square, and cut above: a map laid down transposed or shifted would show.
-FRAME = Frame(FieldOfView(330, 250, 240, 0, 30, 600, 520, True, ""), 600, 520, 512)
+FRAME = RetinaSquare(FieldOfView(330, 250, 240, 0, 30, 600, 520, True, ""), 600, 520, 512)
 MARGIN = 0.02
 MA, HE, EX, DISC = (
     MASK_FLAGS[name] for name in ("microaneurysms", "haemorrhages", "hard_exudates", "optic_disc")
@@ -281,7 +281,7 @@ def tiny(make_network) -> Grader:
     """One random network at 128 px."""
     networks = {128: make_network("tiny-128")}
     networks[128].set_level(0.4)
-    return Grader(Bundle("random", "1", networks, Preparation(), (0.5, 1.5, 2.5, 3.5)))
+    return Grader(Bundle("random", "1", networks, Preprocessing(), (0.5, 1.5, 2.5, 3.5)))
 
 
 def test_grad_cam_on_this_network_is_its_map_cut_at_zero(tiny: Grader, phantom) -> None:

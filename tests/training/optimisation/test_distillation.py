@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.augmentation_gpu import DeviceSquares
 from training.data.labels import Labelled
-from training.data.squares import Lessons, Squares, SquareSet
+from training.data.squares import SoftTargets, Squares, SquareSet
 from training.optimisation import distillation
 from training.optimisation.checkpoints import RunError
 from training.optimisation.distillation import lessons_of, on_the_scale_of_grades
@@ -48,11 +48,11 @@ def test_each_dataset_gets_its_own_line() -> None:
 def test_targets_are_between_the_grade_and_the_teacher(
     tiny_bundle, squares: Squares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lessons = lessons_of(tiny_bundle, squares, Preparation(), 0.25, keep=tmp_path)
+    lessons = lessons_of(tiny_bundle, squares, Preprocessing(), 0.25, keep=tmp_path)
     assert lessons.teacher == "random 1"
     assert lessons.targets[6:].tolist() == GRADES[6:]  # nobody teaches what is measured
     score = sum(
-        tiny_bundle.fusion[size] * predict(network, squares, np.arange(6), Preparation())
+        tiny_bundle.fusion[size] * predict(network, squares, np.arange(6), Preprocessing())
         for size, network in tiny_bundle.networks.items()
     )
     grade, dataset = np.array(GRADES[:6], float), np.array(list("ababab"))
@@ -62,17 +62,17 @@ def test_targets_are_between_the_grade_and_the_teacher(
 
     # A resumed run asks the folder, not the networks.
     monkeypatch.setattr(distillation, "predict", lambda *_, **__: pytest.fail("scored again"))
-    again = lessons_of(tiny_bundle, squares, Preparation(), 0.25, keep=tmp_path)
+    again = lessons_of(tiny_bundle, squares, Preprocessing(), 0.25, keep=tmp_path)
     assert again.targets.tolist() == lessons.targets.tolist()
 
 
 def test_targets_reach_the_batches(squares: Squares) -> None:
-    taught = replace(squares, lessons=Lessons(np.arange(8) + 0.5, "t 1"))
+    taught = replace(squares, lessons=SoftTargets(np.arange(8) + 0.5, "t 1"))
     for where, wanted in ((squares, GRADES), (taught, [i + 0.5 for i in range(8)])):
-        data = SquareSet(where, range(8), 128, 8, Preparation())
+        data = SquareSet(where, range(8), 128, 8, Preprocessing())
         assert [float(data[i][2]) for i in range(8)] == wanted
         there = DeviceSquares(where, torch.device("cpu"), np.arange(8))
-        batches = there.batches(range(8), 3, 128, 8, Preparation())
+        batches = there.batches(range(8), 3, 128, 8, Preprocessing())
         assert torch.cat([grades for _, _, grades in batches]).tolist() == wanted
 
 
@@ -83,7 +83,7 @@ def test_a_taught_recipe_wants_its_teacher_and_keeps_to_it(
     with pytest.raises(RunError, match="has a teacher"):
         train(recipe, squares, tmp_path, device="cpu", workers=0, quiet=True)
     targets = np.array(GRADES, float)
-    one, other = (replace(squares, lessons=Lessons(targets, name)) for name in ("t 1", "t 2"))
+    one, other = (replace(squares, lessons=SoftTargets(targets, name)) for name in ("t 1", "t 2"))
     train(recipe, one, tmp_path, device="cpu", workers=0, quiet=True)
     with pytest.raises(RunError, match="taught by t 1, not by t 2"):
         train(recipe, other, tmp_path, device="cpu", workers=0, quiet=True)

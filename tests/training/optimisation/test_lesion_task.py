@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from drcore.preprocessing.network_input import Preparation
+from drcore.preprocessing.network_input import Preprocessing
 from training.data.labels import Labelled
 from training.data.lesion_masks import read_lesions
 from training.data.lesion_squares import (
@@ -66,18 +66,18 @@ def test_only_pictures_of_the_training_split_are_learnt_from(folder: Path) -> No
 def test_clean_photographs_are_refused(folder: Path) -> None:
     everything = read_lesions(folder / "lesions.csv", {"a.jpg": "train", "b.jpg": "val"})
     with pytest.raises(ValueError, match="2 serve to measure"):
-        LesionSquares.build(everything, Preparation())
+        LesionSquares.build(everything, Preprocessing())
     with pytest.raises(ValueError, match="0 photographs"):
-        LesionSquares.build([], Preparation())
+        LesionSquares.build([], Preprocessing())
 
 
 def test_cells_say_how_much_of_them_is_lesion(folder: Path) -> None:
     chosen = photographs_to_learn_from(
         folder / "lesions.csv", rows({"a.jpg": "train", "b.jpg": "val"})
     )
-    squares = LesionSquares.build(chosen, Preparation())
+    squares = LesionSquares.build(chosen, Preprocessing())
     assert squares.known.tolist() == [[True, True, False, False]]
-    batches = lesion_batches(squares, CPU, 2, 256, 32, Preparation(), STILL, (1, 0))
+    batches = lesion_batches(squares, CPU, 2, 256, 32, Preprocessing(), STILL, (1, 0))
     batch = next(batches)
     assert batch.pixels.shape == (2, 3, 256, 256)
     assert batch.amount.shape == (2, 4, 32, 32)
@@ -94,9 +94,11 @@ def test_lesions_move_with_their_photograph(folder: Path) -> None:
     chosen = photographs_to_learn_from(
         folder / "lesions.csv", rows({"a.jpg": "train", "b.jpg": "val"})
     )
-    squares = LesionSquares.build(chosen, Preparation())
+    squares = LesionSquares.build(chosen, Preprocessing())
     moving = Augmentation(gamma=0, gain=0, colour=0, blur=0, coarse=0, noise=0)
-    for batch in islice(lesion_batches(squares, CPU, 2, 128, 32, Preparation(), moving, (1, 0)), 4):
+    for batch in islice(
+        lesion_batches(squares, CPU, 2, 128, 32, Preprocessing(), moving, (1, 0)), 4
+    ):
         dark = 128 - batch.pixels.float().mean(1)
         seen = torch.nn.functional.avg_pool2d(dark[:, None], 4)[:, 0]
         inside = batch.amount[:, 1] > 0.9

@@ -14,14 +14,14 @@ import torch
 
 from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.field_of_view import find_field_of_view
-from drcore.preprocessing.network_input import Preparation
-from drcore.preprocessing.retina_square import Frame
+from drcore.preprocessing.network_input import Preprocessing
+from drcore.preprocessing.retina_square import RetinaSquare
 from training.data.labels import Labelled
 from training.data.lesion_squares import LesionSquares
 from training.data.squares import Squares, SquareSet
 from training.optimisation import trainer
 from training.optimisation.checkpoints import RunError, load_average
-from training.optimisation.epochs import Feed
+from training.optimisation.epochs import EpochBatches
 from training.optimisation.initial_weights import _imagenet
 from training.optimisation.predict import predict
 from training.optimisation.trainer import train
@@ -50,7 +50,7 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Squares:
         file = folder / f"{i}.jpg"
         cv2.imwrite(str(file), cv2.cvtColor(phantom.rgb, cv2.COLOR_RGB2BGR))
         rows.append(Labelled(file, phantom.grade, "phantom", "train" if i < 80 else "val", str(i)))
-    return Squares.build(rows, folder / "cache", Preparation(), quiet=True)
+    return Squares.build(rows, folder / "cache", Preprocessing(), quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def lesions() -> LesionSquares:
     for seed in range(6):
         phantom = make_phantom(PhantomRecipe(size=320, seed=seed, haemorrhages=12, hard_exudates=4))
         height, width = phantom.rgb.shape[:2]
-        frame = Frame(find_field_of_view(phantom.rgb), width, height, 512)
+        frame = RetinaSquare(find_field_of_view(phantom.rgb), width, height, 512)
         pixels.append(frame.warp(phantom.rgb))
         masks.append(frame.at(128).mask(0.02).astype(np.uint8) * 255)
         bits = np.zeros((512, 512), np.uint8)
@@ -87,12 +87,12 @@ def test_a_tiny_network_learns_and_its_map_points_into_the_lesions(
     assert lines[-1]["val_kappa"] > 0.6
 
     # New phantoms with few lesions, so that hitting one by chance is rare.
-    preparation, cells = Preparation(), network.config.map_size
+    preparation, cells = Preprocessing(), network.config.map_size
     hits, energy, chance = [], [], []
     for seed in range(100, 112):
         phantom = make_phantom(PhantomRecipe(size=320, seed=seed, haemorrhages=10))
         height, width = phantom.rgb.shape[:2]
-        frame = Frame(find_field_of_view(phantom.rgb), width, height, 512)
+        frame = RetinaSquare(find_field_of_view(phantom.rgb), width, height, 512)
         contrast = preparation.contrast(frame.warp(phantom.rgb), frame.mask(0.02), 128)
         coverage = frame.coverage(cells, 0.02)
         with torch.inference_mode():
@@ -192,11 +192,11 @@ def test_photographs_on_the_device_are_fed_like_those_of_processors(
     calm = Augmentation(noise=0, blur=0, coarse=0)
     recipe = replace(RECIPES["tiny-128"], lesions=1.0, annotated=2, augmentation=calm)
     one, other = (
-        Feed(
+        EpochBatches(
             squares,
             lesions,
             recipe,
-            Preparation(),
+            Preprocessing(),
             torch.device("cpu"),
             resident=resident,
             workers=0,
@@ -257,7 +257,7 @@ def test_the_linear_unit_is_solved_for(squares: Squares, tmp_path: Path) -> None
     descent = train(recipe, squares, tmp_path, device="cpu", workers=0, quiet=True)
 
     def error(network: RamNetwork) -> float:
-        return float(np.mean((predict(network, squares, indices, Preparation()) - grades) ** 2))
+        return float(np.mean((predict(network, squares, indices, Preprocessing()) - grades) ** 2))
 
     # A finished run may be refitted, again and again, always from what descent left.
     networks = [
@@ -311,7 +311,7 @@ def test_imagenet_weights_fit_every_map_network() -> None:
 
 def test_draws_depend_on_seed_and_place_only(squares: Squares) -> None:
     def draw(epoch: int, place: int) -> np.ndarray:
-        data = SquareSet(squares, [0, 1, 2], 128, 32, Preparation(), Augmentation(), (7, epoch))
+        data = SquareSet(squares, [0, 1, 2], 128, 32, Preprocessing(), Augmentation(), (7, epoch))
         return data[place][0].numpy()
 
     assert np.array_equal(draw(0, 1), draw(0, 1))

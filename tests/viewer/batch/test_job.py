@@ -10,7 +10,7 @@ import pytest
 
 from drcore.errors import CheckpointError
 from drcore.sources.find import find_photographs
-from drcore.sources.source import Found
+from drcore.sources.source import PhotographSource
 from viewer.batch import job as batch_job
 from viewer.batch.job import BatchJob, duration
 from viewer.batch.results_table import filtered
@@ -267,7 +267,7 @@ def test_the_root_comes_from_the_environment(monkeypatch, tmp_path):
 
 
 def test_a_vanished_file_is_a_row(ready, tmp_path):
-    job = BatchJob([Found(tmp_path / "gone.jpg", "gone.jpg")], "eyes")
+    job = BatchJob([PhotographSource(tmp_path / "gone.jpg", "gone.jpg")], "eyes")
     job.start(ready)
     job.join(60)
     assert [row["status"] for row in job.rows] == ["failed"]

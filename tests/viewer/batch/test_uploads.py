@@ -17,7 +17,7 @@ from drcore.errors import SourceError
 from viewer.batch import uploads
 from viewer.batch.uploads import check_upload, spool
 from viewer.server import temporary_folder
-from viewer.server.temporary_folder import Spool, sweep
+from viewer.server.temporary_folder import TemporaryFolder, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ def child():
 
 
 def test_what_a_killed_server_left_behind_is_swept_and_nothing_else(temporary):
-    mine = Spool()
+    mine = TemporaryFolder()
     alive, in_use = child()
     killed, abandoned = child()
     killed.send_signal(signal.SIGKILL)

@@ -9,7 +9,7 @@ import pytest
 from drcore.grading.grader import Grader
 from viewer.review.list_rows import UNREAD, list_rows
 from viewer.ui.palette import FAILED, GRADES, PENDING
-from viewer.worklist.ordering import Arrangement
+from viewer.worklist.ordering import ViewOptions
 from viewer.worklist.worklist import Worklist
 
 
@@ -45,7 +45,7 @@ def test_a_row_waits(phantom, encoded):
 
 def test_patients_have_headings_with_the_worse_eye(worklist):
     worklist.everything[0].decision = SimpleNamespace(grade=1, action="change")
-    worklist.arrangement = Arrangement(by_patient=True)
+    worklist.arrangement = ViewOptions(by_patient=True)
     rows = list_rows(worklist)
     assert [row["name"] for row in rows] == [
         "7_OD.jpg", "7_OS.jpg", "8_OD.jpg", "x.jpg", "bad.jpg"
@@ -60,7 +60,7 @@ def test_patients_have_headings_with_the_worse_eye(worklist):
 
 def test_a_blinded_reader_sees_no_grade_in_chip_note_or_heading(worklist):
     worklist.everything[2].decision = SimpleNamespace(grade=1, action="change")
-    worklist.arrangement = Arrangement(by_patient=True)
+    worklist.arrangement = ViewOptions(by_patient=True)
     worklist.hidden = frozenset(entry.key for entry in worklist.everything)
     rows = list_rows(worklist)
     assert [row["chip"] for row in rows] == [UNREAD] * 4 + [FAILED]
@@ -71,7 +71,7 @@ def test_a_blinded_reader_sees_no_grade_in_chip_note_or_heading(worklist):
 
 
 def test_hidden_patients_are_numbered(worklist):
-    worklist.arrangement = Arrangement(by_patient=True)
+    worklist.arrangement = ViewOptions(by_patient=True)
     worklist.deidentified = True
     rows = list_rows(worklist)
     assert [row["heading"]["title"] for row in rows if row["heading"]][:2] == [

@@ -78,11 +78,11 @@ def test_views_are_made_a_few_at_a_time(
         with crowd:
             return
 
-    monkeypatch.setattr(preloading.Slides, "slide", slow)
+    monkeypatch.setattr(preloading.SlideCache, "slide", slow)
     for number in range(READERS):
         mine = Worklist()
         entry = mine.add("a.jpg", b"a%d" % number)
         entry.report = report
-        assert preloading.Slides().prepare(mine, [entry])
+        assert preloading.SlideCache().prepare(mine, [entry])
     wait_for(crowd, READERS)
     assert crowd.most == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from drcore.reviews.store import ReviewStore
-from viewer.session.viewing_log import Looks
+from viewer.session.viewing_log import ViewingLog
 
 SCALES = ("128", "256", "512", "fused")
 
@@ -27,7 +27,7 @@ def clock():
 
 @pytest.fixture
 def looks(clock):
-    looks = Looks(clock)
+    looks = ViewingLog(clock)
     looks.show("p1")
     return looks
 
@@ -98,7 +98,7 @@ def test_what_is_told_too_late_does_not_count_for_the_next_decision(looks):
 
 
 def test_a_browser_that_outlived_its_session_is_not_believed(looks):
-    other = Looks()
+    other = ViewingLog()
     looks.hear({other.turn("p1"): {"scales": ["fused"], "away": 0}}, SCALES)
     assert looks.scales("p1", "AR") is None
 
@@ -129,7 +129,7 @@ def app(open_app, upload, phantom, encoded):
     files = [(f"{n}_left.jpg", encoded(phantom(seed=n).rgb, "JPEG")) for n in (1, 2)]
     app = open_app(grade=4)
     clock = Clock()
-    app.session_state["looks"] = Looks(clock)
+    app.session_state["looks"] = ViewingLog(clock)
     app.session_state["hand"] = clock
     return upload(app, *files)
 

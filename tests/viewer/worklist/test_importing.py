@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from drcore.photographs.dicom_frames import DicomFrame
-from viewer.worklist.importing import arrive
-from viewer.worklist.storage import Limits, Shelf
+from viewer.worklist.importing import import_files
+from viewer.worklist.storage import Limits, WorklistStore
 from viewer.worklist.worklist import Worklist
 
 pydicom = pytest.importorskip("pydicom")
@@ -53,7 +53,7 @@ def names(worklist) -> list[str]:
 
 def test_many_files_at_once_each_get_a_row_or_a_sentence():
     worklist = Worklist()
-    arrival = arrive(
+    arrival = import_files(
         worklist,
         [
             ("clinic/a_OD.jpg", picture(1)),
@@ -82,7 +82,7 @@ def test_many_files_at_once_each_get_a_row_or_a_sentence():
 def test_a_full_list_names_the_first_that_is_missing(monkeypatch):
     monkeypatch.setattr("viewer.worklist.worklist.MOST", 2)
     worklist = Worklist()
-    arrival = arrive(worklist, [(f"{n}.jpg", picture(n)) for n in range(5)])
+    arrival = import_files(worklist, [(f"{n}.jpg", picture(n)) for n in range(5)])
     (sentence,) = arrival.sentences
     assert sentence.startswith("3 not added, from 2.jpg on. The list is full: it holds 2")
     assert names(worklist) == ["0.jpg", "1.jpg"]
@@ -90,8 +90,8 @@ def test_a_full_list_names_the_first_that_is_missing(monkeypatch):
 
 def test_no_room_on_the_server_is_told_and_what_came_before_stays(tmp_path):
     size = len(picture(1))
-    worklist = Worklist(Shelf(tmp_path, Limits(size=2 * size + 10, reserve=0)))
-    arrival = arrive(worklist, [(f"{n}.jpg", picture(n)) for n in range(4)])
+    worklist = Worklist(WorklistStore(tmp_path, Limits(size=2 * size + 10, reserve=0)))
+    arrival = import_files(worklist, [(f"{n}.jpg", picture(n)) for n in range(4)])
     (sentence,) = arrival.sentences
     assert "2 not added, from 2.jpg on. This server keeps" in sentence
     assert names(worklist) == ["0.jpg", "1.jpg"]
@@ -99,20 +99,24 @@ def test_no_room_on_the_server_is_told_and_what_came_before_stays(tmp_path):
 
 def test_a_file_too_large_is_left_out(monkeypatch):
     monkeypatch.setattr("drcore.photographs.photograph.MAX_BYTES", 1 << 20)
-    arrival = arrive(worklist := Worklist(), [("a.jpg", bytes(2 << 20)), ("b.jpg", picture(1))])
+    arrival = import_files(
+        worklist := Worklist(), [("a.jpg", bytes(2 << 20)), ("b.jpg", picture(1))]
+    )
     assert arrival.sentences[0].startswith("Too large: a.jpg. At most 1 MiB")
     assert names(worklist) == ["b.jpg"]
 
 
 def test_long_lists_of_names_are_cut_and_names_are_cleaned():
     files = [(f"\u202e{n}.txt", b"text") for n in range(10)]
-    (sentence,) = arrive(Worklist(), files).sentences
+    (sentence,) = import_files(Worklist(), files).sentences
     assert sentence.endswith("no photographs: 0.txt, 1.txt, 2.txt and 7 more.")
 
 
 def test_the_folder_is_the_patient_where_the_name_tells_the_eye_alone():
     worklist = Worklist()
-    arrive(worklist, [("clinic/7/left.jpg", picture(1)), ("clinic/7/8_right.jpg", picture(2))])
+    import_files(
+        worklist, [("clinic/7/left.jpg", picture(1)), ("clinic/7/8_right.jpg", picture(2))]
+    )
     assert [(e.laterality, e.patient) for e in worklist.everything] == [("OS", "7"), ("OD", "8")]
 
 
@@ -125,7 +129,7 @@ def test_files_are_taken_one_by_one():
             yield f"{n}.jpg", picture(n)
 
     worklist = Worklist()
-    arrive(worklist, files())
+    import_files(worklist, files())
     assert taken == [0, 1, 2]
 
 
@@ -134,8 +138,8 @@ def test_each_frame_of_a_dicom_file_is_an_entry_of_its_own(grader, phantom, tmp_
 
     frames = [phantom(seed=seed).rgb for seed in (1, 2, 3)]
     data = dicom(frames)
-    worklist = Worklist(Shelf(tmp_path, Limits(reserve=0)))
-    arrive(worklist, [("12_left.dcm", data)])
+    worklist = Worklist(WorklistStore(tmp_path, Limits(reserve=0)))
+    import_files(worklist, [("12_left.dcm", data)])
     assert names(worklist) == [f"12_left.dcm (frame {n} of 3)" for n in (1, 2, 3)]
     assert all(isinstance(entry.source, DicomFrame) for entry in worklist.everything)
     assert len(list(tmp_path.glob("*/" + "?" * 64))) == 1  # one file for all frames
@@ -144,15 +148,17 @@ def test_each_frame_of_a_dicom_file_is_an_entry_of_its_own(grader, phantom, tmp_
     reports = [entry.report for entry in worklist.everything]
     assert [r.sha256 for r in reports] == list(read_header(data).sha256)
     assert {(r.status, r.laterality, r.patient) for r in reports} == {("graded", "OD", "P-7")}
-    assert arrive(worklist, [("again.dcm", data)]).sentences == ["In the list already: again.dcm."]
-    back = Worklist.reopened(Shelf(tmp_path, Limits(reserve=0)), worklist.token)
+    assert import_files(worklist, [("again.dcm", data)]).sentences == [
+        "In the list already: again.dcm."
+    ]
+    back = Worklist.reopened(WorklistStore(tmp_path, Limits(reserve=0)), worklist.token)
     assert [e.sha256 for e in back.everything] == [r.sha256 for r in reports]
     assert back.pictures(back.everything[1]).sha256 == reports[1].sha256
 
 
 def test_what_a_header_says_of_the_patient_is_shown_only_when_asked_for(grader, phantom):
     worklist = Worklist()
-    arrive(worklist, [("scan.dcm", dicom([phantom(seed=1).rgb])), ("9_OD.jpg", picture(9))])
+    import_files(worklist, [("scan.dcm", dicom([phantom(seed=1).rgb])), ("9_OD.jpg", picture(9))])
     scan, named = worklist.everything
     worklist.grade(scan, grader)
     assert (scan.patient, scan.report.patient) == ("P-7", "P-7")  # for pairing and the record
@@ -171,7 +177,7 @@ def test_burnt_in_identity_is_covered_until_asked_for(grader, phantom):
     rgb = phantom(seed=1).rgb.copy()
     rgb[:12, :40] = 255  # a name in the corner
     worklist = Worklist()
-    arrive(worklist, [("scan.dcm", dicom([rgb], BurnedInAnnotation="YES"))])
+    import_files(worklist, [("scan.dcm", dicom([rgb], BurnedInAnnotation="YES"))])
     (scan,) = worklist.everything
     worklist.grade(scan, grader)
     assert scan.report.status == "graded"
@@ -189,7 +195,7 @@ def test_burnt_in_identity_is_covered_until_asked_for(grader, phantom):
 
 def test_a_damaged_dicom_file_gets_a_row_that_tells_why(grader):
     worklist = Worklist()
-    arrive(worklist, [("scan.dcm", dicom([np.zeros((64, 64, 3), np.uint8)])[:-5000])])
+    import_files(worklist, [("scan.dcm", dicom([np.zeros((64, 64, 3), np.uint8)])[:-5000])])
     (scan,) = worklist.everything
     worklist.grade(scan, grader)
     assert scan.report.status == "failed"

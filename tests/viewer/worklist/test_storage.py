@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from drcore.errors import SourceError
-from viewer.worklist.storage import KeptPhotograph, Limits, Shelf, location
+from viewer.worklist.storage import KeptPhotograph, Limits, WorklistStore, location
 
 DATA = b"a photograph of Doe"
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -19,7 +19,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 @pytest.fixture
 def shelf(tmp_path):
-    return Shelf(tmp_path / "lists", Limits(reserve=0))
+    return WorklistStore(tmp_path / "lists", Limits(reserve=0))
 
 
 def row(key: str, **values) -> KeptPhotograph:
@@ -33,7 +33,7 @@ def contents(folder) -> bytes:
     return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
 
 
-def age(shelf: Shelf, kept, days: float) -> None:
+def age(shelf: WorklistStore, kept, days: float) -> None:
     with sqlite3.connect(shelf.root / "index.sqlite3") as index:
         index.execute("UPDATE list SET used = used - ? WHERE id = ?", (days * 86400, kept.id))
 
@@ -43,7 +43,7 @@ def test_a_list_comes_back_to_whoever_has_its_token(shelf):
     kept.store(DATA, SHA256)
     kept.put([row("p2"), row("p1", thumbnail="data:")])
     kept.settle(selected="p2", settings="{}")
-    again = Shelf(shelf.root).open(kept.token)
+    again = WorklistStore(shelf.root).open(kept.token)
     assert again.photographs() == [row("p1", thumbnail="data:"), row("p2")]
     assert again.settled() == ("p2", "{}")
     assert again.file_of(SHA256).read_bytes() == DATA
@@ -145,7 +145,7 @@ def test_folders_of_no_list_are_swept_away_when_old(shelf):
 
 
 def test_there_are_so_many_lists_and_no_more(tmp_path):
-    shelf = Shelf(tmp_path, Limits(lists=2, reserve=0))
+    shelf = WorklistStore(tmp_path, Limits(lists=2, reserve=0))
     first, second = shelf.begin(), shelf.begin()
     with pytest.raises(SourceError, match=r"keeps 2 lists.* Clear a list"):
         shelf.begin()
@@ -156,7 +156,7 @@ def test_there_are_so_many_lists_and_no_more(tmp_path):
 
 
 def test_there_are_so_many_bytes_and_no_more(tmp_path):
-    shelf = Shelf(tmp_path, Limits(size=len(DATA) + 5, reserve=0))
+    shelf = WorklistStore(tmp_path, Limits(size=len(DATA) + 5, reserve=0))
     first = shelf.begin()
     first.store(DATA, SHA256)
     first.store(DATA, SHA256)  # the same costs nothing
@@ -168,7 +168,7 @@ def test_there_are_so_many_bytes_and_no_more(tmp_path):
 
 
 def test_a_nearly_full_disk_is_told(tmp_path):
-    shelf = Shelf(tmp_path, Limits(reserve=1 << 60))
+    shelf = WorklistStore(tmp_path, Limits(reserve=1 << 60))
     with pytest.raises(SourceError, match="disk of this server is nearly full"):
         shelf.begin().store(DATA, SHA256)
 
@@ -176,10 +176,10 @@ def test_a_nearly_full_disk_is_told(tmp_path):
 def test_a_folder_that_cannot_be_used_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SourceError, match="cannot be kept on this server"):
-        Shelf(tmp_path / "file")
+        WorklistStore(tmp_path / "file")
     (tmp_path / "index.sqlite3").write_bytes(b"no database at all" * 100)
     with pytest.raises(SourceError, match="cannot be kept on this server"):
-        Shelf(tmp_path)
+        WorklistStore(tmp_path)
 
 
 def test_an_index_of_another_release_is_left_alone(shelf):
@@ -187,7 +187,7 @@ def test_an_index_of_another_release_is_left_alone(shelf):
     with sqlite3.connect(shelf.root / "index.sqlite3") as index:
         index.execute("PRAGMA user_version = 99")
     with pytest.raises(SourceError, match="another release"):
-        Shelf(shelf.root)
+        WorklistStore(shelf.root)
     assert kept.folder.exists()
 
 

@@ -16,8 +16,8 @@ import pytest
 from drcore.errors import PhotographError, ReviewError, SourceError
 from drcore.grading.grader import Grader
 from drcore.reviews.store import ReviewStore
-from viewer.worklist.ordering import Arrangement
-from viewer.worklist.storage import Limits, Shelf
+from viewer.worklist.ordering import ViewOptions
+from viewer.worklist.storage import Limits, WorklistStore
 from viewer.worklist.worklist import MAX_PICTURES, Worklist
 
 
@@ -192,7 +192,7 @@ def test_next_and_previous_follow_the_order_shown(photographs, grader):
     finish(worklist, grader)
     by_score = sorted(entries, key=lambda e: (-(e.report.grade or 0), -e.report.score))
     worklist.select(by_score[1].key)
-    worklist.arrangement = Arrangement("severity")
+    worklist.arrangement = ViewOptions("severity")
     assert worklist.selected is by_score[1]  # sorting moves nothing away from the screen
     assert (worklist.entries, worklist.position) == (by_score, 1)
     worklist.step(1)
@@ -205,7 +205,7 @@ def test_next_and_previous_follow_the_order_shown(photographs, grader):
 def test_a_decision_and_the_step_after_it_leave_nobody_out():
     worklist = Worklist()
     entries = [worklist.add(f"{n}.jpg", bytes([n])) for n in range(4)]
-    worklist.arrangement = Arrangement("unreviewed", reviewed=False)
+    worklist.arrangement = ViewOptions("unreviewed", reviewed=False)
     seen = []
     for _ in entries:
         seen.append(worklist.selected)
@@ -219,7 +219,7 @@ def test_a_decision_and_the_step_after_it_leave_nobody_out():
 def test_what_is_left_out_is_counted_and_graded_too(photographs, grader):
     worklist = Worklist()
     entries = [worklist.add(f"{n}.jpg", photographs(n)) for n in range(3)]
-    worklist.arrangement = Arrangement(text="1.jpg")
+    worklist.arrangement = ViewOptions(text="1.jpg")
     assert worklist.entries == entries[:2]  # the one on screen stays
     assert (len(worklist), worklist.total) == (2, 3)
     finish(worklist, grader)
@@ -293,12 +293,12 @@ def test_the_eyes_of_a_patient_are_one_study(photographs, grader):
 
 @pytest.fixture
 def shelf(tmp_path):
-    return Shelf(tmp_path / "lists", Limits(reserve=0))
+    return WorklistStore(tmp_path / "lists", Limits(reserve=0))
 
 
-def restarted(shelf: Shelf) -> Shelf:
+def restarted(shelf: WorklistStore) -> WorklistStore:
     """The same folder, as a new server sees it."""
-    return Shelf(shelf.root, shelf.limits)
+    return WorklistStore(shelf.root, shelf.limits)
 
 
 class NoGrader:
@@ -318,7 +318,7 @@ def test_a_list_comes_back_as_it_was_left(shelf, photographs, grader):
     assert all(isinstance(entry.source, Path) for entry in entries)  # not in memory
     finish(worklist, grader)
     worklist.correct(entries[0].key, "OD", "A-7")
-    worklist.arrangement = Arrangement("severity", by_patient=True)
+    worklist.arrangement = ViewOptions("severity", by_patient=True)
     worklist.select(entries[2].key)
 
     back = Worklist.reopened(restarted(shelf), worklist.token)
@@ -440,7 +440,7 @@ def test_clearing_deletes_and_a_new_list_has_another_token(shelf, photographs, g
 
 
 def test_what_cannot_be_kept_is_told_and_the_work_goes_on(tmp_path, photographs, grader):
-    shelf = Shelf(tmp_path, Limits(lists=0))
+    shelf = WorklistStore(tmp_path, Limits(lists=0))
     worklist = Worklist(shelf)
     entry = worklist.add("a.jpg", photographs(1))
     finish(worklist, grader)
@@ -449,7 +449,7 @@ def test_what_cannot_be_kept_is_told_and_the_work_goes_on(tmp_path, photographs,
 
 
 def test_no_room_for_a_file_is_an_error_with_a_sentence(tmp_path, photographs):
-    worklist = Worklist(Shelf(tmp_path, Limits(size=10, reserve=0)))
+    worklist = Worklist(WorklistStore(tmp_path, Limits(size=10, reserve=0)))
     with pytest.raises(SourceError, match="Clear a list that is done with"):
         worklist.add("a.jpg", photographs(1))
     assert worklist.total == 0
