@@ -13,11 +13,11 @@ from torch import distributed as dist
 from drcore.errors import DrcoreError
 from training.data.labels import Labelled, LabelsError, data_root
 from training.reproduction import report
-from training.reproduction.fit import join_processes, rank_of_process
 from training.reproduction.kaggle import read_any
 from training.reproduction.plan import CELLS, Budget, load_results, perform, plan
 from training.reproduction.preprocessing import Photographs
 from training.reproduction.speed import compare_heads
+from training.reproduction.trainer import join_processes, rank_of_process
 
 __all__ = ["main"]
 
@@ -135,7 +135,7 @@ def _train(
         raise LabelsError(f"--head-size {budget.head_size} is not among --sizes.")
     runs = plan(budget, cells)
     if talk:  # one process crops, the others find it done
-        for side in sorted({run.protocol.net.photograph for run in runs}, reverse=True):
+        for side in sorted({run.recipe.net.photograph for run in runs}, reverse=True):
             Photographs.build(rows, given.cache, side, quiet=True)
     if dist.is_available() and dist.is_initialized():
         dist.barrier()

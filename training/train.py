@@ -13,7 +13,7 @@ from training.data.duplicates import keep_apart, photographs_with_masks, read_re
 from training.data.labels import data_root, read_labels
 from training.data.lesion_squares import LesionSquares, photographs_to_learn_from
 from training.data.squares import Squares
-from training.optimisation.distillation import lessons_of
+from training.optimisation.distillation import distilled_targets
 from training.optimisation.trainer import train
 from training.recipe import RECIPES
 
@@ -72,11 +72,11 @@ def main(arguments: list[str] | None = None) -> None:
             shown = squares
             if recipe.taught:
                 given.out.mkdir(parents=True, exist_ok=True)
-                lessons = lessons_of(
+                soft_targets = distilled_targets(
                     load_bundle(given.teacher), squares, preparation, recipe.taught,
                     keep=given.out, workers=given.workers,
                 )  # fmt: skip
-                shown = replace(squares, lessons=lessons)
+                shown = replace(squares, soft_targets=soft_targets)
             train(
                 recipe, shown, given.out, preparation=preparation, device=given.device,
                 workers=given.workers, lesions=masks, quiet=given.quiet,

@@ -31,6 +31,7 @@ __all__ = [
     "grades_of_repeats",
     "keep_apart",
     "photographs_with_masks",
+    "pictures_of",
     "read_repeats",
     "with_eyes_in",
     "with_eyes_in_training",
@@ -340,9 +341,10 @@ def _alike(
     return count, bool(np.abs(shift).max() < 2.0)
 
 
-def _pictures(
+def pictures_of(
     squares: Squares, wanted: Collection[str], annotated: Sequence[Annotated]
 ) -> Iterator[Picture]:
+    """Yield the wanted photographs and those with masks, in which to look for an eye."""
     for i, row in enumerate(squares.rows):
         if row.path.name in wanted:
             yield Picture(

@@ -77,12 +77,12 @@ class Squares:
     rows: list[Labelled]
     pixels: NDArray[np.uint8]
     masks: NDArray[np.uint8]
-    lessons: SoftTargets | None = None
+    soft_targets: SoftTargets | None = None
 
     def target(self, index: int) -> float:
         """Return what a photograph's score is to be, in grades."""
-        if self.lessons is not None:
-            return float(self.lessons.targets[index])
+        if self.soft_targets is not None:
+            return float(self.soft_targets.targets[index])
         return float(self.rows[index].grade)
 
     @classmethod

@@ -20,10 +20,10 @@ from training.data.squares import SoftTargets, Squares
 from training.optimisation.checkpoints import write_whole
 from training.optimisation.predict import predict
 
-__all__ = ["lessons_of", "on_the_scale_of_grades"]
+__all__ = ["distilled_targets", "on_the_scale_of_grades"]
 
 
-def lessons_of(
+def distilled_targets(
     bundle: Bundle,
     squares: Squares,
     preparation: Preprocessing,

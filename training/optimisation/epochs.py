@@ -60,7 +60,8 @@ class EpochBatches:
         workers: int,
     ) -> None:
         self.squares, self.recipe = squares, recipe
-        self._lesions, self._preparation, self._device = lesions, preparation, device
+        self.preparation, self.device = preparation, device
+        self._lesions = lesions
         self._workers = workers
         self._config = PRESETS[recipe.preset]
         splits = np.array([row.split for row in squares.rows])
@@ -84,8 +85,8 @@ class EpochBatches:
         annotated: Iterable[LesionBatch | None] = itertools.repeat(None)
         if self.recipe.lesions and self._lesions is not None:
             annotated = lesion_batches(
-                self._lesions, self._device, self.recipe.annotated, self._config.input_size,
-                self._config.map_size, self._preparation, self.recipe.augmentation,
+                self._lesions, self.device, self.recipe.annotated, self._config.input_size,
+                self._config.map_size, self.preparation, self.recipe.augmentation,
                 (self.recipe.seed, epoch),
             )  # fmt: skip
         return zip(graded, annotated, strict=False)  # the second one never ends
@@ -109,11 +110,11 @@ class EpochBatches:
         size, cells, seed = self._config.input_size, self._config.map_size, self.recipe.seed
         if self._resident is not None:
             return self._resident.batches(
-                indices, self.recipe.batch, size, cells, self._preparation, augmentation,
+                indices, self.recipe.batch, size, cells, self.preparation, augmentation,
                 (seed, epoch),
             )  # fmt: skip
         data = SquareSet(
-            self.squares, indices, size, cells, self._preparation, augmentation, (seed, epoch)
+            self.squares, indices, size, cells, self.preparation, augmentation, (seed, epoch)
         )
         return DataLoader(
             data,

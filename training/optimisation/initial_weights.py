@@ -7,12 +7,11 @@ from importlib import import_module
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from drcore.model.bundle import bundled_folder, load_bundle
 from drcore.model.network import RamNetwork
-from training.optimisation.checkpoints import RunError
+from training.optimisation.checkpoints import RunError, read_tensors
 from training.recipe import Recipe
 
 __all__ = ["warm_start"]
@@ -32,7 +31,7 @@ def warm_start(network: RamNetwork, recipe: Recipe, out: Path) -> None:
     if recipe.warm_start == "none":
         return
     if recipe.warm_start == "imagenet":
-        network.load_state_dict(dict(_imagenet(network)), strict=False)
+        network.load_state_dict(dict(imagenet_weights(network)), strict=False)
         return
     if recipe.warm_start == "bundled":
         bundle = load_bundle(bundled_folder())
@@ -41,16 +40,17 @@ def warm_start(network: RamNetwork, recipe: Recipe, out: Path) -> None:
                 network.load_state_dict(given.state_dict())
                 return
         raise RunError(f"The bundled model has no {recipe.preset}: choose another --warm-start.")
-    file = out / f"{recipe.warm_start}.average.safetensors"
-    if not file.exists():
+    try:
+        weights = read_tensors(out / f"{recipe.warm_start}.average")
+    except FileNotFoundError:
         raise RunError(
             f"{recipe.preset} starts from {recipe.warm_start}, which is not in {out.name}: "
             f"train that one first, or choose --warm-start imagenet."
-        )
-    network.load_state_dict(load_file(file))
+        ) from None
+    network.load_state_dict(weights)
 
 
-def _imagenet(network: RamNetwork) -> Iterator[tuple[str, Tensor]]:
+def imagenet_weights(network: RamNetwork) -> Iterator[tuple[str, Tensor]]:
     """ImageNet weights of the trunk, from the package that carries them (training time only)."""
     trunk = "lite2" if network.config.name.endswith("-lite2") else "lite0"
     try:

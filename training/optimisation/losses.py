@@ -11,6 +11,7 @@ from drcore.preprocessing.network_input import Preprocessing
 from training.data.lesion_squares import LesionBatch
 from training.data.squares import Sample, network_input
 from training.optimisation.lesion_task import LesionHead, lesion_loss
+from training.optimisation.precision import mixed_precision
 
 __all__ = ["losses"]
 
@@ -45,8 +46,7 @@ def losses(
     if head is not None and annotated is not None:
         pixels = torch.cat([pixels, annotated.pixels])
         coverage = torch.cat([coverage, annotated.coverage])
-    # On processors plain float32 proved faster than bfloat16 for depthwise convolutions.
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with mixed_precision(device):
         features = network.features(network_input(pixels, preparation, device))
         score, ram = network.read(features, coverage)
     error = functional.mse_loss(score[:count], grade)

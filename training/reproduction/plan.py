@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from training.data.labels import Labelled
+from training.reproduction.augmentation import Resident
 from training.reproduction.blend import blend_features, fit_blend
-from training.reproduction.fit import fit, load_kept, predict, rank_of_process
 from training.reproduction.kaggle import eye_of, pair_eyes
 from training.reproduction.networks import Head, PublishedNetwork
 from training.reproduction.preprocessing import Photographs
-from training.reproduction.protocol import Protocol, published
-from training.reproduction.resident import Resident
+from training.reproduction.recipe import PublishedRecipe, published
+from training.reproduction.trainer import fit, load_kept, predict, rank_of_process
 from training.reproduction.tta import halton_changes, view
 
 __all__ = ["CELLS", "Budget", "Run", "load_results", "perform", "plan"]
@@ -36,11 +36,11 @@ class Run:
 
     Attributes:
         name: folder of the run, and what reports call it.
-        protocol: what it does.
+        recipe: what it does.
     """
 
     name: str
-    protocol: Protocol
+    recipe: PublishedRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Budget:
     views_up_to: int = 512
     bfloat16: bool = False
 
-    def protocol(self, layout: str, **changes: Any) -> Protocol:
-        """Return the protocol of a layout under this budget."""
+    def recipe(self, layout: str, **changes: Any) -> PublishedRecipe:
+        """Return the recipe of a layout under this budget."""
         base = published(layout)
         side = base.net.photograph
         fields: dict[str, Any] = {
@@ -132,9 +132,9 @@ def _staged(
     start = ""
     for size in budget.sizes:
         if size <= side:
-            protocol = budget.protocol(f"{net}-{size}", head=head, seed=seed, start=start)
+            recipe = budget.recipe(f"{net}-{size}", head=head, seed=seed, start=start)
             start = f"{net}-{size}-{head}-s{seed}"
-            runs.setdefault(start, Run(start, protocol))
+            runs.setdefault(start, Run(start, recipe))
 
 
 def _add(
@@ -142,8 +142,8 @@ def _add(
 ) -> None:
     """Add a run that leaves one piece of the recipe out."""
     name = f"{net}-{size}-{head}-{word}-s{seed}"
-    protocol = budget.protocol(f"{net}-{size}", head=head, seed=seed, **_LEFT_OUT[word])
-    runs[name] = Run(name, protocol)
+    recipe = budget.recipe(f"{net}-{size}", head=head, seed=seed, **_LEFT_OUT[word])
+    runs[name] = Run(name, recipe)
 
 
 def perform(
@@ -170,34 +170,34 @@ def perform(
         report: called with each epoch's figures.
 
     Returns:
-        What is in the run's `result.json` (nothing in other processes than the first): protocol,
+        What is in the run's `result.json` (nothing in other processes than the first): recipe,
         indices, grades and scores ("plain", "views" and, where patients have two eyes, "blend").
     """
     folder = runs / run.name
     file = folder / "result.json"
     if file.exists():
         stored = json.loads(file.read_text(encoding="utf-8"))
-        if stored["protocol"] == json.loads(json.dumps(_plain(run.protocol))):
+        if stored["recipe"] == json.loads(json.dumps(_plain(run.recipe))):
             return dict(stored)
-    protocol = run.protocol
-    photographs = Photographs.build(rows, cache, protocol.net.photograph, quiet=True)
-    resident = Resident(photographs.pixels, protocol.net, device)
-    start = runs / protocol.start / "best-kappa.safetensors" if protocol.start else None
-    history = fit(protocol, rows, resident, folder, start=start, compiled=compiled, report=report)
+    recipe = run.recipe
+    photographs = Photographs.build(rows, cache, recipe.net.photograph, quiet=True)
+    resident = Resident(photographs.pixels, recipe.net, device)
+    start = runs / recipe.start / "best-kappa.safetensors" if recipe.start else None
+    history = fit(recipe, rows, resident, folder, start=start, compiled=compiled, report=report)
     if rank_of_process() != 0:
         return {}  # the first process measures; the others meet it in the next run
-    network = load_kept(protocol, folder)
+    network = load_kept(recipe, folder)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     result: dict[str, Any] = {
         "name": run.name,
-        "protocol": _plain(protocol),
+        "recipe": _plain(recipe),
         "history": history,
         "views": budget.views,
         "sets": {},
     }
     measured = _measured_sets(rows)
     for name, indices in measured.items():
-        scores = predict(network, resident, indices, bfloat16=protocol.bfloat16)
+        scores = predict(network, resident, indices, bfloat16=recipe.bfloat16)
         result["sets"][name] = {
             "grades": [rows[i].grade for i in indices],
             "patients": [f"{rows[i].dataset}/{rows[i].patient}" for i in indices],
@@ -205,10 +205,10 @@ def perform(
             "plain": scores.round(5).tolist(),
         }
     # Views cost more than the training of a small network: only where a table wants them.
-    wanted = protocol.head == "gap" or "test" in measured
+    wanted = recipe.head == "gap" or "test" in measured
     whole = not any(word in run.name for word in _LEFT_OUT)
-    if budget.views and wanted and whole and protocol.net.photograph <= budget.views_up_to:
-        _measure_views(result, network, resident, rows, measured, protocol, budget.views)
+    if budget.views and wanted and whole and recipe.net.photograph <= budget.views_up_to:
+        _measure_views(result, network, resident, rows, measured, recipe, budget.views)
     file.write_text(json.dumps(result) + "\n", encoding="utf-8")
     return result
 
@@ -219,10 +219,10 @@ def _measure_views(
     resident: Resident,
     rows: list[Labelled],
     measured: dict[str, np.ndarray],
-    protocol: Protocol,
+    recipe: PublishedRecipe,
     count: int,
 ) -> None:
-    changes = halton_changes(count, protocol)
+    changes = halton_changes(count, recipe)
     train = np.array([i for i, row in enumerate(rows) if row.split == "train"])
     partner = pair_eyes(rows)
     eyes = np.array([eye_of(row.path.name) == "right" for row in rows])
@@ -232,12 +232,12 @@ def _measure_views(
     if len(learn) >= 50:
         # The other eye is of the same patient, hence of the same split: it is among them.
         place = {int(index): k for k, index in enumerate(learn)}
-        views = view(network, resident, learn, changes, bfloat16=protocol.bfloat16)
+        views = view(network, resident, learn, changes, bfloat16=recipe.bfloat16)
         other = np.array([place[int(partner[i])] for i in learn])
         features = blend_features(views, other, eyes[learn])
-        blend = fit_blend(features, np.array([rows[i].grade for i in learn]), seed=protocol.seed)
+        blend = fit_blend(features, np.array([rows[i].grade for i in learn]), seed=recipe.seed)
     for name, indices in measured.items():
-        views = view(network, resident, indices, changes, bfloat16=protocol.bfloat16)
+        views = view(network, resident, indices, changes, bfloat16=recipe.bfloat16)
         entry = result["sets"][name]
         entry["views"] = views.scores.round(5).tolist()
         entry["paired"] = paired[indices].tolist()
@@ -276,5 +276,5 @@ def load_results(runs: Path) -> dict[str, dict[str, Any]]:
     return results
 
 
-def _plain(protocol: Protocol) -> dict[str, Any]:
-    return dict(json.loads(json.dumps(asdict(protocol))))
+def _plain(recipe: PublishedRecipe) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(asdict(recipe))))

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa
-from training.reproduction.fit import grade_scores
 from training.reproduction.networks import (
     LAYOUTS,
     PublishedNetwork,
@@ -17,6 +16,7 @@ from training.reproduction.networks import (
     map_sizes,
     receptive_field,
 )
+from training.reproduction.trainer import grade_scores
 
 __all__ = ["PUBLISHED", "comparisons", "parameters", "render"]
 
@@ -133,8 +133,8 @@ def comparisons(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     keys = ("heads", "sizes", "size_gains", "switches", "kaggle")
     found: dict[str, Any] = {key: {} for key in keys}
     for name, entry in val.items():
-        protocol = results[name]["protocol"]
-        layout, seed = protocol["layout"], str(protocol["seed"])
+        recipe = results[name]["recipe"]
+        layout, seed = recipe["layout"], str(recipe["seed"])
         if name != f"{layout}-gap-s{seed}":
             continue
         found["sizes"].setdefault(layout, {})[seed] = _kappa(entry, "plain")
@@ -393,7 +393,7 @@ def _render_sizes(
         if layout in sizes:
             seeds = sizes[layout]
             first = results[f"{layout}-gap-s{next(iter(seeds))}"]
-            lines.append(f"| {layout} | {_seeds(seeds)} | {first['protocol']['epochs']} |")
+            lines.append(f"| {layout} | {_seeds(seeds)} | {first['recipe']['epochs']} |")
     lines += [
         f"| net-5-{side} | {_EMPTY} | |" for side in (128, 256, 512) if f"net-5-{side}" not in sizes
     ]
@@ -548,7 +548,7 @@ def _render_runs(results: dict[str, dict[str, Any]]) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, result in sorted(results.items()):
-        p, history = result["protocol"], result["history"]
+        p, history = result["recipe"], result["history"]
         rate = float(np.median([line["images_per_second"] for line in history]))
         best = max((line.get("kappa", float("nan")) for line in history), default=float("nan"))
         mse = min((line.get("mse", float("nan")) for line in history), default=float("nan"))

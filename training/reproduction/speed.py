@@ -14,26 +14,26 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from training.data.labels import Labelled
-from training.reproduction.fit import build, draw_epoch, optimiser_of, run_epoch
+from training.reproduction.augmentation import Resident
 from training.reproduction.networks import Head
-from training.reproduction.protocol import Protocol, published
-from training.reproduction.resident import Resident
+from training.reproduction.recipe import PublishedRecipe, published
+from training.reproduction.trainer import build, draw_epoch, optimiser_of, run_epoch
 
 __all__ = ["compare_heads", "flops_of", "limit_of", "noise_photographs"]
 
 
-def flops_of(protocol: Protocol, head: Head) -> int:
+def flops_of(recipe: PublishedRecipe, head: Head) -> int:
     """Count the floating point operations of one photograph, forward and backward.
 
     Args:
-        protocol: gives layout, biases and norm.
+        recipe: gives layout, biases and norm.
         head: "gap" or "fc".
 
     Returns:
         Operations (a multiplication and an addition are two), convolutions and dense layers only.
     """
-    size = protocol.net.input_size
-    network = build(replace(protocol, head=head)).train()
+    size = recipe.net.input_size
+    network = build(replace(recipe, head=head)).train()
     with FlopCounterMode(display=False) as counter:
         network(torch.zeros(2, 3, size, size)).sum().backward()
     return int(counter.get_total_flops()) // 2
@@ -64,12 +64,12 @@ def limit_of(device: torch.device, seconds: float = 1.0) -> float:
 
 
 def noise_photographs(
-    protocol: Protocol, count: int, stored: int, device: torch.device
+    recipe: PublishedRecipe, count: int, stored: int, device: torch.device
 ) -> tuple[list[Labelled], Resident]:
     """Make noise that costs what photographs cost, for measuring where there are none.
 
     Args:
-        protocol: gives the side of the photographs.
+        recipe: gives the side of the photographs.
         count: photographs an epoch.
         stored: how many of them differ; the others repeat them.
         device: where they live.
@@ -78,11 +78,11 @@ def noise_photographs(
         `count` rows, grades 0-4 in turn, and `min(count, stored)` photographs.
     """
     rows = [Labelled(Path(f"{i}"), i % 5, "noise", "train", str(i)) for i in range(count)]
-    side = protocol.net.photograph
+    side = recipe.net.photograph
     pixels = np.random.default_rng(0).integers(
         0, 256, (min(count, stored), 3, side, side), dtype=np.uint8
     )
-    return rows, Resident(pixels, protocol.net, device)
+    return rows, Resident(pixels, recipe.net, device)
 
 
 def compare_heads(
@@ -98,7 +98,7 @@ def compare_heads(
 ) -> dict[str, Any]:
     """Time an epoch with the FC head and with the GAP head, in turn in one process.
 
-    An epoch is the one of `training.reproduction.fit`: drawing, warping, colour, forward, backward
+    An epoch is the one of `training.reproduction.trainer`: drawing, warping, colour, forward, backward
     and optimiser, with nothing left out.
 
     Args:
@@ -115,17 +115,17 @@ def compare_heads(
         Device, and for each head seconds an epoch, images/s, TFLOP/s and their share of the limit
         measured by `limit_of`; "ratio" of the epochs, GAP over FC.
     """
-    protocol = published(layout)
-    protocol = replace(protocol, batch=batch or protocol.batch)
-    count = steps * protocol.batch if steps else photographs
-    rows, resident = noise_photographs(protocol, count, stored, device)
+    recipe = published(layout)
+    recipe = replace(recipe, batch=batch or recipe.batch)
+    count = steps * recipe.batch if steps else photographs
+    rows, resident = noise_photographs(recipe, count, stored, device)
     indices = np.arange(count) % len(resident)
     grades = torch.tensor([float(row.grade) for row in rows], device=device)
     limit = limit_of(device)
     seconds: dict[str, list[float]] = {"fc": [], "gap": []}
-    heads: dict[str, tuple[nn.Module, torch.optim.Optimizer, Protocol]] = {}
+    heads: dict[str, tuple[nn.Module, torch.optim.Optimizer, PublishedRecipe]] = {}
     for head in ("fc", "gap"):
-        mine = replace(protocol, head=head, resampling=False)
+        mine = replace(recipe, head=head, resampling=False)
         network: nn.Module = build(mine).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = optimiser_of(network, mine)
         if compiled:
@@ -145,13 +145,13 @@ def compare_heads(
         "device": _name(device),
         "photographs": photographs,
         "timed_photographs": count,
-        "batch": protocol.batch,
+        "batch": recipe.batch,
         "compiled": compiled,
         "limit_tflops": limit / 1e12,
     }
     for head, times in seconds.items():
         rate = count / float(np.median(times))
-        flops = flops_of(protocol, "fc" if head == "fc" else "gap")
+        flops = flops_of(recipe, "fc" if head == "fc" else "gap")
         result[head] = {
             "seconds_per_epoch": photographs / rate,
             "images_per_second": rate,

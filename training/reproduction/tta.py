@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from training.optimisation.precision import mixed_precision
+from training.reproduction.augmentation import GEOMETRY, Resident, matrices
 from training.reproduction.networks import PublishedNetwork
-from training.reproduction.protocol import Protocol
-from training.reproduction.resident import GEOMETRY, Resident, matrices
+from training.reproduction.recipe import PublishedRecipe
 
 __all__ = ["Views", "halton_changes", "view"]
 
@@ -32,12 +32,12 @@ class Views:
     scores: NDArray[np.float64]
 
 
-def halton_changes(count: int, protocol: Protocol) -> NDArray[np.float32]:
+def halton_changes(count: int, recipe: PublishedRecipe) -> NDArray[np.float32]:
     """Return geometric changes that cover the range evenly (Halton sequence, as o_O).
 
     Args:
         count: how many views.
-        protocol: the range.
+        recipe: the range.
 
     Returns:
         float32 (count, 2, 3); the same at every call.
@@ -45,7 +45,7 @@ def halton_changes(count: int, protocol: Protocol) -> NDArray[np.float32]:
     # The first point of the plain sequence is the corner of the range, not a change to start with.
     sequence = qmc.Halton(GEOMETRY, scramble=False)
     sequence.fast_forward(1)
-    return matrices(sequence.random(count), protocol)
+    return matrices(sequence.random(count), recipe)
 
 
 def view(

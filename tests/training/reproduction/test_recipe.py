@@ -11,10 +11,10 @@ import torch
 
 from training.data.labels import Labelled
 from training.reproduction.blend import blend_features, fit_blend
-from training.reproduction.fit import draw_epoch, grade_scores
+from training.reproduction.trainer import draw_epoch, grade_scores
 from training.reproduction.networks import LAYOUTS, PublishedNetwork
-from training.reproduction.protocol import EIGENVECTORS, MEAN, SPREAD, class_weights, published
-from training.reproduction.resident import Resident, colour_noise, matrices, unchanged
+from training.reproduction.recipe import EIGENVECTORS, MEAN, SPREAD, class_weights, published
+from training.reproduction.augmentation import Resident, colour_noise, matrices, unchanged
 from training.reproduction.tta import Views, halton_changes, view
 
 CPU = torch.device("cpu")
@@ -25,9 +25,9 @@ def rows_of(grades: list[int]) -> list[Labelled]:
 
 
 def test_rate_falls_at_the_published_epochs() -> None:
-    protocol = published("net-5-512")
-    assert protocol.epochs == 251
-    rates = [protocol.rate_at(epoch) for epoch in (0, 149, 150, 219, 220, 250)]
+    recipe = published("net-5-512")
+    assert recipe.epochs == 251
+    rates = [recipe.rate_at(epoch) for epoch in (0, 149, 150, 219, 220, 250)]
     assert rates == pytest.approx([3e-3, 3e-3, 3e-4, 3e-4, 3e-5, 3e-5])
     # The smaller networks stop before the second fall.
     small = published("net-5-128")
@@ -56,20 +56,20 @@ def test_class_weights_go_from_balanced_to_nearly_natural() -> None:
 def test_resampling_draws_rare_grades_more_often_at_first() -> None:
     rows = rows_of([0] * 700 + [1] * 70 + [2] * 150 + [3] * 25 + [4] * 20)
     everything = np.arange(len(rows))
-    protocol = published("net-5-128", batch=32)
+    recipe = published("net-5-128", batch=32)
     grades = np.array([row.grade for row in rows])
-    early = np.bincount(grades[draw_epoch(rows, everything, protocol, 0).indices], minlength=5)
-    late = np.bincount(grades[draw_epoch(rows, everything, protocol, 200).indices], minlength=5)
+    early = np.bincount(grades[draw_epoch(rows, everything, recipe, 0).indices], minlength=5)
+    late = np.bincount(grades[draw_epoch(rows, everything, recipe, 200).indices], minlength=5)
     assert early[4] > 4 * late[4]
-    plain = draw_epoch(rows, everything, replace(protocol, resampling=False), 0).indices
+    plain = draw_epoch(rows, everything, replace(recipe, resampling=False), 0).indices
     assert len(set(plain.tolist())) == len(plain) == 30 * 32  # whole batches, nobody twice
 
 
 def test_draws_depend_on_seed_and_epoch_alone() -> None:
     rows = rows_of([0, 1, 2, 3, 4] * 8)
-    protocol = published("net-5-128", batch=8)
-    first, again = (draw_epoch(rows, np.arange(40), protocol, 3) for _ in range(2))
-    other = draw_epoch(rows, np.arange(40), protocol, 4)
+    recipe = published("net-5-128", batch=8)
+    first, again = (draw_epoch(rows, np.arange(40), recipe, 3) for _ in range(2))
+    other = draw_epoch(rows, np.arange(40), recipe, 4)
     np.testing.assert_array_equal(first.changes, again.changes)
     np.testing.assert_array_equal(first.indices, again.indices)
     assert not np.array_equal(first.changes, other.changes)
@@ -88,9 +88,9 @@ def test_an_unchanged_photograph_is_its_central_part_normalised() -> None:
 
 
 def test_geometry_stays_in_the_published_range() -> None:
-    protocol = published("net-5-128")
+    recipe = published("net-5-128")
     chances = np.random.default_rng(0).random((500, 6))
-    found = matrices(chances, protocol)
+    found = matrices(chances, recipe)
     share = 112 / 128
     zooms = share / np.linalg.norm(found[:, :, :2], axis=2)
     assert zooms.min() >= 1 / 1.15 - 1e-5
@@ -128,8 +128,8 @@ def test_grades_at_the_published_thresholds() -> None:
 
 
 def test_views_are_even_and_repeatable() -> None:
-    protocol = published("net-5-128")
-    first, again = halton_changes(50, protocol), halton_changes(50, protocol)
+    recipe = published("net-5-128")
+    first, again = halton_changes(50, recipe), halton_changes(50, recipe)
     np.testing.assert_array_equal(first, again)
     # Quasi-random: each fifth of the turns has its fifth of the views; chance leaves 10 +- 3.
     turn = np.arctan2(first[:, 0, 1], first[:, 1, 1]) % (2 * np.pi)

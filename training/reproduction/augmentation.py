@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.reproduction.networks import Layout
-from training.reproduction.protocol import EIGENROOTS, EIGENVECTORS, MEAN, SPREAD, Protocol
+from training.reproduction.recipe import EIGENROOTS, EIGENVECTORS, MEAN, SPREAD, PublishedRecipe
 
 __all__ = ["GEOMETRY", "Resident", "colour_noise", "matrices", "unchanged"]
 
@@ -17,12 +17,12 @@ GEOMETRY = 6
 """Numbers that one geometric change is made of: turn, zoom x, zoom y, shift x, shift y, flip."""
 
 
-def matrices(chances: NDArray[np.float64], protocol: Protocol) -> NDArray[np.float32]:
+def matrices(chances: NDArray[np.float64], recipe: PublishedRecipe) -> NDArray[np.float32]:
     """Turn uniform numbers into geometric changes, for chance and quasi-random numbers alike.
 
     Args:
         chances: float64 (n, 6), 0-1.
-        protocol: how strong.
+        recipe: how strong.
 
     Returns:
         float32 (n, 2, 3): from output to photograph, in units of half a side: what
@@ -30,10 +30,10 @@ def matrices(chances: NDArray[np.float64], protocol: Protocol) -> NDArray[np.flo
     """
     turn = 2 * np.pi * chances[:, 0]
     # Log-uniform between 1 / zoom and zoom, width and height independent ("stretch").
-    zoom = protocol.zoom ** (2 * chances[:, 1:3] - 1)
-    shift = (2 * chances[:, 3:5] - 1) * protocol.shift * 2
+    zoom = recipe.zoom ** (2 * chances[:, 1:3] - 1)
+    shift = (2 * chances[:, 3:5] - 1) * recipe.shift * 2
     mirror = np.where(chances[:, 5] < 0.5, -1.0, 1.0)
-    share = protocol.net.input_size / protocol.net.photograph
+    share = recipe.net.input_size / recipe.net.photograph
     cos, sin = np.cos(turn), np.sin(turn)
     result = np.empty((len(chances), 2, 3), np.float32)
     result[:, 0, 0] = share * cos * mirror / zoom[:, 0]

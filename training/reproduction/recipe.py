@@ -1,7 +1,7 @@
 """The published recipe, every piece of it switchable.
 
 Source: Wang & Yang 2017 (section 3) and the benchmark whose recipe it keeps, Kaggle team o_O. The
-class name is Protocol so that it is not mistaken for `training.recipe.Recipe`, our own networks'.
+class name is PublishedRecipe so that it is not mistaken for `training.recipe.Recipe`, our own networks'.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from training.reproduction.networks import LAYOUTS, Head, Layout
 
-__all__ = ["EIGENVECTORS", "MEAN", "SPREAD", "Protocol", "class_weights", "published"]
+__all__ = ["EIGENVECTORS", "MEAN", "SPREAD", "PublishedRecipe", "class_weights", "published"]
 
 MEAN = (108.646, 75.869, 54.340)
 SPREAD = (70.539, 51.715, 43.034)
@@ -33,7 +33,7 @@ _AT_LAST = np.array([1.0, 2.0, 2.0, 2.0, 2.0])
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
+class PublishedRecipe:
     """What decides a run of a published network, apart from the photographs.
 
     A run may be shorter than published: everything that happens at a certain epoch then happens
@@ -101,15 +101,15 @@ class Protocol:
         return float(self.rate * 0.1 ** sum(epoch * self.pace >= drop for drop in self.drops))
 
 
-def published(layout: str, **changes: Any) -> Protocol:
+def published(layout: str, **changes: Any) -> PublishedRecipe:
     """Return the published recipe of a network.
 
     Args:
         layout: key of `LAYOUTS`.
-        changes: fields of `Protocol` to be other than published.
+        changes: fields of `PublishedRecipe` to be other than published.
 
     Returns:
-        The protocol.
+        The recipe.
 
     Raises:
         KeyError: there is no such layout.
@@ -122,7 +122,7 @@ def published(layout: str, **changes: Any) -> Protocol:
         "batch": 32 if large else 128,
         "colour": 0.25 if layout.startswith("net-4") else 0.5,
     }
-    return Protocol(layout, **(fields | changes))
+    return PublishedRecipe(layout, **(fields | changes))
 
 
 def class_weights(epoch: float) -> NDArray[np.float64]:

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from training.data.labels import Labelled
-from training.reproduction.fit import KEPT, FitError, fit, load_kept, predict
+from training.reproduction.trainer import KEPT, FitError, fit, load_kept, predict
 from training.reproduction.networks import LAYOUTS, Convolution, Layout, Pool
-from training.reproduction.protocol import Protocol, published
-from training.reproduction.resident import Resident
+from training.reproduction.recipe import PublishedRecipe, published
+from training.reproduction.augmentation import Resident
 
 CPU = torch.device("cpu")
 SMALL = Layout("small", 32, 28, (Convolution(8, 5, 2, 2), Pool(), Convolution(16, 3)))
@@ -56,9 +56,9 @@ def photographs(side: int, count: int = 60) -> tuple[list[Labelled], Resident]:
     return rows, Resident(pixels, layout, CPU)
 
 
-def quick(**changes: Any) -> Protocol:
+def quick(**changes: Any) -> PublishedRecipe:
     fields = {"epochs": 4, "batch": 8, "rate": 0.01, "colour": 0.1, "clip": 5.0, "untied": True}
-    return Protocol("small", **(fields | changes))
+    return PublishedRecipe("small", **(fields | changes))
 
 
 def test_a_run_learns_and_keeps_three_weights(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_a_killed_run_goes_on_to_the_same_curve(
 ) -> None:
     # The FC head needs a map of at least 3 cells; its dropout is the chance that must be resumed.
     rows, resident = photographs(32)
-    protocol = quick(head=head)
-    whole = fit(protocol, rows, resident, tmp_path / "whole")
+    recipe = quick(head=head)
+    whole = fit(recipe, rows, resident, tmp_path / "whole")
 
     class Killed(BaseException):
         pass
@@ -99,8 +99,8 @@ def test_a_killed_run_goes_on_to_the_same_curve(
             raise Killed
 
     with pytest.raises(Killed):
-        fit(protocol, rows, resident, tmp_path / "killed", report=kill)
-    resumed = fit(protocol, rows, resident, tmp_path / "killed")
+        fit(recipe, rows, resident, tmp_path / "killed", report=kill)
+    resumed = fit(recipe, rows, resident, tmp_path / "killed")
     assert [line["epoch"] for line in resumed] == [1, 2, 3, 4]
     for a, b in zip(whole, resumed, strict=True):
         for key in ("loss", "mse", "kappa"):
@@ -158,8 +158,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
-from test_fit import LARGER, SMALL, photographs, quick
-from training.reproduction.fit import fit, join_processes, rank_of_process
+from test_trainer import LARGER, SMALL, photographs, quick
+from training.reproduction.trainer import fit, join_processes, rank_of_process
 from training.reproduction.networks import LAYOUTS
 LAYOUTS["small"] = SMALL
 join_processes("cpu")

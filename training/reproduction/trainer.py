@@ -25,9 +25,9 @@ from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.errors import DrcoreError
 from training.data.labels import Labelled
 from training.optimisation.precision import mixed_precision
+from training.reproduction.augmentation import GEOMETRY, Resident, colour_noise, matrices, unchanged
 from training.reproduction.networks import PublishedNetwork
-from training.reproduction.protocol import Protocol, class_weights
-from training.reproduction.resident import GEOMETRY, Resident, colour_noise, matrices, unchanged
+from training.reproduction.recipe import PublishedRecipe, class_weights
 
 __all__ = [
     "KEPT",
@@ -75,7 +75,7 @@ class Draw:
 
 
 def draw_epoch(
-    rows: Sequence[Labelled], indices: NDArray[np.int64], protocol: Protocol, epoch: int
+    rows: Sequence[Labelled], indices: NDArray[np.int64], recipe: PublishedRecipe, epoch: int
 ) -> Draw:
     """Choose the photographs of an epoch and their random changes.
 
@@ -85,29 +85,29 @@ def draw_epoch(
     Args:
         rows: all labelled photographs.
         indices: int64 (n,), those to train on.
-        protocol: resampling, geometry, colour.
+        recipe: resampling, geometry, colour.
         epoch: counted from 0.
 
     Returns:
         As many draws as there are photographs, in steps of whole batches.
     """
-    rng = np.random.default_rng((protocol.seed, epoch))
-    count = max(1, len(indices) // protocol.batch) * protocol.batch
-    if protocol.resampling or len(indices) < count:
-        weights = class_weights(epoch * protocol.pace) if protocol.resampling else np.ones(5)
+    rng = np.random.default_rng((recipe.seed, epoch))
+    count = max(1, len(indices) // recipe.batch) * recipe.batch
+    if recipe.resampling or len(indices) < count:
+        weights = class_weights(epoch * recipe.pace) if recipe.resampling else np.ones(5)
         chances = weights[[rows[i].grade for i in indices]]
         chosen = rng.choice(indices, count, p=chances / chances.sum())
     else:
         chosen = rng.permutation(indices)[:count]
-    if protocol.geometry:
-        changes = matrices(rng.random((count, GEOMETRY)), protocol)
+    if recipe.geometry:
+        changes = matrices(rng.random((count, GEOMETRY)), recipe)
     else:
-        changes = unchanged(count, protocol.net)
-    return Draw(chosen, changes, colour_noise(rng, count, protocol.colour))
+        changes = unchanged(count, recipe.net)
+    return Draw(chosen, changes, colour_noise(rng, count, recipe.colour))
 
 
 def fit(
-    protocol: Protocol,
+    recipe: PublishedRecipe,
     rows: Sequence[Labelled],
     resident: Resident,
     out: Path,
@@ -123,7 +123,7 @@ def fit(
     `history.json`.
 
     Args:
-        protocol: what to do.
+        recipe: what to do.
         rows: labelled photographs; "train" is trained on, "val" measured.
         resident: their pixels, in the same order.
         out: folder of this run.
@@ -135,50 +135,50 @@ def fit(
         One line of figures an epoch.
 
     Raises:
-        FitError: nothing to train on, another protocol in the folder, weights that do not fit.
+        FitError: nothing to train on, another recipe in the folder, weights that do not fit.
     """
     split = np.array([row.split for row in rows])
     train, val = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
     if not len(train):
         raise FitError("No photograph has the split 'train': there is nothing to train on.")
     rank, world = _place()
-    if protocol.batch % world:
-        raise FitError(f"A batch of {protocol.batch} cannot be shared by {world} processes.")
+    if recipe.batch % world:
+        raise FitError(f"A batch of {recipe.batch} cannot be shared by {world} processes.")
     out.mkdir(parents=True, exist_ok=True)
     device = resident.device
-    torch.manual_seed(protocol.seed)
-    network = build(protocol).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    torch.manual_seed(recipe.seed)
+    network = build(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start is not None:
         start_from(network, start)
-    if world > 1 and protocol.norm and device.type == "cuda":
+    if world > 1 and recipe.norm and device.type == "cuda":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    optimiser = optimiser_of(network, protocol)
-    state = _resume(network, optimiser, protocol, out)
+    optimiser = optimiser_of(network, recipe)
+    state = _resume(network, optimiser, recipe, out)
     running = _running(network, world, compiled=compiled)
     grades = torch.tensor([float(row.grade) for row in rows], device=device)
 
-    for epoch in range(state.epoch, protocol.epochs):
-        draw = draw_epoch(rows, train, protocol, epoch)
+    for epoch in range(state.epoch, recipe.epochs):
+        draw = draw_epoch(rows, train, recipe, epoch)
         # Dropout is the only chance left; its stream must not depend on what ran before.
-        torch.manual_seed((protocol.seed * 100_003 + epoch) * 1_009 + rank)
+        torch.manual_seed((recipe.seed * 100_003 + epoch) * 1_009 + rank)
         started = time.perf_counter()
-        loss = run_epoch(running, optimiser, resident, grades, draw, protocol, epoch)
+        loss = run_epoch(running, optimiser, resident, grades, draw, recipe, epoch)
         seconds = time.perf_counter() - started
         line: dict[str, Any] = {
             "epoch": epoch + 1,
-            "rate": protocol.rate_at(epoch),
+            "rate": recipe.rate_at(epoch),
             "loss": loss,
             "seconds": round(seconds, 3),
             "images_per_second": round(len(draw.indices) / seconds, 2),
         }
         if len(val):
-            scores = predict(network, resident, val, bfloat16=protocol.bfloat16)
+            scores = predict(network, resident, val, bfloat16=recipe.bfloat16)
             line |= figures_of(scores, rows, val)
         state.epoch = epoch + 1
         state.history.append(line)
         if rank == 0:
             _keep(network, state, line, out)
-            _save(network, optimiser, protocol, state, out)
+            _save(network, optimiser, recipe, state, out)
             if report is not None:
                 report(line)
         if world > 1:
@@ -192,11 +192,9 @@ def _running(network: nn.Module, world: int, *, compiled: bool) -> nn.Module:
     return DistributedDataParallel(running) if world > 1 else running
 
 
-def build(protocol: Protocol) -> PublishedNetwork:
-    """Build the network of a protocol, freshly initialised."""
-    return PublishedNetwork(
-        protocol.net, head=protocol.head, untied=protocol.untied, norm=protocol.norm
-    )
+def build(recipe: PublishedRecipe) -> PublishedNetwork:
+    """Build the network of a recipe, freshly initialised."""
+    return PublishedNetwork(recipe.net, head=recipe.head, untied=recipe.untied, norm=recipe.norm)
 
 
 def run_epoch(
@@ -205,7 +203,7 @@ def run_epoch(
     resident: Resident,
     grades: Tensor,
     draw: Draw,
-    protocol: Protocol,
+    recipe: PublishedRecipe,
     epoch: int,
 ) -> float:
     """Train through a draw once.
@@ -216,7 +214,7 @@ def run_epoch(
         resident: photographs.
         grades: float32 (N,) on the device.
         draw: what to show.
-        protocol: batch, clipping and rate.
+        recipe: batch, clipping and rate.
         epoch: counted from 0, for the rate.
 
     Returns:
@@ -224,32 +222,30 @@ def run_epoch(
     """
     device = resident.device
     rank, world = _place()
-    share = protocol.batch // world
+    share = recipe.batch // world
     # One copy an epoch; a batch is then a view.
     indices = torch.from_numpy(draw.indices).to(device)
     changes = torch.from_numpy(draw.changes).to(device)
-    colours = torch.from_numpy(draw.colours).to(device) if protocol.colour else None
+    colours = torch.from_numpy(draw.colours).to(device) if recipe.colour else None
     for group in optimiser.param_groups:
-        group["lr"] = protocol.rate_at(epoch)
+        group["lr"] = recipe.rate_at(epoch)
     network.train()
     # Summed on the device: asking for every batch's loss would make the host wait for it.
     total = torch.zeros((), device=device)
-    steps = len(draw.indices) // protocol.batch
+    steps = len(draw.indices) // recipe.batch
     for step in range(steps):
-        mine = slice(
-            step * protocol.batch + rank * share, step * protocol.batch + (rank + 1) * share
-        )
+        mine = slice(step * recipe.batch + rank * share, step * recipe.batch + (rank + 1) * share)
         with torch.no_grad():
             squares = resident.batch(
                 indices[mine], changes[mine], None if colours is None else colours[mine]
             )
-        with mixed_precision(device, processors=protocol.bfloat16):
+        with mixed_precision(device, processors=recipe.bfloat16):
             scores = network(squares)
         loss = functional.mse_loss(scores.float(), grades[indices[mine]])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        if protocol.clip:
-            nn.utils.clip_grad_norm_(network.parameters(), protocol.clip)
+        if recipe.clip:
+            nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
         optimiser.step()
         total += loss.detach()
     if device.type == "cuda":
@@ -354,11 +350,11 @@ def start_from(network: PublishedNetwork, file: Path) -> None:
     network.load_state_dict(taken, strict=False)
 
 
-def load_kept(protocol: Protocol, out: Path, kept: str = "best-kappa") -> PublishedNetwork:
+def load_kept(recipe: PublishedRecipe, out: Path, kept: str = "best-kappa") -> PublishedNetwork:
     """Open one of the three kept weights of a run.
 
     Args:
-        protocol: of the run.
+        recipe: of the run.
         out: its folder.
         kept: one of `KEPT`.
 
@@ -371,7 +367,7 @@ def load_kept(protocol: Protocol, out: Path, kept: str = "best-kappa") -> Publis
     file = out / f"{kept}.safetensors"
     if not file.exists():
         raise FitError(f"There is no {file.name} in {out.name}: train that run first.")
-    network = build(protocol)
+    network = build(recipe)
     network.load_state_dict(load_file(file))
     return network.eval()
 
@@ -410,17 +406,17 @@ def join_processes(device: str | None = None) -> torch.device:
     return torch.device("cpu")
 
 
-def optimiser_of(network: nn.Module, protocol: Protocol) -> torch.optim.SGD:
+def optimiser_of(network: nn.Module, recipe: PublishedRecipe) -> torch.optim.SGD:
     """Return Nesterov gradient descent; decay on weights only, not on biases and norms."""
     weights = [p for name, p in network.named_parameters() if p.dim() in {2, 4}]
     others = [p for name, p in network.named_parameters() if p.dim() not in {2, 4}]
     return torch.optim.SGD(
         [
-            {"params": weights, "weight_decay": protocol.weight_decay},
+            {"params": weights, "weight_decay": recipe.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ],
-        lr=protocol.rate,
-        momentum=protocol.momentum,
+        lr=recipe.rate,
+        momentum=recipe.momentum,
         nesterov=True,
     )
 
@@ -441,7 +437,7 @@ def _keep(network: nn.Module, state: _State, line: dict[str, Any], out: Path) ->
 def _save(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
-    protocol: Protocol,
+    recipe: PublishedRecipe,
     state: _State,
     out: Path,
 ) -> None:
@@ -450,7 +446,7 @@ def _save(
         if values.get("momentum_buffer") is not None:
             tensors[f"momentum.{index}"] = values["momentum_buffer"]
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    text = json.dumps({"protocol": asdict(protocol), **asdict(state)})
+    text = json.dumps({"recipe": asdict(recipe), **asdict(state)})
     # One file holds weights, momentum and history: a kill leaves the epoch before, whole.
     _write(out / "state.safetensors", lambda path: save_file(tensors, path, {"state": text}))
     _write(
@@ -466,7 +462,7 @@ def _write(file: Path, write: Callable[[Path], object]) -> None:
 
 
 def _resume(
-    network: nn.Module, optimiser: torch.optim.Optimizer, protocol: Protocol, out: Path
+    network: nn.Module, optimiser: torch.optim.Optimizer, recipe: PublishedRecipe, out: Path
 ) -> _State:
     file = out / "state.safetensors"
     if not file.exists():
@@ -474,13 +470,13 @@ def _resume(
     with safe_open(file, framework="pt") as opened:
         stored = json.loads(opened.metadata()["state"])
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-    wanted = json.loads(json.dumps(asdict(protocol)))
-    past = stored.pop("protocol")
+    wanted = json.loads(json.dumps(asdict(recipe)))
+    past = stored.pop("recipe")
     if past != wanted:
         changed = ", ".join(k for k, v in wanted.items() if past.get(k) != v)
         raise FitError(
-            f"{out.name} holds a run with another protocol ({changed} differ): choose another "
-            "folder, or the same protocol to go on."
+            f"{out.name} holds a run with another recipe ({changed} differ): choose another "
+            "folder, or the same recipe to go on."
         )
     network.load_state_dict(
         {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
