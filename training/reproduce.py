@@ -16,8 +16,8 @@ from training.reproduction import report
 from training.reproduction.kaggle import read_any
 from training.reproduction.plan import CELLS, Budget, load_results, perform, plan
 from training.reproduction.preprocessing import Photographs
+from training.reproduction.processes import join_processes, rank_and_count, wait_for_all
 from training.reproduction.speed import compare_heads
-from training.reproduction.trainer import join_processes, rank_of_process
 
 __all__ = ["main"]
 
@@ -85,7 +85,7 @@ def _run(given: argparse.Namespace) -> None:
     # The table is read, and refused, before anything is trained or timed.
     rows = read_any(given.data or data_root() / "labels.csv") if _has_data(given) else []
     device = join_processes(given.device)
-    first = rank_of_process() == 0
+    first = rank_and_count()[0] == 0
     cells = [cell for cell in given.cells if cell in CELLS]
     if cells:
         _train(given, cells, rows, device, talk=first)
@@ -137,14 +137,13 @@ def _train(
     if talk:  # one process crops, the others find it done
         for side in sorted({run.recipe.net.photograph for run in runs}, reverse=True):
             Photographs.build(rows, given.cache, side, quiet=True)
-    if dist.is_available() and dist.is_initialized():
-        dist.barrier()
+    wait_for_all()
     for number, run in enumerate(runs, start=1):
         if talk:
             print(f"{number}/{len(runs)} {run.name}", flush=True)
         perform(
             run, budget, rows, given.runs, given.cache, device,
-            compiled=given.compile, report=_print_line,
+            acceleration="compile" if given.compile else "none", report=_print_line,
         )  # fmt: skip
 
 
@@ -169,7 +168,7 @@ def _measure_speed(given: argparse.Namespace, device: torch.device) -> None:
     for net in given.nets:
         speed = compare_heads(
             f"{net}-{side}", device, steps=given.steps, batch=batches.get(side, 0),
-            compiled=given.compile,
+            acceleration="compile" if given.compile else "none",
         )  # fmt: skip
         kind = "gpu" if device.type == "cuda" else "cpu"
         file = given.runs / f"speed-{speed['layout']}-{kind}.json"

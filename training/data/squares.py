@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import find_field_of_view
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.preprocessing.retina_square import RetinaSquare
 from training.data.augmentation import augment
+from training.data.cache import build_arrays, cache_key
 from training.data.labels import Labelled
 from training.recipe import Augmentation
 
@@ -100,30 +98,17 @@ class Squares:
         Returns:
             The squares.
         """
-        key = hashlib.sha256(
-            json.dumps(
-                [3, preparation.margin, *[(str(r.path.name), r.path.stat().st_size) for r in rows]]
-            ).encode()
-        ).hexdigest()[:16]
-        cache.mkdir(parents=True, exist_ok=True)
-        pixel_file, mask_file = cache / f"{key}-pixels.npy", cache / f"{key}-masks.npy"
-        if not (pixel_file.exists() and mask_file.exists()):
-            n = len(rows)
-            part = pixel_file.with_suffix(".part"), mask_file.with_suffix(".part")
-            pixels = np.lib.format.open_memmap(
-                part[0], mode="w+", dtype=np.uint8, shape=(n, SQUARE, SQUARE, 3)
-            )
-            masks = np.lib.format.open_memmap(
-                part[1], mode="w+", dtype=np.uint8, shape=(n, SQUARE // 4, SQUARE // 4)
-            )
-            for i, row in enumerate(tqdm(rows, desc="squares", unit="photograph", disable=quiet)):
-                _, pixels[i], masks[i] = warped(row.path, preparation)
-            pixels.flush()
-            masks.flush()
-            # Renamed only when whole: a killed run leaves no half-filled cache behind.
-            part[0].rename(pixel_file)
-            part[1].rename(mask_file)
-        return cls(rows, np.load(pixel_file, mmap_mode="r"), np.load(mask_file, mmap_mode="r"))
+        key = cache_key(rows, 3, preparation.margin)
+        pixels, masks = build_arrays(
+            [
+                (cache / f"{key}-pixels.npy", (SQUARE, SQUARE, 3)),
+                (cache / f"{key}-masks.npy", (SQUARE // 4, SQUARE // 4)),
+            ],
+            [row.path.name for row in rows],
+            lambda index: warped(rows[index].path, preparation)[1:],
+            quiet=quiet,
+        )
+        return cls(rows, pixels, masks)
 
 
 Sample = tuple[Tensor, Tensor, Tensor]

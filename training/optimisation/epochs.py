@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 
 from drcore.model.network import PRESETS
 from drcore.preprocessing.network_input import Preprocessing
-from training.data.augmentation_gpu import DeviceSquares
+from training.data.augmentation_gpu import device_batches
 from training.data.lesion_squares import LesionBatch, LesionSquares, lesion_batches
-from training.data.sampling import class_weights
+from training.data.resident import ResidentSquares
+from training.data.sampling import class_weights, draw
 from training.data.squares import Sample, Squares, SquareSet
 from training.optimisation.checkpoints import RunError
 from training.recipe import Augmentation, Recipe
@@ -77,7 +78,7 @@ class EpochBatches:
         self._resident = None
         if resident:
             both = np.concatenate([self.training, self.validation])
-            self._resident = DeviceSquares(squares, device, both)
+            self._resident = ResidentSquares(squares.pixels, device, masks=squares.masks, keep=both)
 
     def steps_of(self, epoch: int) -> Iterator[tuple[Sample, LesionBatch | None]]:
         """Return an epoch's batches: graded photographs, and those with masks or None."""
@@ -102,16 +103,16 @@ class EpochBatches:
 
     def _drawn(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng((self.recipe.seed, epoch))
-        return rng.choice(self.training, self.steps * self.recipe.batch, p=self.chances)
+        return draw(rng, self.training, self.steps * self.recipe.batch, self.chances)
 
     def _batches(
         self, indices: NDArray[np.int64], epoch: int, augmentation: Augmentation | None
     ) -> Iterable[Sample]:
         size, cells, seed = self._config.input_size, self._config.map_size, self.recipe.seed
         if self._resident is not None:
-            return self._resident.batches(
-                indices, self.recipe.batch, size, cells, self.preparation, augmentation,
-                (seed, epoch),
+            return device_batches(
+                self.squares, self._resident, indices, self.recipe.batch, size, cells,
+                self.preparation, augmentation, (seed, epoch),
             )  # fmt: skip
         data = SquareSet(
             self.squares, indices, size, cells, self.preparation, augmentation, (seed, epoch)

@@ -1,6 +1,8 @@
-"""Photographs that live on the device as bytes, and the one warp a batch that augments them."""
+"""The published augmentation: one warp a batch on the device, and colour along its components."""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch.nn import functional
 from training.reproduction.networks import Layout
 from training.reproduction.recipe import EIGENROOTS, EIGENVECTORS, MEAN, SPREAD, PublishedRecipe
 
-__all__ = ["GEOMETRY", "Resident", "colour_noise", "matrices", "unchanged"]
+__all__ = ["GEOMETRY", "colour_noise", "matrices", "published_batch", "unchanged"]
 
 GEOMETRY = 6
 """Numbers that one geometric change is made of: turn, zoom x, zoom y, shift x, shift y, flip."""
@@ -74,45 +76,32 @@ def colour_noise(rng: np.random.Generator, count: int, sigma: float) -> NDArray[
     return np.asarray(along @ np.array(EIGENVECTORS).T, np.float32)
 
 
-class Resident:
-    """Photographs on a device.
+def published_batch(
+    raw: Tensor, layout: Layout, changes: Tensor, colours: Tensor | None = None
+) -> Tensor:
+    """Warp, normalise and recolour photographs, all of a batch at once.
 
     Args:
-        pixels: uint8 (N, 3, S, S), RGB.
-        layout: gives the sides S and of the input.
-        device: where they live from now on.
+        raw: uint8 (B, 3, S, S), RGB.
+        layout: gives the side I of the input.
+        changes: float32 (B, 2, 3) on the same device, see `matrices`.
+        colours: float32 (B, 3) on the same device, see `colour_noise`.
+
+    Returns:
+        float32 (B, 3, I, I), channels last; black outside the photograph.
     """
+    size = layout.input_size
+    grid = functional.affine_grid(changes, [len(raw), 3, size, size], align_corners=False)
+    moved = functional.grid_sample(raw.float(), grid, align_corners=False)
+    mean, spread = _normalisation(raw.device)
+    moved = (moved - mean) / spread
+    if colours is not None:
+        moved = moved + colours[:, :, None, None]
+    return moved.contiguous(memory_format=torch.channels_last)
 
-    def __init__(self, pixels: NDArray[np.uint8], layout: Layout, device: torch.device) -> None:
-        self.layout = layout
-        self.device = device
-        # Copied in pieces: the whole, read from disk at once, may be larger than main memory.
-        self.pixels = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
-        for start in range(0, len(pixels), 1024):
-            piece = np.array(pixels[start : start + 1024])  # a copy: torch wants it writable
-            self.pixels[start : start + 1024] = torch.from_numpy(piece).to(device)
-        self._mean = torch.tensor(MEAN, device=device)[None, :, None, None]
-        self._spread = torch.tensor(SPREAD, device=device)[None, :, None, None]
 
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def batch(self, indices: Tensor, changes: Tensor, colours: Tensor | None = None) -> Tensor:
-        """Warp, normalise and recolour photographs.
-
-        Args:
-            indices: int64 (B,) on the device.
-            changes: float32 (B, 2, 3) on the device, see `matrices`.
-            colours: float32 (B, 3) on the device, see `colour_noise`.
-
-        Returns:
-            float32 (B, 3, I, I), channels last; black outside the photograph.
-        """
-        raw = self.pixels[indices].float()
-        size = self.layout.input_size
-        grid = functional.affine_grid(changes, [len(indices), 3, size, size], align_corners=False)
-        moved = functional.grid_sample(raw, grid, align_corners=False)
-        moved = (moved - self._mean) / self._spread
-        if colours is not None:
-            moved = moved + colours[:, :, None, None]
-        return moved.contiguous(memory_format=torch.channels_last)
+@functools.lru_cache
+def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(mode=False):  # kept, and needed in both modes
+        mean, spread = (torch.tensor(v, device=device)[None, :, None, None] for v in (MEAN, SPREAD))
+    return mean, spread

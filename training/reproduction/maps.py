@@ -9,7 +9,9 @@ from typing import Any
 from drcore.grading.grader import Grader
 from training.data.labels import data_root, read_labels
 from training.data.lesion_masks import read_lesions
-from training.evaluation.localisation import LocalisationFigures, compare, localise, summarise
+from training.evaluation.localisation import LocalisationFigures
+from training.evaluation.localisation_report import compare, summarise
+from training.evaluation.localised_maps import localise
 
 __all__ = ["measure_maps"]
 

@@ -13,14 +13,17 @@ import numpy as np
 import torch
 
 from training.data.labels import Labelled
-from training.reproduction.augmentation import Resident
+from training.data.resident import ResidentSquares
 from training.reproduction.blend import blend_features, fit_blend
 from training.reproduction.kaggle import eye_of, pair_eyes
 from training.reproduction.networks import Head, PublishedNetwork
 from training.reproduction.preprocessing import Photographs
+from training.reproduction.processes import rank_and_count
 from training.reproduction.recipe import PublishedRecipe, published
-from training.reproduction.trainer import fit, load_kept, predict, rank_of_process
+from training.reproduction.scoring import predict
+from training.reproduction.trainer import Acceleration, fit
 from training.reproduction.tta import halton_changes, view
+from training.reproduction.weights import load_kept
 
 __all__ = ["CELLS", "Budget", "Run", "load_results", "perform", "plan"]
 
@@ -154,7 +157,7 @@ def perform(
     cache: Path,
     device: torch.device,
     *,
-    compiled: bool = False,
+    acceleration: Acceleration = "none",
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Train a run, or go on with it, and measure it; a finished one is only read.
@@ -166,7 +169,7 @@ def perform(
         runs: folder of all runs; this one's is below.
         cache: folder for cropped photographs.
         device: where.
-        compiled: compile the network.
+        acceleration: of a step.
         report: called with each epoch's figures.
 
     Returns:
@@ -181,10 +184,12 @@ def perform(
             return dict(stored)
     recipe = run.recipe
     photographs = Photographs.build(rows, cache, recipe.net.photograph, quiet=True)
-    resident = Resident(photographs.pixels, recipe.net, device)
-    start = runs / recipe.start / "best-kappa.safetensors" if recipe.start else None
-    history = fit(recipe, rows, resident, folder, start=start, compiled=compiled, report=report)
-    if rank_of_process() != 0:
+    resident = ResidentSquares(photographs.pixels, device)
+    start = runs / recipe.start / "best-kappa" if recipe.start else None
+    history = fit(
+        recipe, rows, resident, folder, start=start, acceleration=acceleration, report=report
+    )
+    if rank_and_count()[0] != 0:
         return {}  # the first process measures; the others meet it in the next run
     network = load_kept(recipe, folder)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -216,7 +221,7 @@ def perform(
 def _measure_views(
     result: dict[str, Any],
     network: PublishedNetwork,
-    resident: Resident,
+    resident: ResidentSquares,
     rows: list[Labelled],
     measured: dict[str, np.ndarray],
     recipe: PublishedRecipe,

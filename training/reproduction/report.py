@@ -16,7 +16,7 @@ from training.reproduction.networks import (
     map_sizes,
     receptive_field,
 )
-from training.reproduction.trainer import grade_scores
+from training.reproduction.scoring import grade_scores
 
 __all__ = ["PUBLISHED", "comparisons", "parameters", "render"]
 

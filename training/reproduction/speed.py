@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from training.data.labels import Labelled
-from training.reproduction.augmentation import Resident
+from training.data.resident import ResidentSquares
+from training.optimisation.loop import run_epoch, schedule_of
 from training.reproduction.networks import Head
 from training.reproduction.recipe import PublishedRecipe, published
-from training.reproduction.trainer import build, draw_epoch, optimiser_of, run_epoch
+from training.reproduction.trainer import Acceleration, PublishedRun
+from training.reproduction.weights import build
 
 __all__ = ["compare_heads", "flops_of", "limit_of", "noise_photographs"]
 
@@ -65,7 +66,7 @@ def limit_of(device: torch.device, seconds: float = 1.0) -> float:
 
 def noise_photographs(
     recipe: PublishedRecipe, count: int, stored: int, device: torch.device
-) -> tuple[list[Labelled], Resident]:
+) -> tuple[list[Labelled], ResidentSquares]:
     """Make noise that costs what photographs cost, for measuring where there are none.
 
     Args:
@@ -75,14 +76,14 @@ def noise_photographs(
         device: where they live.
 
     Returns:
-        `count` rows, grades 0-4 in turn, and `min(count, stored)` photographs.
+        `count` rows, grades 0-4 in turn, and their photographs.
     """
     rows = [Labelled(Path(f"{i}"), i % 5, "noise", "train", str(i)) for i in range(count)]
     side = recipe.net.photograph
     pixels = np.random.default_rng(0).integers(
-        0, 256, (min(count, stored), 3, side, side), dtype=np.uint8
+        0, 256, (min(count, stored), side, side, 3), dtype=np.uint8
     )
-    return rows, Resident(pixels, recipe.net, device)
+    return rows, ResidentSquares(pixels, device).repeated(count)
 
 
 def compare_heads(
@@ -94,7 +95,7 @@ def compare_heads(
     steps: int = 0,
     repeats: int = 3,
     batch: int = 0,
-    compiled: bool = False,
+    acceleration: Acceleration = "none",
 ) -> dict[str, Any]:
     """Time an epoch with the FC head and with the GAP head, in turn in one process.
 
@@ -109,36 +110,32 @@ def compare_heads(
         steps: batches to time; the epoch is then extrapolated. 0: a whole epoch.
         repeats: epochs (or runs of `steps` batches) of each head; the median counts.
         batch: photographs a step; the published number where 0.
-        compiled: compile the networks first.
+        acceleration: of a step.
 
     Returns:
         Device, and for each head seconds an epoch, images/s, TFLOP/s and their share of the limit
         measured by `limit_of`; "ratio" of the epochs, GAP over FC.
     """
     recipe = published(layout)
-    recipe = replace(recipe, batch=batch or recipe.batch)
+    recipe = replace(recipe, batch=batch or recipe.batch, resampling=False)
     count = steps * recipe.batch if steps else photographs
     rows, resident = noise_photographs(recipe, count, stored, device)
-    indices = np.arange(count) % len(resident)
-    grades = torch.tensor([float(row.grade) for row in rows], device=device)
     limit = limit_of(device)
     seconds: dict[str, list[float]] = {"fc": [], "gap": []}
-    heads: dict[str, tuple[nn.Module, torch.optim.Optimizer, PublishedRecipe]] = {}
+    runs = {}
     for head in ("fc", "gap"):
-        mine = replace(recipe, head=head, resampling=False)
-        network: nn.Module = build(mine).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimiser = optimiser_of(network, mine)
-        if compiled:
-            network = torch.compile(network)  # type: ignore[assignment]
-        heads[head] = network, optimiser, mine
-        warm = draw_epoch(rows, indices[: 2 * mine.batch], mine, 0)
-        run_epoch(network, optimiser, resident, grades, warm, mine, 0)
+        run = PublishedRun(
+            replace(recipe, head=head), rows, resident, Path(), acceleration=acceleration
+        )
+        runs[head] = run, schedule_of(run)
+        every, run.train, run.steps = run.train, run.train[: 2 * recipe.batch], 2
+        run_epoch(*runs[head], 0)  # what is compiled or captured on first use is not timed
+        run.train, run.steps = every, max(1, count // recipe.batch)
     for epoch in range(repeats):
-        for head, (network, optimiser, mine) in heads.items():
+        for head, (run, schedule) in runs.items():
             _wait(device)
             started = time.perf_counter()
-            draw = draw_epoch(rows, indices, mine, epoch)
-            run_epoch(network, optimiser, resident, grades, draw, mine, epoch)
+            run_epoch(run, schedule, epoch)
             seconds[head].append(time.perf_counter() - started)
     result: dict[str, Any] = {
         "layout": layout,
@@ -146,7 +143,7 @@ def compare_heads(
         "photographs": photographs,
         "timed_photographs": count,
         "batch": recipe.batch,
-        "compiled": compiled,
+        "acceleration": acceleration,
         "limit_tflops": limit / 1e12,
     }
     for head, times in seconds.items():

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from training.data.resident import ResidentSquares
 from training.optimisation.precision import mixed_precision
-from training.reproduction.augmentation import GEOMETRY, Resident, matrices
+from training.reproduction.augmentation import GEOMETRY, matrices, published_batch
 from training.reproduction.networks import PublishedNetwork
 from training.reproduction.recipe import PublishedRecipe
 
@@ -50,7 +51,7 @@ def halton_changes(count: int, recipe: PublishedRecipe) -> NDArray[np.float32]:
 
 def view(
     network: PublishedNetwork,
-    resident: Resident,
+    resident: ResidentSquares,
     indices: NDArray[np.int64],
     changes: NDArray[np.float32],
     batch: int = 128,
@@ -75,12 +76,13 @@ def view(
     parts: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]] = []
     with torch.inference_mode():
         for first in range(0, len(indices), batch):
-            some = torch.from_numpy(indices[first : first + batch]).to(device)
+            some = resident.places(indices[first : first + batch])
+            raw = resident.pixels[some]
             total = squares = scores = torch.zeros((), device=device, dtype=torch.float64)
             for change in changes:
                 same = torch.from_numpy(np.repeat(change[None], len(some), 0)).to(device)
                 with mixed_precision(device, processors=bfloat16):
-                    pooled = network.pooled(resident.batch(some, same))
+                    pooled = network.pooled(published_batch(raw, network.layout, same))
                     score = network.score(pooled)
                 # In double: a small spread is the difference of two large sums.
                 pooled = pooled.double()

@@ -48,7 +48,9 @@ def test_changes_have_the_size_that_they_say(phantom) -> None:
     assert (levels("noise") - usual).std() == pytest.approx(6, abs=0.5)
     assert (levels("flat tones") >= usual).all()
     assert (levels("steep tones") <= usual).all()
-    assert 2 * find_field_of_view(CAMERA_CHANGES["small"](rgb, fov)).radius == pytest.approx(400, abs=8)
+    assert 2 * find_field_of_view(CAMERA_CHANGES["small"](rgb, fov)).radius == pytest.approx(
+        400, abs=8
+    )
     upside_down = CAMERA_CHANGES["upside down"]
     assert np.array_equal(upside_down(upside_down(rgb, fov), fov), rgb)
     side = CAMERA_CHANGES["lit from a side"](rgb, fov).astype(float).mean(axis=2)

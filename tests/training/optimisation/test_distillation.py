@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from drcore.preprocessing.network_input import Preprocessing
-from training.data.augmentation_gpu import DeviceSquares
+from training.data.augmentation_gpu import device_batches
 from training.data.labels import Labelled
+from training.data.resident import ResidentSquares
 from training.data.squares import SoftTargets, Squares, SquareSet
 from training.optimisation import distillation
 from training.optimisation.checkpoints import RunError
@@ -71,8 +72,8 @@ def test_targets_reach_the_batches(squares: Squares) -> None:
     for where, wanted in ((squares, GRADES), (taught, [i + 0.5 for i in range(8)])):
         data = SquareSet(where, range(8), 128, 8, Preprocessing())
         assert [float(data[i][2]) for i in range(8)] == wanted
-        there = DeviceSquares(where, torch.device("cpu"), np.arange(8))
-        batches = there.batches(range(8), 3, 128, 8, Preprocessing())
+        there = ResidentSquares(where.pixels, torch.device("cpu"), masks=where.masks)
+        batches = device_batches(where, there, range(8), 3, 128, 8, Preprocessing())
         assert torch.cat([grades for _, _, grades in batches]).tolist() == wanted
 
 
@@ -83,7 +84,9 @@ def test_a_taught_recipe_wants_its_teacher_and_keeps_to_it(
     with pytest.raises(RunError, match="has a teacher"):
         train(recipe, squares, tmp_path, device="cpu", workers=0, quiet=True)
     targets = np.array(GRADES, float)
-    one, other = (replace(squares, soft_targets=SoftTargets(targets, name)) for name in ("t 1", "t 2"))
+    one, other = (
+        replace(squares, soft_targets=SoftTargets(targets, name)) for name in ("t 1", "t 2")
+    )
     train(recipe, one, tmp_path, device="cpu", workers=0, quiet=True)
     with pytest.raises(RunError, match="taught by t 1, not by t 2"):
         train(recipe, other, tmp_path, device="cpu", workers=0, quiet=True)

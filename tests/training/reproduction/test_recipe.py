@@ -10,11 +10,18 @@ import pytest
 import torch
 
 from training.data.labels import Labelled
+from training.data.resident import ResidentSquares
+from training.reproduction.augmentation import (
+    colour_noise,
+    matrices,
+    published_batch,
+    unchanged,
+)
 from training.reproduction.blend import blend_features, fit_blend
-from training.reproduction.trainer import draw_epoch, grade_scores
 from training.reproduction.networks import LAYOUTS, PublishedNetwork
-from training.reproduction.recipe import EIGENVECTORS, MEAN, SPREAD, class_weights, published
-from training.reproduction.augmentation import Resident, colour_noise, matrices, unchanged
+from training.reproduction.recipe import EIGENVECTORS, MEAN, SPREAD, grade_weights, published
+from training.reproduction.scoring import grade_scores
+from training.reproduction.trainer import draw_epoch
 from training.reproduction.tta import Views, halton_changes, view
 
 CPU = torch.device("cpu")
@@ -46,11 +53,11 @@ def test_colour_noise_differs_between_the_networks() -> None:
     assert published("net-4-128").colour == 0.25
 
 
-def test_class_weights_go_from_balanced_to_nearly_natural() -> None:
-    np.testing.assert_allclose(class_weights(0), [1.361, 14.378, 6.638, 40.236, 49.613])
-    np.testing.assert_allclose(class_weights(2000), [1, 2, 2, 2, 2], atol=1e-6)
+def test_grade_weights_go_from_balanced_to_nearly_natural() -> None:
+    np.testing.assert_allclose(grade_weights(0), [1.361, 14.378, 6.638, 40.236, 49.613])
+    np.testing.assert_allclose(grade_weights(2000), [1, 2, 2, 2, 2], atol=1e-6)
     at_ten = 0.975**10
-    assert class_weights(10)[4] == pytest.approx(at_ten * 49.613 + (1 - at_ten) * 2)
+    assert grade_weights(10)[4] == pytest.approx(at_ten * 49.613 + (1 - at_ten) * 2)
 
 
 def test_resampling_draws_rare_grades_more_often_at_first() -> None:
@@ -79,9 +86,8 @@ def test_an_unchanged_photograph_is_its_central_part_normalised() -> None:
     net = LAYOUTS["net-5-128"]
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (2, 3, 128, 128), dtype=np.uint8)
-    resident = Resident(pixels, net, CPU)
     changes = torch.from_numpy(unchanged(2, net))
-    got = resident.batch(torch.tensor([1, 0]), changes)
+    got = published_batch(torch.from_numpy(pixels[[1, 0]]), net, changes)
     centre = pixels[[1, 0], :, 8:120, 8:120].astype(np.float32)
     wanted = (centre - np.array(MEAN)[:, None, None]) / np.array(SPREAD)[:, None, None]
     np.testing.assert_allclose(got.numpy(), wanted, atol=2e-3)
@@ -105,10 +111,9 @@ def test_a_turned_photograph_is_turned() -> None:
     net = LAYOUTS["net-5-128"]
     pixels = np.zeros((1, 3, 128, 128), np.uint8)
     pixels[0, :, 60:68, 100:108] = 255  # right of the middle
-    resident = Resident(pixels, net, CPU)
     chances = np.array([[0.25, 0.5, 0.5, 0.5, 0.5, 0.9]])  # a quarter turn, nothing else
     changes = torch.from_numpy(matrices(chances, published("net-5-128")))
-    seen = resident.batch(torch.tensor([0]), changes)[0, 0]
+    seen = published_batch(torch.from_numpy(pixels), net, changes)[0, 0]
     row, column = divmod(int(seen.argmax()), 112)
     assert abs(column - 56) < 6
     assert abs(row - 56) == pytest.approx(40, abs=6)
@@ -139,15 +144,17 @@ def test_views_are_even_and_repeatable() -> None:
 def test_views_give_mean_and_spread_of_the_pooled_features() -> None:
     torch.manual_seed(0)
     net = LAYOUTS["net-5-128"]
-    pixels = np.random.default_rng(1).integers(0, 256, (3, 3, 128, 128), dtype=np.uint8)
-    resident = Resident(pixels, net, CPU)
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
+    resident = ResidentSquares(pixels, CPU)
     network = PublishedNetwork(net, untied=False)
     changes = halton_changes(4, published("net-5-128"))
     views = view(network, resident, np.array([2, 0]), changes, batch=1)
     pooled = np.stack(
         [
             network.eval()
-            .pooled(resident.batch(torch.tensor([2, 0]), torch.from_numpy(np.stack([c, c]))))
+            .pooled(
+                published_batch(resident.pixels[[2, 0]], net, torch.from_numpy(np.stack([c, c])))
+            )
             .detach()
             .numpy()
             for c in changes
