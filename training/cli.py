@@ -44,12 +44,7 @@ def parser(module: str, description: str | None, *shared: str) -> argparse.Argum
     """Return the parser of a command with some of the shared options.
 
     Args:
-        module: name after "training.".
-        description: the command's docstring.
         shared: names of shared options, such as "--weights".
-
-    Returns:
-        The parser, to which a command adds its own options.
     """
     made = argparse.ArgumentParser(prog=f"python -m training.{module}", description=description)
     for name in shared:
@@ -91,13 +86,7 @@ def grader(given: argparse.Namespace) -> Grader:
 
 
 def write_json(given: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
-    """Print the figures as text, or as JSON where `--json -` asks for it, and write them.
-
-    Args:
-        given: the command line.
-        result: figures; must hold nothing that JSON lacks, such as NaN.
-        text: the same as a table.
-    """
+    """Print the figures as text, or as JSON where `--json -` asks for it, and write them."""
     stored = json.dumps(result, indent=1)
     print(stored if str(given.json) == "-" else text)
     if given.json and str(given.json) != "-":
@@ -116,12 +105,9 @@ def measure_sample(
     """Measure a bundle on a sample of photographs and print the figures.
 
     Args:
-        module: name after "training.".
-        description: the command's docstring.
         measure: takes a grader, labelled photographs, `count`, `seed` and `quiet`.
         table: lays out as text what `measure` returns.
         arguments: of the command; those of the process where left out.
-        count: photographs, unless the command line says another number.
     """
     made = parser(module, description, "--weights", "--labels", "--images", "--json", "--quiet")
     made.add_argument("--count", type=int, default=count, help="photographs")

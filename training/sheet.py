@@ -28,8 +28,6 @@ def sheet(
     """Draw one line a photograph: the retina, then the overlay of each scale.
 
     Args:
-        grader: whose maps.
-        rows: photographs.
         scales: input sizes in pixels, or "fused".
         side: of each picture in pixels.
 

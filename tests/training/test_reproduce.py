@@ -13,10 +13,10 @@ import torch
 
 from training.reproduce import main
 from training.reproduction import plan as reproduction_plan
-from training.reproduction import report
 from training.reproduction.networks import LAYOUTS, Convolution, Layout, Pool
 from training.reproduction.plan import Budget, plan
 from training.reproduction.recipe import published
+from training.reproduction.report import verdict
 from training.reproduction.speed import compare_heads, flops_of, limit_of
 
 TINY = (Convolution(6, 5, 2, 2), Pool(), Convolution(8, 3, 2), Pool(), Convolution(8, 3))
@@ -181,7 +181,7 @@ def test_the_published_effort_is_what_is_planned_by_default() -> None:
 
 def test_verdicts_follow_the_interval() -> None:
     def told(low: float, high: float, tolerance: float = 0.0) -> str:
-        return report.verdict({"interval": [low, high]}, tolerance=tolerance)
+        return verdict({"interval": [low, high]}, tolerance=tolerance)
 
     assert told(0.01, 0.05) == "better"
     assert told(-0.05, -0.01) == "worse"

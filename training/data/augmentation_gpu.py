@@ -58,15 +58,9 @@ def device_batches(
     """Make network input on the device; what is drawn is what `SquareSet` draws.
 
     Args:
-        squares: gives what is to be learnt of each photograph.
         resident: pixels and masks of those photographs on the device.
-        indices: which photographs, in order; may repeat.
-        batch: photographs a batch; the last one may be smaller.
         size: side S of the network input in pixels.
-        cells: side m of the network's map.
-        preparation: how squares become input.
         augmentation: random changes, or None.
-        seed: (seed, epoch).
 
     Yields:
         On the device: local contrast uint8 (B, 3, S, S); coverage float32 (B, m, m), 0-1;
@@ -101,8 +95,6 @@ def move_batch(pictures: Tensor, changes: Sequence[Change], mode: str = "bilinea
 
     Args:
         pictures: float32 (B, c, S, S).
-        changes: B of them.
-        mode: "bilinear" or "bicubic".
 
     Returns:
         float32 (B, c, S, S); 0 where a picture has nothing.
@@ -121,7 +113,6 @@ def change_batch(
 
     Args:
         pixels: float32 (B, 3, S, S), 0-255.
-        changes: B of them.
         size: side of the result in pixels, at most S.
         noise: source of the sensor noise, on the device of the pixels.
 
@@ -157,7 +148,6 @@ def contrast_batch(pixels: Tensor, masks: Tensor, preparation: Preprocessing) ->
     Args:
         pixels: float32 (B, 3, S, S), whole numbers 0-255.
         masks: float32 (B, 1, s, s), 0-255, the retina at any resolution.
-        preparation: gives gain and sigma.
 
     Returns:
         uint8 (B, 3, S, S), 128 where nothing stands out and outside the retina.

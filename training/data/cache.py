@@ -28,7 +28,6 @@ def cache_key(rows: Sequence[Labelled], *settings: float) -> str:
     """Return the name under which arrays of these photographs are kept.
 
     Args:
-        rows: labelled photographs; names and sizes of the files count.
         settings: what else decides the pixels.
 
     Returns:
@@ -54,13 +53,6 @@ def build_arrays(
     quiet: bool = False,
 ) -> list[NDArray[np.uint8]]:
     """Open arrays with an entry a photograph, after filling them where they are not there.
-
-    Args:
-        files: paths of the arrays, with the shape of one entry.
-        names: of the N photographs, for the error.
-        make: makes a photograph's entries, one for each array.
-        workers: threads that do.
-        quiet: no progress bar.
 
     Returns:
         uint8 (N, ...) each, memory-mapped, read-only.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +20,6 @@ class ResidentSquares:
 
     Args:
         pixels: uint8 (N, S, S, 3), RGB; may be memory-mapped.
-        device: where they live from now on.
         masks: uint8 (N, s, s), 255 on the retina, or None.
         keep: int64 (K,), the photographs wanted; all where left out.
 
@@ -50,10 +50,9 @@ class ResidentSquares:
 
     def repeated(self, count: int) -> ResidentSquares:
         """Return the same photographs, repeated to make up `count` of them; nothing is copied."""
-        copy = object.__new__(ResidentSquares)
-        copy.device, copy.pixels, copy.masks = self.device, self.pixels, self.masks
-        copy._places = torch.arange(count, device=self.device) % len(self.pixels)
-        return copy
+        copied = copy.copy(self)
+        copied.__dict__["_places"] = torch.arange(count, device=self.device) % len(self.pixels)
+        return copied
 
     def places(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
         """Return where photographs are among those that were kept, int64 on the device."""
@@ -66,7 +65,6 @@ def to_device(array: NDArray[np.uint8], wanted: NDArray[np.int64], device: torch
     Args:
         array: uint8 (N, H, W, C).
         wanted: int64 (K,), which.
-        device: where to.
 
     Returns:
         uint8 (K, C, H, W).

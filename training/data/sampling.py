@@ -21,7 +21,6 @@ def class_weights(
     """Return the probability with which each training photograph is drawn.
 
     Args:
-        rows: training photographs.
         power: 0 draws as they are, 1 draws all grades alike.
         datasets: factor by dataset, 1 where not named.
         independence: 1 draws each grade from all datasets alike, up to their size and factor; 0
@@ -58,9 +57,7 @@ def draw(
     """Draw the photographs of an epoch.
 
     Args:
-        rng: source of chance.
         indices: int64 (N,), to draw from.
-        count: how many.
         weights: float64 (N,), how often each comes, with replacement; None draws each once, in
             random order, where there are enough of them.
 

@@ -34,10 +34,6 @@ def warped(
 ) -> tuple[RetinaSquare, NDArray[np.uint8], NDArray[np.uint8]]:
     """Bring a photograph into the square that networks are trained on.
 
-    Args:
-        path: of the photograph.
-        preparation: gives the rim margin.
-
     Returns:
         The frame; uint8 (512, 512, 3), 0-255; uint8 (128, 128), 255 on the retina.
     """
@@ -90,13 +86,7 @@ class Squares:
         """Warp the photographs, or open what an earlier run has warped.
 
         Args:
-            rows: labelled photographs.
             cache: folder for the arrays; 0.8 MB a photograph.
-            preparation: gives the rim margin.
-            quiet: no progress bar.
-
-        Returns:
-            The squares.
         """
         key = cache_key(rows, 3, preparation.margin)
         pixels, masks = build_arrays(
@@ -122,13 +112,8 @@ class SquareSet(Dataset[Sample]):
     depends neither on the number of worker processes nor on where a killed run was resumed.
 
     Args:
-        squares: the warped photographs.
-        indices: which of them, in order; may repeat.
         size: side S of the network input in pixels.
-        cells: side m of the network's map.
-        preparation: how squares become input.
         augmentation: random changes, or None.
-        seed: (seed, epoch).
     """
 
     def __init__(
@@ -174,8 +159,6 @@ def network_input(pixels: Tensor, preparation: Preprocessing, device: torch.devi
 
     Args:
         pixels: uint8 (B, 3, S, S).
-        preparation: gives mean and spread.
-        device: where the networks are.
 
     Returns:
         float32 (B, 3, S, S), channels last.

@@ -37,10 +37,6 @@ _BATCH_PIXELS = {"cpu": 2 * 256 * 256, "cuda": 64 * 512 * 512}
 def random_map(cells: int, rng: np.random.Generator) -> Map:
     """Return a map that knows nothing.
 
-    Args:
-        cells: side m of the map.
-        rng: source of the noise.
-
     Returns:
         float32 (m, m), independent standard normal values.
     """
@@ -51,7 +47,6 @@ def centre_gaussian(cells: int, sigma: float = 0.25) -> Map:
     """Return a map that knows only that photographers centre what matters.
 
     Args:
-        cells: side m of the map.
         sigma: standard deviation as a share of the side.
 
     Returns:
@@ -84,7 +79,6 @@ def grad_cam(network: RamNetwork, prepared: NDArray[np.float32], coverage: Map) 
     Map (before its level is set) cut off, and in another unit; it can differ in nothing else.
 
     Args:
-        network: in evaluation mode.
         prepared: float32 (3, S, S), network input.
         coverage: float32 (m, m), 0-1, share of each cell that is retina.
 
@@ -128,7 +122,6 @@ def kept_score(
         networks: by input size S in pixels.
         inputs: float32 (3, S, S) by input size.
         coverage: float32 (m, m) by input size, 0-1.
-        scales: input sizes whose scores are averaged.
 
     Returns:
         A function from parts kept, float32 (B, n, n), to scores float64 (B,) in grades.
@@ -165,7 +158,6 @@ def occlusion(
         score: of the photograph, see `kept_score`.
         retina: bool (S, S); patches without retina change nothing and are passed over.
         patch: side of the patch as a share of the square's side.
-        chunk: patches asked for at a time.
 
     Returns:
         float32 (m, m), grades, with m = 2 / patch.

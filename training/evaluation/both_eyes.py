@@ -46,7 +46,6 @@ def blend_gain(
         score: float64 (P, 2), grades, both eyes of each patient.
         truth: int64 (P, 2), reference grades.
         thresholds: the four scores that part the grades, the same for both.
-        seed: of the folds.
 
     Returns:
         Patients, quadratic weighted kappa "alone" and "blended", the mean square error of both,

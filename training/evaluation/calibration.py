@@ -74,12 +74,7 @@ def fit_certainty(
     (cross-conformal, Vovk 2015).
 
     Args:
-        scored: gradable validation photographs.
         thresholds: between the grades.
-        seed: of the folds.
-
-    Returns:
-        The certainty.
     """
     model = fit_probabilities(scored)
     aside = np.empty(len(scored))
@@ -147,9 +142,6 @@ def calibrate(scored: Scored) -> Fitted:
         scored: validation photographs; those that the Grader turns away are left out, since
             they get no grade.
 
-    Returns:
-        What goes into the manifest.
-
     Raises:
         DrcoreError: too few photographs, or not all grades among them.
     """
@@ -172,9 +164,6 @@ def fit_fusion(scored: Scored) -> tuple[float, ...]:
     The error hardly changes near its least value, and scales that share are the safer choice for
     another camera: of the weights whose error cannot be told from the least (a paired difference
     within one standard error, after Breiman et al. 1984, section 3.4.3) the most even are taken.
-
-    Args:
-        scored: validation photographs; datasets count by the root of their size.
 
     Returns:
         A weight for each input size, rising sizes, multiples of `WEIGHT_STEP`, none below
@@ -203,9 +192,6 @@ def fit_fusion(scored: Scored) -> tuple[float, ...]:
 def fit_placement(scored: Scored) -> Attenuation:
     """Fit from which score maps are shown in their places.
 
-    Args:
-        scored: validation photographs, at least one of them healthy.
-
     Returns:
         Starts at the score that `HEALTHY_UNPLACED` of the healthy eyes stay under.
     """
@@ -217,15 +203,7 @@ def fit_placement(scored: Scored) -> Attenuation:
 
 
 def judge(fitted: Fitted, scored: Scored) -> Judged:
-    """Apply a calibration, as the Grader does.
-
-    Args:
-        fitted: thresholds and certainty.
-        scored: photographs.
-
-    Returns:
-        What each gets.
-    """
+    """Apply a calibration, as the Grader does."""
     given = grade_with(fitted.thresholds, scored.score)
     shares = fitted.certainty.probabilities(scored.score, scored.spread)
     sets = np.zeros((len(scored), 5), np.bool_)
@@ -235,15 +213,7 @@ def judge(fitted: Fitted, scored: Scored) -> Judged:
 
 
 def cross_validated(scored: Scored, seed: int = 1) -> Judged:
-    """Judge each photograph by a calibration that was fitted without its patient.
-
-    Args:
-        scored: gradable validation photographs.
-        seed: of the folds, another than that of the fit.
-
-    Returns:
-        What each gets.
-    """
+    """Judge each photograph by a calibration that was fitted without its patient."""
     result = Judged(
         np.empty(len(scored), np.int64), np.empty((len(scored), 5)),
         np.empty((len(scored), 5), np.bool_), np.empty(len(scored), np.bool_),

@@ -20,15 +20,7 @@ Statistic = Callable[[NDArray[np.int64]], float]
 
 
 def report(scored: Scored, judged: Judged) -> str:
-    """Lay out the figures of certainty, with 95 % bootstrap intervals over patients.
-
-    Args:
-        scored: gradable photographs.
-        judged: what they got.
-
-    Returns:
-        A few lines for each set and one for all sets together.
-    """
+    """Lay out the figures of certainty, with 95 % bootstrap intervals over patients."""
     groups = np.array([f"{d}/{s}" for d, s in zip(scored.dataset, scored.split, strict=True)])
     lines = []
     for group in [*sorted(set(groups.tolist())), "all"]:
@@ -115,10 +107,6 @@ def calibration_errors(scored: Scored, partitions: int = 10) -> dict[str, NDArra
 
     How the patients fall into folds moves the error by about as much as the error is large, so
     the figure of a single partition is luck.
-
-    Args:
-        scored: gradable validation photographs.
-        partitions: how many.
 
     Returns:
         float64 (partitions,), 0-1, for each dataset.

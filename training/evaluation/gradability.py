@@ -34,12 +34,8 @@ def measure(
     """Measure the gradability check.
 
     Args:
-        grader: whose accuracy counts.
         rows: labelled photographs; `count` of the split "val" are spoilt, all of "val" and "test"
             are tried untouched.
-        count: photographs to spoil.
-        seed: of the choice, and of the pictures that are no retina.
-        quiet: no progress bar.
 
     Returns:
         By degradation, the levels with kappa and shares caught, and the level that counts; false
@@ -141,9 +137,6 @@ def table(result: dict[str, Any]) -> str:
 
     Args:
         result: what `measure` returned.
-
-    Returns:
-        Lines of text.
     """
     lines = [
         f"{result['model']}: {result['photographs']} photographs, kappa {result['kappa']:.3f} "

@@ -21,6 +21,7 @@ __all__ = [
     "LocalisationFigures",
     "average_precision",
     "deletion_and_insertion",
+    "divided",
     "measure",
     "on_grid",
     "outside_share",
@@ -98,12 +99,7 @@ def measure(ram: Map, frame: RetinaSquare, margin: float, lesions: Lesions) -> L
     Args:
         ram: float32 (m, m) over the square of the frame, any unit, higher means more suspicious;
             NaN where the map says nothing, which ranks lowest.
-        frame: of the photograph, at any size.
         margin: share of the radius left out along the rim, 0-1.
-        lesions: of the photograph.
-
-    Returns:
-        The figures, without deletion and insertion.
 
     Raises:
         DrcoreError: the map is not square, or holds infinite values.
@@ -211,8 +207,6 @@ def deletion_and_insertion(
         ram: float32 (n, n) over the square; NaN ranks lowest.
         retina: bool (n, n), the pixels that are taken.
         score: of the photograph when only a part is kept, float32 (B, n, n), 0-1.
-        steps: points of each curve after the first.
-        seed: of the order among equal values.
 
     Returns:
         Deletion, lower for a better map, and insertion, higher for a better map, in grades.

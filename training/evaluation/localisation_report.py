@@ -25,14 +25,7 @@ __all__ = ["compare", "plain", "result_of", "summarise", "table"]
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Lay out what the command measured as text, one line a map.
-
-    Args:
-        result: what is written as JSON.
-
-    Returns:
-        Lines of text.
-    """
+    """Lay out what the command measured as text, one line a map."""
     lines = [result["model"]]
     for name, entry in result["sets"].items():
         lines += ["", f"{name}: {entry['photographs']} photographs, 95 % intervals over them", ""]
@@ -131,7 +124,7 @@ def result_of(
 
 
 def _best(maps: Mapping[str, Any]) -> dict[str, str]:
-    """Name the map of highest average precision among single scales, and among the other methods."""
+    """Name the map of highest average precision, of single scales and of other methods."""
     kinds = {"single scales": ("ram ",), "Grad-CAM and occlusion": ("grad-cam ", "occlusion ")}
     best = {}
     for kind, starts in kinds.items():
@@ -146,7 +139,6 @@ def summarise(figures: Sequence[LocalisationFigures], *, draws: int = 1000) -> d
 
     Args:
         figures: one a photograph.
-        draws: bootstrap resamples.
 
     Returns:
         By measure, the mean over the photographs that have it, its 95 % interval by a bootstrap
@@ -177,7 +169,6 @@ def compare(
 
     Args:
         first, second: one a photograph, in the same order.
-        draws: bootstrap resamples; a photograph's two figures are drawn together.
 
     Returns:
         For pointing hit and for average precision of all lesions, the mean of first - second with

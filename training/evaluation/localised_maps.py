@@ -75,12 +75,9 @@ def localise(
     """Measure every map of a bundle, as a user gets it, and the baseline maps.
 
     Args:
-        grader: the bundle.
-        photographs: with their lesion masks.
         baselines: other maps of the same networks; none where left out.
         steps: points of the deletion and insertion curves, 0 for none. A map of one scale is asked
             about the score of that scale, every other about the fused score.
-        quiet: no progress bar.
 
     Returns:
         By name of the map, one entry a photograph: "ram 128" of one scale, "fused mean" by a rule,
@@ -131,10 +128,7 @@ def healthy_excess(
     """Count the healthy eyes whose fused map claims more than `HEALTHY_LIMIT` somewhere.
 
     Args:
-        grader: the bundle.
         rows: photographs of grade 0, at least one.
-        draws: bootstrap resamples over patients.
-        quiet: no progress bar.
 
     Returns:
         For all and by dataset: photographs, share with an excess, its 95 % interval, and the

@@ -35,12 +35,8 @@ def measure(
     """Grade photographs as they are and changed.
 
     Args:
-        grader: to measure.
         rows: labelled photographs; `count` of the split "val" are used, data sets and grades as
             even as they can be.
-        count: photographs.
-        seed: of the choice.
-        quiet: no progress bar.
 
     Returns:
         By change, "untouched" first and "mean" of the changes last: squared error, quadratic
@@ -118,9 +114,6 @@ def table(result: dict[str, Any]) -> str:
 
     Args:
         result: what `measure` returned.
-
-    Returns:
-        Lines of text.
     """
     lines = [
         f"{result['model']}: {result['photographs']} photographs, grades and data sets alike",

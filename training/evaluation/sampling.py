@@ -13,16 +13,7 @@ __all__ = ["even_sample"]
 
 
 def even_sample(rows: Sequence[Labelled], count: int, seed: int) -> list[Labelled]:
-    """Choose photographs, grades and data sets as even as they can be.
-
-    Args:
-        rows: to choose from.
-        count: how many.
-        seed: of the choice.
-
-    Returns:
-        The chosen rows.
-    """
+    """Choose photographs, grades and data sets as even as they can be."""
     order = np.random.default_rng(seed).permutation(len(rows))
     drawn: Counter[tuple[str, int]] = Counter()
     ranked = []

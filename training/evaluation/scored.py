@@ -52,23 +52,12 @@ class Scored:
 
         Args:
             chosen: bool (N,) or indices int (M,).
-
-        Returns:
-            Those photographs.
         """
         return Scored(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 
 def score_photographs(grader: Grader, rows: Sequence[Labelled], *, quiet: bool = False) -> Scored:
     """Grade labelled photographs the way a user would, from the file.
-
-    Args:
-        grader: the bundle to calibrate.
-        rows: labelled photographs.
-        quiet: no progress bar.
-
-    Returns:
-        Their scores beside their labels.
 
     Raises:
         DrcoreError: a photograph cannot be read.
@@ -108,15 +97,7 @@ def dataset_weights(scored: Scored) -> NDArray[np.float64]:
 
 
 def folds(scored: Scored, seed: int = 0) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Part photographs into folds by patient, each dataset spread over all of them.
-
-    Args:
-        scored: photographs.
-        seed: of the dealing.
-
-    Yields:
-        Indices of the photographs inside and outside, five times.
-    """
+    """Part photographs into folds by patient, each dataset spread over all of them."""
     rng = np.random.default_rng(seed)
     fold = np.empty(len(scored), np.int64)
     for name in sorted(set(scored.dataset.tolist())):

@@ -42,12 +42,7 @@ def fit_thresholds(
         truth: int (N,), 0-4.
         dataset: str (N,).
         patient: str (N,), keys drawn together; single photographs where left out.
-        price: price in kappa of moving one threshold by one grade, squared.
         resamples: resamples; 0 for the optimum on the photographs as they are.
-        seed: of the resampling.
-
-    Returns:
-        Four rising thresholds.
     """
     keys = np.arange(len(score)) if patient is None else patient
     rng = np.random.default_rng(seed)
@@ -71,6 +66,21 @@ def fit_thresholds(
     return a, b, c, d
 
 
+def _counts_below(
+    parts: list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]],
+    grid: NDArray[np.float64],
+) -> list[NDArray[np.float64]]:
+    """For each part [g, j]: photographs of grade g with a score below grid[j]."""
+    below = []
+    for score, truth, weight in parts:
+        # A score on a threshold gets the higher grade, as in Grader.grade_of.
+        place = np.searchsorted(grid, score, side="right")
+        cells = truth * (len(grid) + 1) + place
+        counts = np.bincount(cells, weight, minlength=5 * (len(grid) + 1))
+        below.append(np.cumsum(counts.reshape(5, -1), axis=1))
+    return below
+
+
 def _best_thresholds(
     parts: list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]], price: float
 ) -> NDArray[np.float64]:
@@ -83,13 +93,7 @@ def _best_thresholds(
         ),
         3,
     )
-    below = []
-    for score, truth, weight in parts:
-        # A score on a threshold gets the higher grade, as in Grader.grade_of.
-        place = np.searchsorted(grid, score, side="right")
-        cells = truth * (len(grid) + 1) + place
-        counts = np.bincount(cells, weight, minlength=5 * (len(grid) + 1))
-        below.append(np.cumsum(counts.reshape(5, -1), axis=1))  # [g, j]: of grade g, < grid[j]
+    below = _counts_below(parts, grid)
 
     def quality(places: NDArray[np.int64]) -> NDArray[np.float64]:
         """Of candidates (C, 4), as places on the grid."""
@@ -139,7 +143,6 @@ def grade_with(thresholds: Sequence[float], score: NDArray[np.float64]) -> NDArr
     """Grade scores as `Grader.grade_of` does.
 
     Args:
-        thresholds: four, rising.
         score: float (N,).
 
     Returns:

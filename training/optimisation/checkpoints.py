@@ -56,12 +56,7 @@ class TrainingState:
 
 
 def save(state: TrainingState, stem: Path) -> None:
-    """Write everything that a killed run goes on from.
-
-    Args:
-        state: as it is after an epoch.
-        stem: path of the checkpoint without its ending.
-    """
+    """Write everything that a killed run goes on from."""
     tensors: dict[str, Tensor] = {}
     for part, module in state.modules.items():
         tensors |= {f"{part}.{k}": v for k, v in module.state_dict().items()}
@@ -74,11 +69,6 @@ def save(state: TrainingState, stem: Path) -> None:
 
 def resume(state: TrainingState, stem: Path, *, free: Collection[str] = ()) -> None:
     """Go on where a run stopped, if there is one.
-
-    Args:
-        state: as it is before the first epoch; changed.
-        stem: path of the checkpoint without its ending.
-        free: names in the recipe that may differ.
 
     Raises:
         RunError: the folder holds a run of another recipe.
@@ -115,10 +105,6 @@ def load_average(preset: str, folder: Path) -> RamNetwork:
 
     Args:
         preset: key of `PRESETS`.
-        folder: folder of the run.
-
-    Returns:
-        The network in evaluation mode, channels last.
 
     Raises:
         RunError: there is no such run.
@@ -146,7 +132,6 @@ def write_tensors(
         stem: path without ending. `STEM.safetensors` is written; where that would be larger than
             `PART_BYTES`, parts of that size and `STEM.parts.json`, which names them.
         tensors: by name, on any device.
-        record: what else is to be known, as JSON has it.
     """
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -198,12 +183,7 @@ def read_record(stem: Path) -> dict[str, Any]:
 
 
 def write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """Write a file aside and rename it, so that a kill leaves the one before, or none.
-
-    Args:
-        file: to be written.
-        write: writes to the path that it is given.
-    """
+    """Write a file aside and rename it, so that a kill leaves the one before, or none."""
     part = file.with_name(file.name + ".part")
     write(part)
     part.replace(file)

@@ -35,15 +35,8 @@ def distilled_targets(
     """Let a bundle teach.
 
     Args:
-        bundle: the teacher.
         squares: photographs; those of the split "train" are taught, the others keep their grades.
-        preparation: how squares become input.
         share: of the teacher in what is to be learnt, 0-1.
-        keep: folder in which the teacher's scores are kept, so that a resumed run need not wait.
-        workers: processes that prepare.
-
-    Returns:
-        What is to be learnt, and from whom.
     """
     training = np.flatnonzero([row.split == "train" for row in squares.rows])
     grade = np.array([row.grade for row in squares.rows], np.float64)

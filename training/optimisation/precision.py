@@ -12,8 +12,6 @@ def mixed_precision(device: torch.device, *, processors: bool = False) -> torch.
 
     Args:
         device: where the network is; on CUDA it is always so.
-        processors: on processors too. Two to three times as fast where they have AMX, slower
-            where they have not and for depthwise convolutions, hence a choice.
 
     Returns:
         The context; without effect where float32 is kept.

@@ -60,21 +60,9 @@ def train(
     epoch; see `training.optimisation.checkpoints.write_tensors` for files larger than 16 MiB.
 
     Args:
-        recipe: what to do.
-        squares: labelled photographs; rows of the split "train" are trained on, "val" measured.
-            A recipe with a teacher learns their soft targets.
-        out: folder of the run.
-        preparation: how squares become input.
         device: "cuda" or "cpu"; CUDA where there is one, if left out.
         workers: processes that augment; on CUDA the device does that itself.
-        lesions: photographs with masks, for a recipe that uses them.
-        measure_every: epochs from one measurement on the validation split to the next.
-        until: asked before each epoch; True ends the run there, to be gone on with later.
         save_seconds: least time between two checkpoints; 0 writes one after every epoch.
-        quiet: no progress bar.
-
-    Returns:
-        The network with averaged weights, in evaluation mode.
 
     Raises:
         RunError: the folder holds a run of another recipe or teacher, or the warm start, the masks
@@ -113,15 +101,7 @@ def train(
 
 
 class GradingRun(Run):
-    """Learning grades, and lesions where a recipe asks for them, with averaged weights.
-
-    Args:
-        recipe: what to do.
-        data: photographs, epoch by epoch.
-        out: folder of the run.
-        measure_every: epochs from one measurement on the validation split to the next.
-        quiet: print nothing.
-    """
+    """Learning grades, and lesions where a recipe asks for them, with averaged weights."""
 
     def __init__(
         self, recipe: Recipe, data: EpochBatches, out: Path, *, measure_every: int, quiet: bool

@@ -24,7 +24,6 @@ def matrices(chances: NDArray[np.float64], recipe: PublishedRecipe) -> NDArray[n
 
     Args:
         chances: float64 (n, 6), 0-1.
-        recipe: how strong.
 
     Returns:
         float32 (n, 2, 3): from output to photograph, in units of half a side: what
@@ -49,10 +48,6 @@ def matrices(chances: NDArray[np.float64], recipe: PublishedRecipe) -> NDArray[n
 def unchanged(count: int, layout: Layout) -> NDArray[np.float32]:
     """Return the change that only takes the central 7/8.
 
-    Args:
-        count: how many.
-        layout: gives both sides.
-
     Returns:
         float32 (count, 2, 3).
     """
@@ -63,11 +58,6 @@ def unchanged(count: int, layout: Layout) -> NDArray[np.float32]:
 
 def colour_noise(rng: np.random.Generator, count: int, sigma: float) -> NDArray[np.float32]:
     """Draw shifts along the principal components of the colours.
-
-    Args:
-        rng: source of chance.
-        count: how many.
-        sigma: standard deviation, in units of each component's own.
 
     Returns:
         float32 (count, 3), to be added to normalised R, G and B.
@@ -83,7 +73,6 @@ def published_batch(
 
     Args:
         raw: uint8 (B, 3, S, S), RGB.
-        layout: gives the side I of the input.
         changes: float32 (B, 2, 3) on the same device, see `matrices`.
         colours: float32 (B, 3) on the same device, see `colour_noise`.
 

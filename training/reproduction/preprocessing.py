@@ -13,7 +13,7 @@ from drcore.photographs.reader import read_photograph
 from training.data.cache import build_arrays, cache_key
 from training.data.labels import Labelled, LabelsError
 
-__all__ = ["LARGEST", "Photographs", "crop_to_eye", "square"]
+__all__ = ["LARGEST", "Photographs", "crop_to_eye", "eye_box", "resized", "square"]
 
 LARGEST = 512
 """Side of the largest published input in pixels. Smaller squares are averaged from this one, so
@@ -24,7 +24,13 @@ _VERSION = 4
 
 
 def crop_to_eye(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut a photograph to the eye's bounding box, or to the centre square if none is found.
+    """Cut a photograph to the eye's bounding box: uint8 (h, w, 3), a view; see `eye_box`."""
+    top, bottom, left, right = eye_box(rgb)
+    return rgb[top:bottom, left:right]
+
+
+def eye_box(rgb: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Find the eye's bounding box, or the centre square if there is none.
 
     The background is as bright as the lower quartile of strips along the left and right edge; what
     is brighter than that by a margin is eye. The published level, the brightest value in the
@@ -36,7 +42,7 @@ def crop_to_eye(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         rgb: uint8 (H, W, 3), 0-255.
 
     Returns:
-        uint8 (h, w, 3), a view.
+        Rows from and to, columns from and to, in pixels.
     """
     height, width = rgb.shape[:2]
     strip = max(1, width // 32)
@@ -52,10 +58,10 @@ def crop_to_eye(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         left, right = int(columns[0]), int(columns[-1]) + 1
         # A box of less than a third of the height is a reflex, not an eye.
         if min(bottom - top, right - left) > height / 3:
-            return rgb[top:bottom, left:right]
+            return top, bottom, left, right
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return rgb[top : top + side, left : left + side]
+    return top, top + side, left, left + side
 
 
 def square(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -68,7 +74,7 @@ def square(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     Returns:
         uint8 (size, size, 3).
     """
-    return _resize(crop_to_eye(rgb), size)
+    return resized(crop_to_eye(rgb), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +105,8 @@ class Photographs:
         cache has it, else from the photographs, with the same pixels as result.
 
         Args:
-            rows: labelled photographs.
             cache: folder for the arrays; 0.8 MB a photograph at 512 px.
             size: side S in pixels.
-            workers: threads that decode.
-            quiet: no progress bar.
-
-        Returns:
-            The photographs.
 
         Raises:
             LabelsError: there are no rows, or photographs cannot be read; names the first ten.
@@ -121,7 +121,7 @@ class Photographs:
             whole = np.load(larger, mmap_mode="r")
 
             def make(index: int) -> list[NDArray[np.uint8]]:
-                return [_resize(np.ascontiguousarray(whole[index]), size)]
+                return [resized(np.ascontiguousarray(whole[index]), size)]
         else:
 
             def make(index: int) -> list[NDArray[np.uint8]]:
@@ -138,10 +138,10 @@ def _read_square(path: Path, size: int) -> NDArray[np.uint8]:
     if photograph.reduction > 1 and min(cut.shape[:2]) < max(size, LARGEST):
         # An eye that fills little of the photograph: the reduced one has too few pixels of it.
         cut = crop_to_eye(read_photograph(path).rgb)
-    return _resize(cut if size >= LARGEST else _resize(cut, LARGEST), size)
+    return resized(cut if size >= LARGEST else resized(cut, LARGEST), size)
 
 
-def _resize(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def resized(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Average along the axes that shrink, then interpolate along those that grow."""
     height, width = rgb.shape[:2]
     shrunk = cv2.resize(rgb, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)

@@ -29,9 +29,6 @@ def join_processes(device: str | None = None) -> torch.device:
 
     Args:
         device: "cpu" or "cuda"; CUDA where there is one, if left out.
-
-    Returns:
-        This process's device.
     """
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     local = int(os.environ.get("LOCAL_RANK", "0"))

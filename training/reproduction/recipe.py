@@ -112,9 +112,6 @@ def published(layout: str, **changes: Any) -> PublishedRecipe:
         layout: key of `LAYOUTS`.
         changes: fields of `PublishedRecipe` to be other than published.
 
-    Returns:
-        The recipe.
-
     Raises:
         KeyError: there is no such layout.
     """

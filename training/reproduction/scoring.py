@@ -29,10 +29,7 @@ def predict(
     """Score photographs, the central 7/8 of each, unaugmented.
 
     Args:
-        network: set to evaluation mode.
-        resident: photographs.
         indices: int64 (n,).
-        batch: photographs at a time.
         bfloat16: multiply in bfloat16 on processors too.
 
     Returns:
@@ -69,7 +66,6 @@ def figures_of(
 
     Args:
         scores: float64 (n,), in grades.
-        rows: all labelled photographs.
         indices: int64 (n,), those that were scored.
 
     Returns:

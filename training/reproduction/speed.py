@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -15,41 +16,38 @@ from torch.utils.flop_counter import FlopCounterMode
 from training.data.labels import Labelled
 from training.data.resident import ResidentSquares
 from training.optimisation.loop import run_epoch, schedule_of
-from training.reproduction.networks import Head
+from training.reproduction.networks import Head, Layout, PublishedNetwork
 from training.reproduction.recipe import PublishedRecipe, published
 from training.reproduction.trainer import Acceleration, PublishedRun
-from training.reproduction.weights import build
 
-__all__ = ["compare_heads", "flops_of", "limit_of", "noise_photographs"]
+__all__ = [
+    "compare_heads",
+    "fastest",
+    "flops_of",
+    "limit_of",
+    "noise_photographs",
+    "profile",
+    "speed_of_network",
+]
 
 
 def flops_of(recipe: PublishedRecipe, head: Head) -> int:
-    """Count the floating point operations of one photograph, forward and backward.
+    """Count the floating point operations of one photograph, forward and backward."""
+    return _flops(recipe.net, head, recipe.untied, recipe.norm)
 
-    Args:
-        recipe: gives layout, biases and norm.
-        head: "gap" or "fc".
 
-    Returns:
-        Operations (a multiplication and an addition are two), convolutions and dense layers only.
-    """
-    size = recipe.net.input_size
-    network = build(replace(recipe, head=head)).train()
-    with FlopCounterMode(display=False) as counter:
+@functools.cache
+def _flops(layout: Layout, head: Head, untied: bool, norm: bool) -> int:  # noqa: FBT001
+    size = layout.input_size
+    # On no device: shapes are what counts, and drawing orthogonal weights takes seconds.
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network = PublishedNetwork(layout, head=head, untied=untied, norm=norm).train()
         network(torch.zeros(2, 3, size, size)).sum().backward()
     return int(counter.get_total_flops()) // 2
 
 
 def limit_of(device: torch.device, seconds: float = 1.0) -> float:
-    """Measure the arithmetic limit: a large square matrix product, bfloat16 on CUDA, else float32.
-
-    Args:
-        device: what to measure.
-        seconds: how long to repeat it; the best repetition counts.
-
-    Returns:
-        Floating point operations a second.
-    """
+    """Time a large matrix product, bfloat16 on CUDA, else float32: the limit, in operations/s."""
     cuda = device.type == "cuda"
     side = 8192 if cuda else 2048
     kind = torch.bfloat16 if cuda else torch.float32
@@ -68,12 +66,6 @@ def noise_photographs(
     recipe: PublishedRecipe, count: int, stored: int, device: torch.device
 ) -> tuple[list[Labelled], ResidentSquares]:
     """Make noise that costs what photographs cost, for measuring where there are none.
-
-    Args:
-        recipe: gives the side of the photographs.
-        count: photographs an epoch.
-        stored: how many of them differ; the others repeat them.
-        device: where they live.
 
     Returns:
         `count` rows, grades 0-4 in turn, and their photographs.
@@ -99,18 +91,14 @@ def compare_heads(
 ) -> dict[str, Any]:
     """Time an epoch with the FC head and with the GAP head, in turn in one process.
 
-    An epoch is the one of `training.reproduction.trainer`: drawing, warping, colour, forward, backward
-    and optimiser, with nothing left out.
+    An epoch is the one of `training.reproduction.trainer`: drawing, warping, colour,
+    forward, backward and optimiser, with nothing left out.
 
     Args:
         layout: key of `LAYOUTS`.
-        device: where.
-        photographs: of an epoch; those stored are repeated to make it up.
-        stored: photographs on the device.
         steps: batches to time; the epoch is then extrapolated. 0: a whole epoch.
         repeats: epochs (or runs of `steps` batches) of each head; the median counts.
         batch: photographs a step; the published number where 0.
-        acceleration: of a step.
 
     Returns:
         Device, and for each head seconds an epoch, images/s, TFLOP/s and their share of the limit
@@ -119,11 +107,46 @@ def compare_heads(
     recipe = published(layout)
     recipe = replace(recipe, batch=batch or recipe.batch, resampling=False)
     count = steps * recipe.batch if steps else photographs
-    rows, resident = noise_photographs(recipe, count, stored, device)
     limit = limit_of(device)
-    seconds: dict[str, list[float]] = {"fc": [], "gap": []}
+    seconds = _seconds(recipe, count, stored, device, repeats, acceleration)
+    result: dict[str, Any] = {
+        "layout": layout,
+        "device": _name(device),
+        "photographs": photographs,
+        "timed_photographs": count,
+        "batch": recipe.batch,
+        "acceleration": acceleration,
+        "limit_tflops": limit / 1e12,
+    }
+    for head, times in seconds.items():
+        rate = count / float(np.median(times))
+        flops = flops_of(recipe, head)
+        result[head] = {
+            "seconds_per_epoch": photographs / rate,
+            "images_per_second": rate,
+            "gflop_per_image": flops / 1e9,
+            "tflops": flops * rate / 1e12,
+            "share_of_limit": flops * rate / limit,
+            "repeats_seconds": [round(t, 3) for t in times],
+        }
+    result["ratio"] = _median_ratio(seconds["gap"], seconds["fc"])
+    return result
+
+
+def _seconds(
+    recipe: PublishedRecipe,
+    count: int,
+    stored: int,
+    device: torch.device,
+    repeats: int,
+    acceleration: Acceleration,
+    heads: tuple[Head, ...] = ("fc", "gap"),
+) -> dict[Head, list[float]]:
+    """Seconds of an epoch of `count` photographs with each head, in turn."""
+    rows, resident = noise_photographs(recipe, count, stored, device)
+    seconds: dict[Head, list[float]] = {head: [] for head in heads}
     runs = {}
-    for head in ("fc", "gap"):
+    for head in seconds:
         run = PublishedRun(
             replace(recipe, head=head), rows, resident, Path(), acceleration=acceleration
         )
@@ -137,28 +160,52 @@ def compare_heads(
             started = time.perf_counter()
             run_epoch(run, schedule, epoch)
             seconds[head].append(time.perf_counter() - started)
-    result: dict[str, Any] = {
-        "layout": layout,
-        "device": _name(device),
-        "photographs": photographs,
-        "timed_photographs": count,
-        "batch": recipe.batch,
-        "acceleration": acceleration,
-        "limit_tflops": limit / 1e12,
-    }
-    for head, times in seconds.items():
-        rate = count / float(np.median(times))
-        flops = flops_of(recipe, "fc" if head == "fc" else "gap")
-        result[head] = {
-            "seconds_per_epoch": photographs / rate,
-            "images_per_second": rate,
-            "gflop_per_image": flops / 1e9,
-            "tflops": flops * rate / 1e12,
-            "share_of_limit": flops * rate / limit,
-            "repeats_seconds": [round(t, 3) for t in times],
-        }
-    result["ratio"] = _median_ratio(seconds["gap"], seconds["fc"])
-    return result
+    return seconds
+
+
+def fastest(layout: str, device: torch.device, *, steps: int = 40) -> dict[str, Any]:
+    """Time some steps of the GAP network with each acceleration.
+
+    Returns:
+        "acceleration", the fastest, and by acceleration the images a second, or why it failed.
+    """
+    if device.type != "cuda":
+        return {"acceleration": "none"}
+    recipe = replace(published(layout), resampling=False)
+    tried: dict[str, float | str] = {}
+    for kind in get_args(Acceleration):
+        count = steps * recipe.batch
+        try:
+            seconds = _seconds(recipe, count, 1024, device, 1, kind, heads=("gap",))["gap"][0]
+            tried[kind] = round(count / seconds, 1)
+        except Exception as error:  # noqa: BLE001 - compilers raise whatever they like
+            tried[kind] = f"{type(error).__name__}: {str(error)[:120]}"
+    rates = {kind: rate for kind, rate in tried.items() if isinstance(rate, float)}
+    return {"acceleration": max(rates, key=lambda kind: rates[kind], default="none"), **tried}
+
+
+def speed_of_network(layout: str, speeds: Sequence[Mapping[str, Any]]) -> Acceleration:
+    """Return what proved fastest for a network, at any size; "none" where none was timed."""
+    net = layout.rpartition("-")[0].replace("fine", "net-5")
+    chosen: list[Acceleration] = [
+        speed["acceleration"] for speed in speeds if speed["layout"].rpartition("-")[0] == net
+    ]
+    return chosen[0] if chosen else "none"
+
+
+def profile(layout: str, device: torch.device, *, steps: int = 20, batch: int = 0) -> str:
+    """Return a table of what takes the time in a training step of the GAP network."""
+    recipe = published(layout)
+    recipe = replace(recipe, batch=batch or recipe.batch, resampling=False)
+    rows, resident = noise_photographs(recipe, steps * recipe.batch, 512, device)
+    run = PublishedRun(recipe, rows, resident, Path())
+    schedule = schedule_of(run)
+    run_epoch(run, schedule, 0)
+    with torch.profiler.profile(record_shapes=False) as watched:
+        run_epoch(run, schedule, 1)
+    order = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    table: str = watched.key_averages().table(sort_by=order, row_limit=30)
+    return table
 
 
 def _median_ratio(gap: Sequence[float], fc: Sequence[float]) -> float:

@@ -64,13 +64,8 @@ def draw_epoch(
     devices sees other photographs.
 
     Args:
-        rows: all labelled photographs.
         indices: int64 (n,), those to train on.
-        recipe: resampling, geometry, colour.
         epoch: counted from 0.
-
-    Returns:
-        As many draws as there are photographs, in steps of whole batches.
     """
     rng = np.random.default_rng((recipe.seed, epoch))
     count = max(1, len(indices) // recipe.batch) * recipe.batch
@@ -104,14 +99,8 @@ def fit(
     `training.optimisation.checkpoints.write_tensors`) and `history.json`.
 
     Args:
-        recipe: what to do.
-        rows: labelled photographs; "train" is trained on, "val" measured.
         resident: their pixels, in the same order.
-        out: folder of this run.
         start: weights to start from, a path without ending; biases of pixels are resized.
-        acceleration: of a step.
-        report: called with each epoch's figures.
-        until: asked before each epoch; True ends the run there, to be gone on with later.
         save_seconds: least time between two checkpoints; 0 writes one after every epoch.
 
     Returns:
@@ -193,7 +182,7 @@ class PublishedRun(Run):
             return torch.cuda.make_graphed_callables(self.network, (squares,))
 
     def seed_of(self, epoch: int) -> int:
-        """Return the seed of dropout, the only chance left; it must not depend on what ran before."""
+        """Return the seed of dropout, which must not depend on what ran before."""
         return (self.recipe.seed * 100_003 + epoch) * 1_009 + self.rank
 
     def rate_factor(self, step: int) -> float:

@@ -36,10 +36,6 @@ class Views:
 def halton_changes(count: int, recipe: PublishedRecipe) -> NDArray[np.float32]:
     """Return geometric changes that cover the range evenly (Halton sequence, as o_O).
 
-    Args:
-        count: how many views.
-        recipe: the range.
-
     Returns:
         float32 (count, 2, 3); the same at every call.
     """
@@ -61,15 +57,9 @@ def view(
     """Look at each photograph through every change.
 
     Args:
-        network: set to evaluation mode.
-        resident: photographs.
         indices: int64 (n,).
         changes: float32 (v, 2, 3), from `halton_changes`.
-        batch: photographs at a time.
         bfloat16: multiply in bfloat16 on processors too.
-
-    Returns:
-        Mean and spread of features, and mean scores.
     """
     network.eval()
     device = resident.device

@@ -28,7 +28,6 @@ def start_from(network: PublishedNetwork, stem: Path) -> None:
     interpolated to the larger map. The linear unit and the FC head are taken only where they fit.
 
     Args:
-        network: what to start.
         stem: of the smaller network's weights, a path without ending.
 
     Raises:
@@ -61,12 +60,7 @@ def load_kept(recipe: PublishedRecipe, out: Path, kept: str = "best-kappa") -> P
     """Open one of the three kept weights of a run.
 
     Args:
-        recipe: of the run.
-        out: its folder.
         kept: one of `KEPT`.
-
-    Returns:
-        The network in evaluation mode.
 
     Raises:
         RunError: there is no such run.

@@ -12,8 +12,8 @@ import pytest
 
 from drcore.errors import SourceError
 from drcore.photographs.reader import read_photograph
-from training.data.labels import Labelled, LabelsError, read_labels
 from training.data import cache as disk_cache
+from training.data.labels import Labelled, LabelsError, read_labels
 from training.reproduction import preprocessing
 from training.reproduction.preprocessing import Photographs, crop_to_eye, square
 
