@@ -360,8 +360,9 @@ def _render_runs(results: dict[str, dict[str, Any]]) -> list[str]:
         best = max((line.get("kappa", float("nan")) for line in history), default=float("nan"))
         mse = min((line.get("mse", float("nan")) for line in history), default=float("nan"))
         lines.append(
-            f"| {name} | {result['photographs']['train']:,} | {p['epochs']} ({p['published_epochs']}) "
-            f"| {p['batch']} | {p['rate']:g} | {'yes' if p['norm'] else 'no'} | {rate:,.0f} | {best:.3f} | {mse:.3f} |"
+            f"| {name} | {result['photographs']['train']:,} "
+            f"| {p['epochs']} ({p['published_epochs']}) | {p['batch']} | {p['rate']:g} "
+            f"| {'yes' if p['norm'] else 'no'} | {rate:,.0f} | {best:.3f} | {mse:.3f} |"
         )
     if not results:
         lines.append(f"| {_EMPTY} | | | | | | | | |")
