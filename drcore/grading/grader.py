@@ -279,6 +279,8 @@ class Grader:
                     laterality=photograph.laterality,
                     patient=photograph.patient,
                     burned_in=photograph.burned_in,
+                    exam_date=photograph.exam_date,
+                    identity_source=photograph.identity_source,
                     model_version=self.version,
                     placed=1.0 if placement is None else placement.share(score),
                     _frame=item.frame,

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from drcore.errors import SourceError
 from drcore.results.columns import Row
 from drcore.results.csv_file import CsvFile
-from drcore.sources.remote import Remote, is_url, remote_of, shown
+from drcore.sources.remote import Remote, is_url, redacted, remote_of
 from drcore.text import clean_name
 
 __all__ = ["Table", "open_table"]
@@ -63,7 +63,7 @@ def open_table(where: str, *, resume: bool = False, overwrite: bool = False) -> 
     if is_url(where):
         place = remote_of(where)
         if not place.seekable:
-            raise SourceError(f"{shown(where)}: no table can be written there. Give a file.")
+            raise SourceError(f"{redacted(where)}: no table can be written there. Give a file.")
         return _WholeTable(_Uploaded(place), resume=resume, overwrite=overwrite)
     path = Path(where)
     if path.suffix.lower() == ".parquet":

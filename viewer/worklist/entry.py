@@ -50,7 +50,7 @@ def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") 
     """
     from drcore.photographs.dicom_frames import DicomFrame, file_name
     from drcore.photographs.formats import is_dicom
-    from drcore.photographs.photograph import parse_name
+    from drcore.photographs.identity import parse_name
 
     number = source.number if isinstance(source, DicomFrame) else 0
     file = source.file if isinstance(source, DicomFrame) else source

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from drcore.errors import PhotographError
-from drcore.photographs.photograph import GRADING_SIDE, MAX_PIXELS, parse_name
+from drcore.photographs.identity import parse_name
+from drcore.photographs.photograph import GRADING_SIDE, MAX_PIXELS
 from drcore.photographs.reader import read_photograph
 from drcore.text import clean_name
 

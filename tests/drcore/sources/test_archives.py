@@ -302,7 +302,7 @@ def test_threads_read_members_at_once_and_copies_are_few(
     with ThreadPoolExecutor(8) as pool:
         contents = list(pool.map(lambda item: item.source()[0], found))
     assert contents == [b"%d %d" % (s, n) for s in range(4) for n in range(20)]
-    assert len(drcore.sources.archive_cache.copies._copies) <= drcore.sources.archive_cache.KEPT
+    assert len(drcore.sources.archive_cache.copies._copies) <= drcore.sources.archive_cache.MAX_COPIES
     assert len(made) <= 4 + 4 + 4, "a shard is unpacked again for each of its members"
 
 

@@ -25,7 +25,7 @@ from drcore.errors import PhotographError, SourceError
 from drcore.grading.grader import Grader
 from drcore.sources.find import find_photographs
 from drcore.sources.prefetch import Fetched, read_ahead
-from drcore.sources.remote import Remote, remote_of, shown
+from drcore.sources.remote import Remote, remote_of, redacted
 
 pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra 'cloud')")
 
@@ -362,8 +362,8 @@ def test_other_addresses_are_refused(url: str) -> None:
     ],
 )
 def test_addresses_are_told_without_secrets(url: str, told: str | None) -> None:
-    assert told is None or shown(url) == told
-    assert "secret" not in shown(url)
+    assert told is None or redacted(url) == told
+    assert "secret" not in redacted(url)
 
 
 # --- reading ahead ------------------------------------------------------------------------------
