@@ -226,10 +226,10 @@ def _model(options: argparse.Namespace) -> int:
     from drcore.model.bundle import bundled_folder
     from drcore.model.manifest import read_manifest
 
-    manifest = read_manifest(options.weights or bundled_folder())
-    lines = [f"{manifest.get('name')} {manifest.get('version')}"]
+    manifest = read_manifest(options.weights or bundled_folder()).model_dump()
+    lines = [f"{manifest['name']} {manifest['version']}"]
     for key in ("created", "intended_use", "licence", "thresholds", "certainty", "metrics"):
-        lines += _outline(key, manifest.get(key), "")
+        lines += _outline(key, manifest[key], "")
     print("\n".join(lines))
     return 0
 

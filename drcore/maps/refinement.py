@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drcore.maps.fusion import covered_mean
 
-__all__ = ["DETAIL", "NEIGHBOURHOODS", "focus"]
+__all__ = ["DETAIL", "NEIGHBOURHOODS", "refine"]
 
 DETAIL = 512
 """Side in pixels at which the contrast is kept."""
@@ -31,7 +31,7 @@ _STEEPEST = 40.0
 Map = NDArray[np.float32]
 
 
-def focus(ram: Map, coverage: Map, contrast: NDArray[np.uint8], fine_coverage: Map) -> Map:
+def refine(ram: Map, coverage: Map, contrast: NDArray[np.uint8], fine_coverage: Map) -> Map:
     """Share out a map's evidence by the local contrast of what its network saw.
 
     Args:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drcore.errors import CheckpointError, DrcoreError
+from drcore.errors import DrcoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,35 +113,6 @@ class GradeCalibration:
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of a manifest."""
         return {"kind": _KIND, **asdict(self), "cuts": list(self.cuts)}
-
-    @classmethod
-    def from_dict(cls, entry: object) -> GradeCalibration:
-        """Read the entry of a manifest, trusting nothing in it.
-
-        Args:
-            entry: what `to_dict` returned.
-
-        Returns:
-            The certainty.
-
-        Raises:
-            CheckpointError: the entry is not understood, or holds impossible numbers.
-        """
-        known = {"kind", *(f.name for f in fields(cls))}
-        if not isinstance(entry, dict) or set(entry) != known or entry["kind"] != _KIND:
-            raise CheckpointError("The certainty in the manifest is not understood. Update drcore.")
-        cuts, numbers = entry["cuts"], {k: v for k, v in entry.items() if k not in {"kind", "cuts"}}
-        if not isinstance(cuts, list) or len(cuts) != _GRADES - 1:
-            raise CheckpointError("The certainty in the manifest does not have four cuts.")
-        if not all(type(value) in {int, float} for value in (*cuts, *numbers.values())):
-            raise CheckpointError("The certainty in the manifest holds what is not a number.")
-        try:
-            a, b, c, d = (float(value) for value in cuts)
-            return cls(cuts=(a, b, c, d), **{k: float(v) for k, v in numbers.items()})
-        except (DrcoreError, OverflowError) as error:
-            raise CheckpointError(
-                f"The certainty in the manifest cannot be used: {error} Get the weights again."
-            ) from error
 
 
 def nonconformity(probabilities: ArrayLike, grade: int) -> NDArray[np.float64]:
