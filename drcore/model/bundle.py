@@ -78,34 +78,12 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         bundle: what to write.
         folder: created where missing; files of the same name are replaced.
     """
-    import torch
-    from safetensors.torch import save
-
     from drcore.model.manifest import FORMAT, FORMAT_VERSION, MANIFEST
 
     folder.mkdir(parents=True, exist_ok=True)
-    entries = []
-    for size, network in sorted(bundle.networks.items()):
-        file = folder / f"{network.config.name}.safetensors"
-        tensors = {
-            name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
-            for name, value in network.state_dict().items()
-            if not name.endswith("num_batches_tracked")  # only training reads it
-        }
-        overflow = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
-        if overflow:
-            raise CheckpointError(f"{overflow[0]} does not fit into half precision.")
-        file.write_bytes(save(tensors))  # save_file would hide it from other users of the machine
-        entries.append(
-            {
-                "preset": network.config.name,
-                "input_size": size,
-                "architecture": asdict(network.config),
-                "file": file.name,
-                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                "level": float(network.level),
-            }
-        )
+    entries = [
+        _save_network(size, network, folder) for size, network in sorted(bundle.networks.items())
+    ]
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -134,6 +112,32 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _save_network(size: int, network: RamNetwork, folder: Path) -> dict[str, Any]:
+    """Write the weights of a network; return its entry of the manifest."""
+    import torch
+    from safetensors.torch import save
+
+    file = folder / f"{network.config.name}.safetensors"
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")  # only training reads it
+    }
+    overflow = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+    if overflow:
+        raise CheckpointError(f"{overflow[0]} does not fit into half precision.")
+    data = save(tensors)
+    file.write_bytes(data)  # save_file would hide it from other users of the machine
+    return {
+        "preset": network.config.name,
+        "input_size": size,
+        "architecture": asdict(network.config),
+        "file": file.name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "level": float(network.level),
+    }
 
 
 def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
