@@ -178,9 +178,9 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", type=Path, metavar="FOLDER", help="use these weights, not the bundled ones"
     )
     grade.add_argument("--device", choices=("cpu", "cuda"), help="default: CUDA where there is one")
-    told = grade.add_mutually_exclusive_group()
-    told.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-    told.add_argument(
+    verbosity = grade.add_mutually_exclusive_group()
+    verbosity.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    verbosity.add_argument(
         "--verbose", action="store_true", help="tell of each photograph (by its hash, no names)"
     )
     grade.add_argument("--log-json", action="store_true", help="one JSON object a line on stderr")

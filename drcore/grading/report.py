@@ -62,7 +62,7 @@ class GradeReport:
         score: continuous severity in grades, the mean of `scores` with the weights of `fusion`; NaN
             where it failed.
         scores: by input size in pixels.
-        thresholds: the four scores that part the grades.
+        thresholds: scores at which grades 1, 2, 3 and 4 begin.
         probabilities: of the grades 0-4, sum 1; None without a grade or without calibration.
         grade_set: neighbouring grades, `grade` among them, that hold the reference grade as often
             as the calibration says (`GradeCalibration.coverage`, 90 %); None like `probabilities`.
@@ -148,7 +148,7 @@ class GradeReport:
         Args:
             scale: input size in pixels, or "fused".
             rule: how to fuse; only for "fused".
-            scales: which input sizes to fuse, all where left out; only for "fused".
+            scales: which input sizes to fuse, all if None; only for "fused".
 
         Returns:
             The map and its place on the photograph.
@@ -173,7 +173,7 @@ class GradeReport:
         Args:
             scale: input size in pixels, or "fused".
             rule: how to fuse; only for "fused".
-            scales: which input sizes to fuse, all where left out; only for "fused".
+            scales: which input sizes to fuse, all if None; only for "fused".
 
         Returns:
             The map and its place on the photograph, a cell for each pixel of the network's input.
@@ -198,7 +198,7 @@ class GradeReport:
         Args:
             scale: input size in pixels, or "fused".
             rule: how to fuse; only for "fused". "mean" and "max" are in grade units.
-            scales: which input sizes to fuse, all where left out; only for "fused".
+            scales: which input sizes to fuse, all if None; only for "fused".
 
         Returns:
             float32 (height, width), grades above a healthy retina; NaN outside the field of view.
@@ -286,7 +286,7 @@ def log_report(
         network: seconds in the networks, its share of what went through together; None likewise.
     """
     times = {"reading_ms": reading, "network_ms": network}
-    told: dict[str, Any] = {
+    milliseconds: dict[str, Any] = {
         key: round(1000 * value, 1) for key, value in times.items() if value is not None
     }
     logs.event(
@@ -296,5 +296,5 @@ def log_report(
         width=report.width,
         height=report.height,
         image=report.name,
-        **told,
+        **milliseconds,
     )

@@ -1,4 +1,4 @@
-"""From cells to lesions: within its neighbourhood, a map's evidence goes to what stands out.
+"""From cells to lesions: a map's evidence is moved, within its neighbourhood, to visible detail.
 
 A network that sees some 300 pixels around each cell can tell that there are lesions here, and
 hardly where to the pixel. What it saw tells: local contrast is neutral where retina looks like its

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors beside a manifest that says what they are. No pickle."""
+"""Weights on disk: safetensors files described by a manifest. No pickle."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Bundle:
         name, version: of the model.
         networks: by input size in pixels, in evaluation mode.
         preparation: how squares become input.
-        thresholds: the four scores that part grade 0 from 1, 1 from 2, 2 from 3, 3 from 4.
-        certainty: how sure a grade is; None where nobody has calibrated it.
+        thresholds: scores at which grades 1, 2, 3 and 4 begin.
+        certainty: probabilities of grades; None if not calibrated.
         fusion: by input size in pixels, how much each scale counts in the score and in the fused
-            map, sum 1; all alike where left out.
-        placement: from which score maps are shown in their places; None for always.
+            map, sum 1; equal if empty.
+        placement: from which score maps are shown in detail; None for always.
         created: ISO date.
         training: data, recipes and seeds, for the reader.
         metrics: measured figures, for the reader.
@@ -58,7 +58,7 @@ class Bundle:
     intended_use: str = ""
 
     def __post_init__(self) -> None:
-        """Let all scales count alike where nobody has said otherwise."""
+        """Give all scales equal weight if none is given."""
         if not self.fusion:
             alike = dict.fromkeys(self.networks, 1 / max(len(self.networks), 1))
             object.__setattr__(self, "fusion", alike)

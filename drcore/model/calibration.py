@@ -1,4 +1,4 @@
-"""How sure a grade is: a probability for each grade, and a set that holds the true one."""
+"""Probabilities of the grades of a score, and sets of grades that hold the true one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class GradeCalibration:
         P(grade > k) = 1 / (1 + exp(-(score - cuts[k]) / w)), w = width + widening * spread.
 
     The grade itself does not come from here. Its thresholds are chosen for quadratic weighted
-    kappa, which shuns large errors; the most probable grade is the one that is right most often.
+    kappa, which penalises large errors; the most probable grade is the one that is right most often.
     A rare grade between two common ones (mild, severe) may be given without being the most
     probable. The set of grades holds the given grade whatever its probability.
 

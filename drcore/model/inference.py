@@ -1,4 +1,4 @@
-"""Running a bundle's networks: squares in, scores and maps out, the fastest way the device has.
+"""Running a bundle's networks on a device: squares in, scores and maps out.
 
 An eye and its mirror image have one grade: the mean of both is steadier, and so is the map, of
 which it remains the mean. Every square therefore goes through its network twice.
