@@ -1,4 +1,4 @@
-"""Finding the field of view: the circle of retina that the camera shows, and where it is cut off."""
+"""Finding the field of view: the circle of retina in a photograph, and where it is cut off."""
 
 from __future__ import annotations
 
