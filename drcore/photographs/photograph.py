@@ -1,4 +1,4 @@
-"""Reading a fundus photograph: bytes in, upright RGB pixels out, or a sentence saying why not."""
+"""A fundus photograph in memory, its limits, and what its file name says."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAX_BYTES = 512 * 1024 * 1024
 """Largest encoded file, in bytes."""
 
 MIN_SIDE = 32
-"""Shortest side, in pixels, in which a retina could still be told from noise."""
+"""Shortest side of a photograph that is accepted, in pixels."""
 
 GRADING_SIDE = 640
 """Reduced decoding keeps at least this many pixels on the short side: above the largest network
