@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["DERIVED_MARK", "replacing"]
+__all__ = ["DERIVED_MARK", "hold", "replacing"]
 
 DERIVED_MARK = b"drcore: derived picture, not a photograph"
 """JPEG comment or PNG text of every picture that drcore writes: such files are never graded."""
@@ -35,3 +35,28 @@ def replacing(file: Path) -> Generator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def hold(file: int) -> bool:
+    """Lock an open file for this process.
+
+    Args:
+        file: its descriptor; the lock goes with it.
+
+    Returns:
+        False where the system or the file system has no locks.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True

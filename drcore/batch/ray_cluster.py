@@ -330,7 +330,7 @@ class WorkerPool:
                     f"{item.image}: {TRIES} workers died while this photograph was read or graded. "
                     "Export it smaller.",
                 )
-                self._done[chunk.first] = row_of(report, item.image), report
+                self._done[chunk.first] = row_of(report, item.image, item), report
         member.chunks.clear()
 
 

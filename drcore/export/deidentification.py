@@ -82,7 +82,7 @@ def deidentified(case: Case, *, notes: bool = False) -> Case:
         The same photograph under its pseudonym, without patient; laterality stays.
     """
     name = pseudonym(case.report.sha256)
-    report = replace(case.report, name=name, patient=None)
+    report = replace(case.report, name=name, patient=None, exam_date=None, identity_source="")
     if report.status == "failed":  # its reason begins with the file's name
         report = replace(report, reason="the photograph could not be read.")
     return replace(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from drcore.errors import PhotographError
 from drcore.export.deidentification import Disclosure, retina_only
+from drcore.files import DERIVED_MARK
 from drcore.maps.overlay import overlay
 from drcore.photographs.reader import read_photograph
 
@@ -74,7 +75,7 @@ def illustrate(case: Case, privacy: Disclosure, long_side: int = LONG_SIDE) -> E
 
 
 def jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:
-    """Encode a picture as a JPEG that holds nothing but pixels.
+    """Encode a picture as a JPEG that holds pixels and the mark of a derived picture.
 
     Args:
         rgb: uint8 (h, w, 3).
@@ -85,5 +86,5 @@ def jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:
     """
     file = io.BytesIO()
     # Full colour resolution: small lesions are red on red.
-    Image.fromarray(rgb).save(file, "JPEG", quality=quality, subsampling=0)
+    Image.fromarray(rgb).save(file, "JPEG", quality=quality, subsampling=0, comment=DERIVED_MARK)
     return file.getvalue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from drcore.errors import DrcoreError
 from drcore.eye import Laterality
@@ -85,6 +85,39 @@ class Identity:
     laterality_from: Origin = ""
     patient_from: Origin = ""
     date_from: Origin = ""
+
+    @classmethod
+    def read_back(
+        cls, laterality: Laterality | None, patient: str | None, exam_date: str | None, source: str
+    ) -> Identity:
+        """Return what a report or a row holds.
+
+        Args:
+            laterality, patient, exam_date: as there; None where unknown.
+            source: of `Identity.source`.
+
+        Returns:
+            The identity.
+        """
+        origins: dict[str, Any] = dict(
+            part.split("=", 1) for part in source.split() if part.count("=") == 1
+        )
+        return cls(
+            laterality, patient, exam_date, laterality_from=origins.get("eye", ""),
+            patient_from=origins.get("patient", ""), date_from=origins.get("date", ""),
+        )  # fmt: skip
+
+    @property
+    def from_header(self) -> Identity:
+        """What of it a DICOM header says, which goes before names and patterns."""
+        result = self
+        if self.laterality_from != "dicom":
+            result = replace(result, laterality=None, laterality_from="")
+        if self.patient_from != "dicom":
+            result = replace(result, patient=None, patient_from="")
+        if self.date_from != "dicom":
+            result = replace(result, exam_date=None, date_from="")
+        return result
 
     @property
     def source(self) -> str:

@@ -112,15 +112,18 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
     """
     image = listed.path if image is None else image
     place = listed.place
-    if listed.problem:
-        return Inputs([PhotographSource(place, image, listed.problem)])
     if listed.left_out:
         return Inputs(left_out=[LeftOut(printable(image), listed.left_out)])
     try:
-        head = _head(place)
-    except (DrcoreError, OSError) as error:  # of a file here, reading it tells why
-        problem = str(error) if isinstance(error, DrcoreError) else ""
-        return Inputs([PhotographSource(place, image, problem)])
+        head = b"" if listed.problem else _head(place)
+    except DrcoreError as error:
+        listed = replace(listed, problem=str(error))
+        head = b""
+    except OSError:
+        head = b""  # reading it tells why
+        named = True
+    if listed.problem:
+        return Inputs([PhotographSource(place, image, listed.problem)])
     kind = sniff(place.name, head)
     if kind == "archive" and not isinstance(place, Member):
         return _merged(

@@ -159,7 +159,9 @@ class Entry:
         if report is None or not self.deidentified:
             return report
         reason = report.reason.replace(report.name, self.name)
-        return self._cached(report, name=self.name, patient=None, reason=reason)
+        return self._cached(
+            report, name=self.name, patient=None, exam_date=None, identity_source="", reason=reason
+        )
 
     @report.setter
     def report(self, report: GradeReport | None) -> None:

@@ -20,9 +20,8 @@ import drcore.sources.archives
 from drcore.batch.pipeline import grade_batch
 from drcore.errors import PhotographError
 from drcore.grading.grader import Grader
-from drcore.sources.archives import Member, list_members
-from drcore.sources.find import find_photographs
-from drcore.sources.folders import may_be_photograph
+from drcore.sources.archives import Member
+from drcore.sources.find import find_inputs, find_photographs
 from drcore.sources.source import PhotographSource
 
 
@@ -310,8 +309,11 @@ def test_hidden_members_and_other_files_are_skipped(tmp_path: Path) -> None:
     skipped = ("__MACOSX/._a.jpg", ".b.jpg", "c.txt", "README", "e.drcore-map.jpg")
     members = {**dict.fromkeys(skipped, b"x"), "d.jpg": b"x", "0001": b"\0" * 128 + b"DICM"}
     for name in ("s.zip", "s.tar"):
-        listed = list_members(PACKERS[name](tmp_path / name, members), may_be_photograph)
-        assert sorted(path for _, path, _ in listed) == ["0001", "d.jpg"]
+        found = find_inputs([PACKERS[name](tmp_path / name, members)])
+        assert sorted(item.image for item in found.photographs) == [f"{name}/0001", f"{name}/d.jpg"]
+        assert [item.reason for item in found.left_out] == [
+            "resource fork", "hidden", "not a photograph", "not a photograph", "drcore export",
+        ]  # fmt: skip
 
 
 def test_found_tells_no_more_than_a_name(tmp_path: Path) -> None:
