@@ -16,7 +16,7 @@ from tqdm import tqdm
 from drcore import logs
 from drcore.batch.maps import with_maps
 from drcore.batch.pipeline import BATCH, grade_batch
-from drcore.batch.resume import match_rows
+from drcore.batch.resume import match_rows, remember_roots, roots_of
 from drcore.batch.signals import CODE
 from drcore.batch.summary import Summary, left_out_in_words, print_inputs
 from drcore.errors import DrcoreError, SourceError
@@ -149,9 +149,10 @@ class _Run:
         """Grade what is missing."""
         options, table = self.options, self.table
         changes: dict[str, str | None] = {}
+        roots = roots_of(options.csv) if options.resume else frozenset()
         if options.resume:
             self.found, changes = match_rows(
-                table.csv_file, self.found, keep_failed=options.keep_failed,
+                table.csv_file, self.found, roots, keep_failed=options.keep_failed,
                 workers=options.workers,
             )  # fmt: skip
         if not options.overwrite:  # an old table goes when the weights are known to work
@@ -170,6 +171,7 @@ class _Run:
             _refuse_other_model(table, grader, options.csv)
             table.csv_file.revise(changes)
             table.start()
+            remember_roots(options.csv, self.found, roots)
             self.before = sum(table.status(item.image) is not None for item in self.found)
             began = time.monotonic()
             try:

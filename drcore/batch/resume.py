@@ -1,27 +1,34 @@
 """Going on with a table: which of its rows are of the photographs that are there now.
 
-A row is kept where the same content lies at the same place. Names alone say nothing: two cameras
-both write IMG_0001.jpg, and a photograph may be replaced under its name.
+A row is kept where the content is the same. Names alone say nothing: two cameras both write
+IMG_0001.jpg, and a photograph may be replaced under its name. Which of the two it was, a small file
+beside the table tells: it holds hashes of the folders that the table was made from.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from drcore.errors import DrcoreError
+from drcore.files import replacing
 from drcore.results.csv_file import CsvFile
 from drcore.results.known import Known
-from drcore.sources.source import PhotographSource, file_id
+from drcore.sources.remote import is_url
+from drcore.sources.source import PhotographSource
 from drcore.text import cell, printable
 
-__all__ = ["Matched", "match_rows"]
+__all__ = ["Matched", "match_rows", "remember_roots", "roots_of"]
 
-Verdict = Literal["keep", "stale", "new", "other"]
-"""Its row stays; its row is of other content or failed; it has none; its name is another's."""
+Verdict = Literal["keep", "other content", "failed", "new"]
+
+_COMPRESSED = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
+"""Files that hardly ever share their size with another one."""
 
 
 class Matched(NamedTuple):
@@ -37,13 +44,19 @@ class Matched(NamedTuple):
 
 
 def match_rows(
-    table: CsvFile, found: Sequence[PhotographSource], *, keep_failed: bool, workers: int
+    table: CsvFile,
+    found: Sequence[PhotographSource],
+    roots: frozenset[str],
+    *,
+    keep_failed: bool,
+    workers: int,
 ) -> Matched:
     """Find the rows of photographs.
 
     Args:
         table: of an earlier run.
         found: photographs of this one.
+        roots: of `roots_of`: what the table was made from; empty where nobody knows.
         keep_failed: keep the rows of photographs that failed; else they are tried again.
         workers: threads that read photographs, to compare their content.
 
@@ -51,60 +64,121 @@ def match_rows(
         The photographs, and which rows go or get another name.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="drcore-match") as pool:
-        verdicts = list(
-            pool.map(lambda item: _verdict(table, item, keep_failed=keep_failed), found)
-        )
-    changes: dict[str, str | None] = {row: None for verdict, row in verdicts if verdict == "stale"}
-    kept = {row for verdict, row in verdicts if verdict == "keep"}
-    # A name is free where no row has it, or only one that gets its own new name below.
-    moving = {
-        row: cell(item.image)
+        verdicts = list(pool.map(lambda item: _verdict(table, item), found))
+    # Where nobody knows what the table was made from, one photograph that is the same tells.
+    same = any(verdict == "keep" for verdict, _ in verdicts)
+    changes: dict[str, str | None] = {}
+    claimed = {
+        row
         for item, (verdict, row) in zip(found, verdicts, strict=True)
-        if verdict == "keep" and row != cell(item.image)
+        if verdict == "keep" and row == cell(item.image)
     }
     result = []
     for item, (verdict, row) in zip(found, verdicts, strict=True):
         name = cell(item.image)
-        free = table.known(name) is None or name in moving or changes.get(name, "") is None
-        if verdict == "keep" and row != name:
-            if free:
-                changes[row] = name
-            else:
-                item = replace(item, image=row)  # noqa: PLW2901
-        elif verdict == "other" or (verdict != "keep" and name in kept and name not in moving):
-            item = replace(item, image=_full_name(item))  # noqa: PLW2901
+        is_there = _root_hash(item.root) in roots if roots else same or verdict == "failed"
+        if verdict == "keep" and row != name and row not in claimed:
+            claimed.add(row)
+            changes[row] = name
+        elif name not in claimed and table.known(name) is not None:
+            if not is_there:
+                item = replace(item, image=_full_name(item))  # noqa: PLW2901
+            elif not (verdict == "failed" and keep_failed):
+                changes[name] = None
         result.append(item)
-    return Matched(result, changes)
+    return _without_clashes(table, result, changes)
 
 
-def _verdict(table: CsvFile, item: PhotographSource, *, keep_failed: bool) -> tuple[Verdict, str]:
-    row = table.image_of(item.file_id)
-    at_its_place = row is not None
-    row = cell(item.image) if row is None else row
-    known = table.known(row)
+def _without_clashes(
+    table: CsvFile, found: list[PhotographSource], changes: dict[str, str | None]
+) -> Matched:
+    """Let no row take a name that a row has which stays; then the photograph is called as there."""
+    for row, name in list(changes.items()):
+        if name is not None and table.known(name) is not None and name not in changes:
+            del changes[row]
+            found = [
+                replace(item, image=row) if cell(item.image) == name else item for item in found
+            ]
+    return Matched(found, changes)
+
+
+def _verdict(table: CsvFile, item: PhotographSource) -> tuple[Verdict, str]:
+    name = cell(item.image)
+    known = table.known(name)
+    try:
+        if known is not None and known.status != "failed" and _is_same(known, item):
+            return "keep", name
+        if table.may_hold(item.size):
+            row = table.image_of(item.sha256())
+            if row is not None and _last(row) == _last(name):  # as it was called among others
+                return "keep", row
+    except (DrcoreError, OSError):
+        if known is not None and known.status != "failed":
+            return "keep", name  # what cannot be read now was read then
     if known is None:
-        return "new", ""
-    if known.status == "failed":
-        # Tables of 0.6 knew photographs by name alone.
-        if at_its_place or not known.has_id:
-            return ("keep" if keep_failed else "stale"), row
-        return "other", row
-    if _is_same(known, item):  # elsewhere: its folder was moved
-        return "keep", row
-    return ("stale" if at_its_place else "other"), row
+        return "new", name
+    return ("failed" if known.status == "failed" else "other content"), name
 
 
 def _is_same(known: Known, item: PhotographSource) -> bool:
-    if known.version and known.version == item.version:
-        return True
-    try:
-        return known.holds(item.sha256())
-    except (DrcoreError, OSError):
-        return True  # what cannot be read now was read then
+    size = item.size
+    if known.size and size is not None and known.size != size:
+        return False
+    is_near = isinstance(item.path, Path) or not known.size or size is None
+    if not is_near and item.file_name.lower().endswith(_COMPRESSED):
+        return True  # to fetch a million photographs again would cost a day
+    return known.holds(item.sha256())
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2].lstrip("'")
 
 
 def _full_name(item: PhotographSource) -> str:
     """The name of a photograph with all that leads to it."""
-    if isinstance(item.path, Path):
-        return printable(str(item.path.absolute()) + (f"#frame{item.frame}" if item.frame else ""))
-    return printable(f"{item.image} ({file_id(item.path).rpartition('!')[0]})")
+    name = item.image
+    root = item.root.rstrip("/")
+    last = root.rpartition("/")[2]
+    below = name.removeprefix(f"{last}/") if name != last else ""
+    return printable(f"{root}/{below}" if below else root)
+
+
+# --- what a table was made from -----------------------------------------------------------------
+
+
+def roots_of(csv: str) -> frozenset[str]:
+    """Return what a table was made from.
+
+    Args:
+        csv: where the table is.
+
+    Returns:
+        Hashes of folders, archives and URLs; empty where nobody knows.
+    """
+    with suppress(OSError, ValueError):
+        return frozenset(_roots_file(csv).read_text(encoding="ascii").split())
+    return frozenset()
+
+
+def remember_roots(csv: str, found: Sequence[PhotographSource], earlier: frozenset[str]) -> None:
+    """Write down what a table is made from; where that is not possible, `match_rows` does without.
+
+    Args:
+        csv: where the table is.
+        found: photographs of this run.
+        earlier: what is known already.
+    """
+    roots = {_root_hash(root) for root in {item.root for item in found}}
+    if is_url(csv) or not Path(csv).is_file() or roots <= earlier:
+        return
+    file = _roots_file(csv)
+    with suppress(OSError), replacing(file) as part:
+        part.write_text("\n".join(sorted(roots | earlier)) + "\n", encoding="ascii")
+
+
+def _roots_file(csv: str) -> Path:
+    return Path(csv).with_name(f".{Path(csv).name}.inputs")
+
+
+def _root_hash(root: str) -> str:
+    return hashlib.sha256(root.encode("utf-8", "surrogatepass")).hexdigest()[:16]

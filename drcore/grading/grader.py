@@ -281,6 +281,7 @@ class Grader:
                     burned_in=photograph.burned_in,
                     exam_date=photograph.exam_date,
                     identity_source=photograph.identity_source,
+                    file_size=photograph.file_size,
                     model_version=self.version,
                     placed=1.0 if placement is None else placement.share(score),
                     _frame=item.frame,

@@ -78,6 +78,7 @@ class Header:
         width, height: of one frame, in pixels.
         sha256: of each frame, hex: for a single frame that of the file; else that of the file's
             digest and the frame's number, so that decisions on two frames are never mixed up.
+        file_size: of the file, in bytes.
         dataset: identity and image attributes, values as they stand in the file; no pixels.
     """
 
@@ -89,6 +90,7 @@ class Header:
     height: int
     sha256: tuple[str, ...]
     dataset: Dataset
+    file_size: int = 0
 
     @property
     def frames(self) -> int:
@@ -271,6 +273,7 @@ def _header(data: bytes, label: str, dataset: Dataset, layout: Layout) -> Header
         height=layout.rows,
         sha256=hashes,
         dataset=dataset,
+        file_size=len(data),
     )
 
 

@@ -167,6 +167,7 @@ def _photographs(
             burned_in=header.burned_in,
             exam_date=identity.exam_date,
             identity_source=identity.source,
+            file_size=header.file_size,
         )
         for index, rgb in zip(wanted, decoded, strict=True)
     ]

@@ -343,7 +343,8 @@ def _patient(parts: list[str], hits: list[int]) -> str | None:
     if found:
         return found
     found = _code(parts[hits[-1] + 1 :])
-    return None if re.fullmatch(rf"(\d{{0,{_SHORT_NUMBER}}}\W*)*", found) else found
+    counts = rf"\d{{1,{_SHORT_NUMBER}}}([\W_]+\d{{1,{_SHORT_NUMBER}}})*"
+    return None if not found or re.fullmatch(counts, found) else found
 
 
 def _code(parts: list[str]) -> str:

@@ -59,6 +59,7 @@ class Photograph:
         exam_date: of the examination, `YYYY-MM-DD`, from the DICOM header or the name; None where
             neither tells. Never the file's own time stamp.
         identity_source: where these were read, `eye=name patient=dicom`.
+        file_size: of the encoded file, in bytes; 0 where an array was given.
     """
 
     rgb: RGB
@@ -72,6 +73,7 @@ class Photograph:
     burned_in: bool | None = None
     exam_date: str | None = None
     identity_source: str = ""
+    file_size: int = 0
 
 
 Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB | Photograph | DicomFrame

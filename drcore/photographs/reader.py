@@ -79,6 +79,7 @@ def read_photograph(
         patient=identity.patient,
         exam_date=identity.exam_date,
         identity_source=identity.source,
+        file_size=len(data),
     )
 
 

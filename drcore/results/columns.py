@@ -25,7 +25,7 @@ COLUMNS = (
     "width", "height", "fov_x", "fov_y", "fov_radius", "fov_found", "fov_cut",
     "model_version", "sha256",
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
-    "exam_date", "identity_source", "picture", "file_id", "file_version",
+    "exam_date", "identity_source", "picture", "file_size",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -49,8 +49,7 @@ margin: distance of the score to the nearest threshold, in grades; empty without
 exam_date: of the examination, YYYY-MM-DD, never a file's time stamp; empty where unknown.
 identity_source: where eye, patient and date were read, "eye=name patient=dicom date=pattern".
 picture: number of the picture in a file that holds several, from 1; else empty.
-file_id: the same for the same file at the same place, so that --resume knows it; no path.
-file_version: entity tag or generation of an object in a store; else empty, the hash tells.
+file_size: of the file, in bytes; with sha256 it tells --resume whether the content is the same.
 """
 
 
@@ -95,8 +94,7 @@ def row_of(
         "exam_date": report.exam_date or "",
         "identity_source": report.identity_source,
         "picture": "" if found is None or found.frame is None else str(found.frame),
-        "file_id": "" if found is None else found.file_id,
-        "file_version": "" if found is None else found.version,
+        "file_size": str(report.file_size or ""),
     }
     return {column: cell(cells[column]) for column in COLUMNS}
 
@@ -123,8 +121,6 @@ def with_identity(row: Row, found: PhotographSource) -> Row:
         "patient": row["patient"] if identity.patient_from == "dicom" else identity.patient or "",
         "exam_date": identity.exam_date or "",
         "identity_source": identity.source,
-        "file_id": found.file_id,
-        "file_version": found.version,
     }
     return {**row, **{column: cell(value) for column, value in cells.items()}}
 

@@ -60,7 +60,8 @@ class CsvFile:
         self.model_versions: set[str] = set()
         self._path = path
         self._known: dict[str, Known] = {}  # by image, of the rows in the file
-        self._by_id: dict[bytes, str] = {}
+        self._images: dict[bytes, str] = {}  # by content
+        self._sizes: set[int] = set()
         self._label = clean_name(path.name)
         self._started = False
         self._spreadsheet = spreadsheet
@@ -103,9 +104,13 @@ class CsvFile:
         """Return what is known of the photograph of a name, None where it has no row."""
         return self._known.get(cell(image))
 
-    def image_of(self, file_id: str) -> str | None:
-        """Return the name in the table of the file of an id, None where it has no row."""
-        return self._by_id.get(digest(file_id[1:]))
+    def may_hold(self, size: int | None) -> bool:
+        """Tell whether some row may be of a file of this size, in bytes; None where unknown."""
+        return size in self._sizes or 0 in self._sizes  # tables of 0.6 have no sizes
+
+    def image_of(self, sha256: str) -> str | None:
+        """Return the name in the table of some content, None where it has no row."""
+        return self._images.get(digest(sha256))
 
     def count(self, images: Iterable[str]) -> Counter[str]:
         """Count rows.
@@ -170,7 +175,7 @@ class CsvFile:
             return
 
         def revised() -> Iterator[bytes]:
-            self._known, self._by_id = {}, {}
+            self._known, self._images, self._sizes = {}, {}, set()
             for row in self._rows():
                 image = changes.get(row["image"], row["image"])
                 if image is not None:
@@ -357,16 +362,17 @@ class CsvFile:
 
     def _note(self, row: Row, *, earlier: bool = True) -> None:
         """Remember a row; of those of this run no more than the summary needs."""
-        identity = digest(row["file_id"][1:]) if earlier else b""
-        self._known[row["image"]] = Known(
+        size = row["file_size"] if earlier else ""
+        known = Known(
             sys.intern(row["status"]),
             row["referable"].lower() == "true",
             digest(row["sha256"]) if earlier else b"",
-            bool(identity),
-            row["file_version"] if earlier else "",
+            int(size) if size.isascii() and size.isdigit() else 0,
         )
-        if identity:
-            self._by_id[identity] = row["image"]
+        self._known[row["image"]] = known
+        if known.digest:
+            self._images.setdefault(known.digest, row["image"])
+            self._sizes.add(known.size)
         self.model_versions.add(row["model_version"])
 
 

@@ -14,15 +14,13 @@ class Known(NamedTuple):
         status: of the row.
         referable: whether it is.
         digest: start of the photograph's SHA-256; empty where it could not be read.
-        has_id: whether the row says at which place the photograph lay.
-        version: of the content, as an object store says.
+        size: of its file, in bytes; 0 where the row does not tell.
     """
 
     status: str
     referable: bool
     digest: bytes
-    has_id: bool
-    version: str
+    size: int
 
     def holds(self, sha256: str) -> bool:
         """Tell whether the row is of the content with this hash."""

@@ -19,7 +19,13 @@ BLOCK = 4 * 1024 * 1024
 """Bytes of a CSV that are held at once."""
 
 _FLAGS = frozenset({"gradable", "referable", "fov_found"})
-_WHOLE = {"grade": "int8", "width": "int32", "height": "int32", "picture": "int32"}
+_WHOLE = {
+    "grade": "int8",
+    "width": "int32",
+    "height": "int32",
+    "picture": "int32",
+    "file_size": "int64",
+}
 _DECIMALS = {
     **dict.fromkeys(("fov_x", "fov_y", "fov_radius"), 1),
     **dict.fromkeys(("score", "score_128", "score_256", "score_512", "margin"), 4),

@@ -15,10 +15,9 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Literal, cast
 
@@ -61,7 +60,6 @@ class Member:
         size: bytes unpacked.
         packing: "tar", or how a ZIP file holds it.
         crc: of the unpacked bytes; None where the archive does not tell.
-        occurrence: which of the members of this path, from 1.
     """
 
     archive: Archive
@@ -71,7 +69,6 @@ class Member:
     size: int
     packing: Literal["tar", "stored", "deflated"]
     crc: int | None = None
-    occurrence: int = 1
 
     @property
     def name(self) -> str:
@@ -172,7 +169,6 @@ def list_members(archive: Archive) -> list[Listed]:
 def _members(archive: Archive) -> Generator[tuple[Member, str]]:
     with _open(archive) as file:
         listing = _zip_members if file.read(2) == b"PK" else _tar_members
-    seen: Counter[str] = Counter()
     for number, (member, problem) in enumerate(listing(archive)):
         if number == MAX_MEMBERS:
             raise SourceError(
@@ -180,9 +176,6 @@ def _members(archive: Archive) -> Generator[tuple[Member, str]]:
                 "and the rest is not read. Split it."
             )
         if member.path:
-            seen[member.path] += 1
-            if seen[member.path] > 1:
-                member = replace(member, occurrence=seen[member.path])  # noqa: PLW2901
             yield member, problem
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,15 +16,15 @@ from drcore.photographs.frame_count import frames_in
 from drcore.photographs.identity import Identity, NameRules
 from drcore.sources.archives import Member, list_members
 from drcore.sources.folders import walk
-from drcore.sources.listing import LeftOut, Listed
+from drcore.sources.listing import LeftOut, Listed, hidden
 from drcore.sources.remote import Remote, is_url, redacted
 from drcore.sources.remote_listing import list_remote
 from drcore.sources.sniff import HEAD_BYTES, sniff
 from drcore.sources.source import PhotographSource, file_id
 from drcore.sources.upload import Upload
-from drcore.text import csv_safe, fold, printable
+from drcore.text import csv_safe, fold, printable, shortened
 
-__all__ = ["Inputs", "find_inputs", "find_photographs", "look_into"]
+__all__ = ["Inputs", "find_inputs", "find_photographs", "find_uploads", "look_into"]
 
 
 LOOKERS = 16
@@ -94,7 +96,39 @@ def find_inputs(inputs: Sequence[Path | str], rules: NameRules | None = None) ->
                 if key in seen:
                     continue
                 seen.add(key)
-            entries.append((before, replace(item, identity=_identity(item, before, rules))))
+            identity = _identity(item, before, rules)
+            root = redacted(str(given)).rstrip("/") if is_address else os.path.abspath(given)  # noqa: PTH100
+            entries.append((before, replace(item, identity=identity, root=root)))
+    found.photographs = _told_apart(_folders_apart(entries))
+    return found
+
+
+def find_uploads(
+    files: Iterable[tuple[str, Path | bytes]], rules: NameRules | None = None
+) -> Inputs:
+    """Find photographs among files that came over the network, as `find_inputs` does in folders.
+
+    Args:
+        files: untrusted names, perhaps with the folders above, and where each was stored, or its
+            bytes.
+        rules: how eye, patient and date are read from paths; from unambiguous names where left out.
+
+    Returns:
+        As `find_inputs`. The photographs go by the names of the files, wherever these are stored.
+    """
+    rules = rules or NameRules()
+    entries: list[tuple[str, PhotographSource]] = []
+    found = Inputs()
+    for path, source in files:
+        parts = [part for part in re.split(r"[\\/]", path) if part not in {"", ".", ".."}]
+        name = unicodedata.normalize("NFC", parts[-1] if parts else "unnamed")
+        place = source if isinstance(source, Path) else Upload(name, source)
+        image = "/".join(shortened(part) for part in parts) or name
+        below = look_into(Listed(place, image, left_out=hidden(parts)))
+        found.left_out += below.left_out
+        for item in below.photographs:
+            own = replace(item, name=name) if item.path is place else item
+            entries.append(("", replace(own, identity=_identity(own, "", rules))))
     found.photographs = _told_apart(_folders_apart(entries))
     return found
 
@@ -124,7 +158,7 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
         named = True
     if listed.problem:
         return Inputs([PhotographSource(place, image, listed.problem)])
-    kind = sniff(place.name, head)
+    kind = sniff(listed.path.rpartition("/")[2] or place.name, head)
     if kind == "archive" and not isinstance(place, Member):
         return _merged(
             look_into(member, f"{image}/{member.path}" if member.path else image)
@@ -215,29 +249,29 @@ def _identity(item: PhotographSource, before: str, rules: NameRules) -> Identity
 def _folders_apart(
     entries: list[tuple[str, PhotographSource]],
 ) -> list[tuple[str, PhotographSource]]:
-    """Take away patients whom two folders would share: names are unique within a folder only."""
+    """Take away patients whom two folders would share: names are unique within a folder only.
+
+    Archives are no folders: they may be shards of one data set.
+    """
     folders: defaultdict[str, set[str]] = defaultdict(set)
-
-    def shared() -> Iterator[tuple[str, PhotographSource]]:
-        for before, item in entries:
-            identity = item.identity
-            if identity.patient and len(folders[_key(identity)]) > 1:
-                identity = replace(identity, patient=None, patient_from="")
-                yield before, replace(item, identity=identity)
-            else:
-                yield before, item
-
     for before, item in entries:
-        if item.identity.patient:
-            folders[_key(item.identity)].add(
-                "" if item.identity.patient_from == "pattern"
-                else _absolute(before) + item.image.rpartition("/")[0]
-            )  # fmt: skip
-    return list(shared())
+        if item.identity.patient_from in {"name", "folder"}:
+            folders[fold(item.identity.patient or "")].add(_folder_of(before, item))
+    result = []
+    for before, item in entries:
+        identity = item.identity
+        is_shared = len(folders[fold(identity.patient or "")]) > 1
+        if identity.patient_from in {"name", "folder"} and is_shared:
+            identity = replace(identity, patient=None, patient_from="")
+        result.append((before, replace(item, identity=identity)))
+    return result
 
 
-def _key(identity: Identity) -> str:
-    return f"{identity.patient_from == 'pattern'} {fold(identity.patient or '')}"
+def _folder_of(before: str, item: PhotographSource) -> str:
+    place, image = item.path, item.image
+    if isinstance(place, Member):
+        image = image.removesuffix(place.path).rstrip("/").rpartition("/")[0] + "/" + place.path
+    return _absolute(before) + image.rpartition("/")[0].strip("/")
 
 
 def _told_apart(entries: list[tuple[str, PhotographSource]]) -> list[PhotographSource]:

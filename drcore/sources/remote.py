@@ -32,14 +32,11 @@ class Remote:
         scheme: "s3", "gs", "https" or "http".
         path: as fsspec takes it. It may hold credentials, so it is never told; see `name`.
         size: bytes; None where the listing does not tell.
-        version: entity tag or generation, which changes with the content; empty where the listing
-            does not tell.
     """
 
     scheme: str
     path: str = field(repr=False)
     size: int | None = field(default=None, compare=False)
-    version: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:

@@ -199,8 +199,8 @@ def describe_error(error: BaseException, scheme: str) -> tuple[str, bool]:
     if status in {404, 410} or (status is None and isinstance(error, FileNotFoundError)):
         return f"{_MISSING}, folder or bucket. Check the address.", False
     if status in {401, 403} or isinstance(error, PermissionError) or kinds & _REFUSED:
-        why = "" if status is None else f" (status {status})"
-        return f"access is refused{why}. {CREDENTIALS[scheme]} {RETRY_LATER}", False
+        answer = "" if status is None else f" The server answered with status {status}."
+        return f"access is refused. {CREDENTIALS[scheme]}{answer} {RETRY_LATER}", False
     if status is not None:
         return _describe_status(status)
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:

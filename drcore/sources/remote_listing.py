@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import posixpath
 import re
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from drcore.errors import MissingInputError, SourceError
@@ -60,18 +59,10 @@ def _find(folder: Remote) -> list[tuple[Remote, str]]:
         raise FileNotFoundError
     skipped = len(folder.path) + 1
     return [
-        (Remote(folder.scheme, path, int(entry["size"]), _version(entry)), path[skipped:])
+        (Remote(folder.scheme, path, int(entry["size"])), path[skipped:])
         for path, entry in entries.items()
         if not path.endswith("/")
     ]
-
-
-def _version(entry: dict[str, Any]) -> str:
-    """What changes with the content of an object; told apart from numbers by its first letters."""
-    if entry.get("generation"):
-        return f"generation:{entry['generation']}"
-    tag = str(entry.get("ETag") or "").strip('"')
-    return f"etag:{tag}" if tag else ""
 
 
 def _find_links(folder: Remote, label: str) -> list[tuple[Remote, str]]:

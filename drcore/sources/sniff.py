@@ -86,7 +86,8 @@ def _by_name(ending: str, head: bytes) -> FileKind:
         return "archive"
     if _OTHER_ARCHIVE.search(ending) or head.startswith(_OTHER_ARCHIVE_HEAD):
         return "unsupported archive"
-    return "picture" if "." + ending.rpartition(".")[2] in EXTENSIONS else "not a photograph"
+    last = "".join(ending.rpartition(".")[1:])
+    return "picture" if last in EXTENSIONS else "not a photograph"
 
 
 def is_archive(name: str) -> bool:

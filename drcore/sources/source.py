@@ -32,6 +32,7 @@ class PhotographSource:
         frame: of a file that holds several photographs, from 1; None for other files.
         identity: eye, patient and date as path and pattern say; a DICOM header goes before it.
         name: display name of the file; that of the path where left out.
+        root: the folder, archive or URL that was given, of which it is a part; no credentials.
     """
 
     path: Path | Remote | Member | Upload | Fetched
@@ -40,6 +41,7 @@ class PhotographSource:
     frame: int | None = None
     identity: Identity = field(default_factory=Identity)
     name: str = ""
+    root: str = ""
 
     @property
     def file_name(self) -> str:
@@ -73,24 +75,21 @@ class PhotographSource:
         return digest.hexdigest() if self.frame is None else frame_sha256(digest, self.frame)
 
     @property
-    def file_id(self) -> str:
-        """What stands for its place in the table: the same file at the same place, the same id."""
-        number = "" if self.frame is None else f"#{self.frame}"
-        return f"f{hashlib.sha256(f'{file_id(self.path)}{number}'.encode()).hexdigest()[:16]}"
+    def size(self) -> int | None:
+        """Bytes of the file; None where nobody knows before it is read.
 
-    @property
-    def version(self) -> str:
-        """Of the content, as the object store says; empty where only the hash tells."""
+        Raises:
+            OSError: it is not there.
+        """
         place = getattr(self.path, "place", self.path)  # of what is being fetched
-        place = place.archive if isinstance(place, Member) else place
-        return place.version if isinstance(place, Remote) else ""
+        return place.stat().st_size if isinstance(place, Path) else place.size
 
 
 def file_id(place: Path | Remote | Member | Upload | Fetched) -> str:
     """Return a text that names a place and no other; it may hold credentials."""
     place = getattr(place, "place", place)
     if isinstance(place, Member):
-        return f"{file_id(place.archive)}!{place.path}!{place.occurrence}"
+        return f"{file_id(place.archive)}!{place.path}!{place.start}"
     if isinstance(place, Remote):
         path = place.path.partition("?")[0]  # a signature changes with each run
         return f"{place.scheme}://{path}"

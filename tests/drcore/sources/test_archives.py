@@ -301,7 +301,9 @@ def test_threads_read_members_at_once_and_copies_are_few(
     with ThreadPoolExecutor(8) as pool:
         contents = list(pool.map(lambda item: item.source()[0], found))
     assert contents == [b"%d %d" % (s, n) for s in range(4) for n in range(20)]
-    assert len(drcore.sources.archive_cache.copies._copies) <= drcore.sources.archive_cache.MAX_COPIES
+    assert (
+        len(drcore.sources.archive_cache.copies._copies) <= drcore.sources.archive_cache.MAX_COPIES
+    )
     assert len(made) <= 4 + 4 + 4, "a shard is unpacked again for each of its members"
 
 
@@ -320,3 +322,17 @@ def test_found_tells_no_more_than_a_name(tmp_path: Path) -> None:
     (item,) = find_photographs([_zip(tmp_path / "s.zip", {"a/10_left.jpeg": b"x"})])
     assert isinstance(item, PhotographSource)
     assert item.source() == (b"x", "10_left.jpeg")
+
+
+def test_archives_that_were_appended_to_each_other_are_read_whole(tmp_path: Path) -> None:
+    first = _tar(tmp_path / "1.tar", {"a.jpg": b"one"}).read_bytes()
+    second = _tar(tmp_path / "2.tar", {"b.jpg": b"two" * 500, "c.jpg": b"three"}).read_bytes()
+    (tmp_path / "s.tar").write_bytes(first + second)
+    with gzip.open(tmp_path / "s.tar.gz", "wb") as file:
+        file.write(first + bytes(5120) + second)
+    for name in ("s.tar", "s.tar.gz"):
+        found = find_photographs([tmp_path / name])
+        assert [item.image for item in found] == [f"{name}/{n}.jpg" for n in "abc"]
+        assert [item.source()[0] for item in found] == [b"one", b"two" * 500, b"three"]
+    (tmp_path / "s.tar").write_bytes(first + b"no archive" * 99)
+    assert [bool(item.problem) for item in find_photographs([tmp_path / "s.tar"])] == [False, True]
