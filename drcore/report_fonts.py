@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import textwrap
 import threading
@@ -53,11 +54,12 @@ def register() -> None:
         if _known:
             return
         try:
-            import uharfbuzz  # noqa: F401 - reportlab shapes with it
             from reportlab.pdfbase import pdfmetrics
             from reportlab.pdfbase.cidfonts import UnicodeCIDFont
             from reportlab.pdfbase.ttfonts import TTFont, shapeFragWord
             from reportlab.platypus import paragraph
+
+            importlib.import_module("uharfbuzz")  # reportlab shapes with it, where it is there
         except ImportError as error:
             raise SourceError(
                 "Reports as PDF need the packages reportlab and uharfbuzz. Install them: "
@@ -72,7 +74,7 @@ def register() -> None:
             ) from error
         for font in (*fonts, TTFont(BOLD, "VeraBd.ttf"), UnicodeCIDFont(_KOREAN)):
             pdfmetrics.registerFont(font)
-        paragraph.shapeFragWord = by_font_and_direction(shapeFragWord)
+        vars(paragraph)["shapeFragWord"] = by_font_and_direction(shapeFragWord)
         _known.extend((font.fontName, frozenset(font.face.charToGlyph)) for font in fonts)
 
 

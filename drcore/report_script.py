@@ -62,11 +62,17 @@ def on_paper(text: str) -> str:
     levels = _levels(text, kinds, base)
     tokens = _tokens(text, levels)
     for level in range(max(levels), 0, -1):
-        ordered: list[tuple[str, int]] = []
-        for high, group in groupby(tokens, key=lambda token: token[1] >= level):
-            ordered += list(group)[::-1] if high else list(group)
-        tokens = ordered
+        tokens = _turned(tokens, level)
     return "".join(part.translate(_MIRRORED) if odd % 2 else part for part, odd in tokens)
+
+
+def _turned(tokens: list[tuple[str, int]], level: int) -> list[tuple[str, int]]:
+    """Reverse each run of words of at least a level."""
+    turned: list[tuple[str, int]] = []
+    for high, group in groupby(tokens, key=lambda token: token[1] >= level):
+        words = list(group)
+        turned += words[::-1] if high else words
+    return turned
 
 
 def _kinds(text: str) -> list[str]:
@@ -93,9 +99,7 @@ def _levels(text: str, kinds: list[str], base: int) -> list[int]:
         strong = kind if kind in "RL" else strong
         before.append(strong)
     # Numbers count as left-to-right only where such a word goes before them.
-    sides = [
-        {"N": before[i], "A": "R"}.get(kind, kind) for i, kind in enumerate(kinds)
-    ]
+    sides = [{"N": before[i], "A": "R"}.get(kind, kind) for i, kind in enumerate(kinds)]
     for opened, closed in _brackets(text):
         inside = set(sides[opened + 1 : closed]) - {" "}
         if inside:
@@ -167,7 +171,7 @@ def by_font_and_direction(shape: Callable[[Any], Any]) -> Callable[[Any], Any]:
         for fragment, text, *rest in word[1:]:
             for kind, piece in _runs(text):
                 own = stringWidth(piece, fragment.fontName, fragment.fontSize)
-                run = [own, (fragment, piece, *rest)]
+                run: list[Any] = [own, (fragment, piece, *rest)]
                 run = shape(run) if kind else run
                 width += run[0]
                 parts += run[1:]

@@ -43,9 +43,7 @@ class PictureWithheldError(PhotographError):
         self.sha256, self.why = sha256, why
 
 
-def released(
-    rgb: NDArray[np.uint8], report: GradeReport, privacy: Privacy
-) -> NDArray[np.uint8]:
+def released(rgb: NDArray[np.uint8], report: GradeReport, privacy: Privacy) -> NDArray[np.uint8]:
     """Return what may leave of a photograph in a de-identified export.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,6 +45,7 @@ _SMALLEST = 64
 """Short side of the smallest copy, in pixels."""
 _WINDOWS = ((6, 2), (2, 6))
 """Cells across and down over which a line of letters fills the map."""
+_DAMAGED = "The weights that find writing are missing or damaged. Install drcore again."
 _compiling = threading.Lock()
 
 
@@ -153,22 +155,23 @@ class _Network:
 
 @lru_cache(maxsize=1)
 def _loaded() -> _Network:
-    import openvino
+    # Its converter can report its use over the network; without its sender it is a stub.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino  # type: ignore[import-untyped]
     from safetensors.numpy import load
 
     folder = Path(str(resources.files("drcore"))) / "weights"
     try:
         manifest = json.loads((folder / "writing.json").read_text("utf-8"))
         data = (folder / "writing.safetensors").read_bytes()
-        if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
-            raise ValueError("its checksum is not that of the manifest")
-        model = graph(load(data))
-        threshold = float(manifest["threshold"])
+        intact = hashlib.sha256(data).hexdigest() == manifest["sha256"]
+        model, threshold = graph(load(data)), float(manifest["threshold"])
     except Exception as error:
-        raise CheckpointError(
-            f"The weights that find writing are missing or damaged ({error}). Install drcore again."
-        ) from error
-    return _Network(openvino.Core().compile_model(model, "CPU"), threshold)
+        raise CheckpointError(_DAMAGED) from error
+    if not intact:
+        raise CheckpointError(_DAMAGED)
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+    return _Network(openvino.Core().compile_model(model, "CPU", settings), threshold)
 
 
 def _network() -> _Network:

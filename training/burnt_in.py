@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,10 +28,20 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }  # fmt: skip
 
 NAMES: dict[str, tuple[str, ...]] = {
-    "Latin": ("Anna Müller", "O'BRIEN, John", "Łukasz Nowak", "NGUYEN VAN AN", "García López",
-              "Çelik", "Smith^Mary", "de Vries", "Patel R.", "KOWALSKA"),
-    "Cyrillic": ("Иванов Пётр", "Щербакова Ольга", "Їжакевич", "ПЕТРОВ А. Б."),
-    "Greek": ("Παπαδόπουλος", "Ελένη Γεωργίου", "ΝΙΚΟΣ Α."),
+    "Latin": (
+        "Anna Müller",
+        "O'BRIEN, John",
+        "Łukasz Nowak",
+        "NGUYEN VAN AN",
+        "García López",
+        "Çelik",
+        "Smith^Mary",
+        "de Vries",
+        "Patel R.",
+        "KOWALSKA",
+    ),
+    "Cyrillic": ("Иванов Пётр", "Щербакова Ольга", "Їжакевич", "ПЕТРОВ А. Б."),  # noqa: RUF001
+    "Greek": ("Παπαδόπουλος", "Ελένη Γεωργίου", "ΝΙΚΟΣ Α."),  # noqa: RUF001
     "Armenian": ("Անահիտ Պետրոսյան", "Գրիգոր Հակոբյան"),
     "Georgian": ("ნინო ბერიძე", "გიორგი მაისურაძე"),
     "Hebrew": ("דוד כהן", "מרים לוי", "יוסף בן־דוד"),
@@ -56,8 +67,16 @@ NAMES: dict[str, tuple[str, ...]] = {
 """Invented names, by script."""
 
 _FAMILIES: dict[str, tuple[str, ...]] = {
-    "Latin": ("NotoSans-", "NotoSerif-", "DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "FreeSans",
-              "FreeSerif", "FreeMono"),
+    "Latin": (
+        "NotoSans-",
+        "NotoSerif-",
+        "DejaVuSans",
+        "DejaVuSerif",
+        "DejaVuSansMono",
+        "FreeSans",
+        "FreeSerif",
+        "FreeMono",
+    ),
     "Cyrillic": ("NotoSans-", "NotoSerif-", "DejaVuSans", "DejaVuSerif", "FreeSans", "FreeMono"),
     "Greek": ("NotoSans-", "NotoSerif-", "DejaVuSans", "DejaVuSerif", "FreeSans", "FreeMono"),
     "Arabic": ("NotoSansArabic", "NotoNaskhArabic", "NotoKufiArabic", "DejaVuSans"),
@@ -164,10 +183,24 @@ def random_line(
 
 
 def random_date(rng: np.random.Generator) -> str:
+    """Return a date in one of the ways in which people write it.
+
+    Args:
+        rng: source of chance.
+
+    Returns:
+        Of 1925 to 2026, in Latin digits, some with the time of day.
+    """
     y, m, d = int(rng.integers(1925, 2027)), int(rng.integers(1, 13)), int(rng.integers(1, 29))
-    month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[m - 1]  # noqa: SIM905
-    forms = (f"{y}-{m:02}-{d:02}", f"{d:02}.{m:02}.{y}", f"{m}/{d}/{y}", f"{d:02}-{month}-{y}",
-             f"{y}/{m:02}/{d:02} {d % 24:02}:{m * 4:02}", f"{d:02} {month} {y % 100:02}")  # fmt: skip
+    month = f"{date(y, m, d):%b}"
+    forms = (
+        f"{y}-{m:02}-{d:02}",
+        f"{d:02}.{m:02}.{y}",
+        f"{m}/{d}/{y}",
+        f"{d:02}-{month}-{y}",
+        f"{y}/{m:02}/{d:02} {d % 24:02}:{m * 4:02}",
+        f"{d:02} {month} {y % 100:02}",
+    )
     return forms[int(rng.integers(len(forms)))]
 
 
@@ -222,9 +255,7 @@ def _ink(line: Line) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     font = ImageFont.truetype(str(line.font.file), line.size, index=line.font.index)
     left, top, right, bottom = font.getbbox(line.text)
     margin = 2 + line.size // 10
-    canvas = Image.new(
-        "L", (int(right - left) + 2 * margin, int(bottom - top) + 2 * margin), 0
-    )
+    canvas = Image.new("L", (int(right - left) + 2 * margin, int(bottom - top) + 2 * margin), 0)
     ImageDraw.Draw(canvas).text((margin - left, margin - top), line.text, fill=255, font=font)
     ink = np.rot90(np.asarray(canvas, np.float32) / 255, line.turned)
     ink = np.ascontiguousarray(ink)

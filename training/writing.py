@@ -27,7 +27,7 @@ from fontTools.ttLib import TTFont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
-from torch.nn import functional as F
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from drcore.photograph import read_photograph
 from training.burnt_in import COLOURS, NAMES, random_date
@@ -113,8 +113,8 @@ class Fonts:
         return (latin, random_date(rng)) if kind < 0.6 else self._name(rng, file, letters)
 
     def _latin(self, rng: np.random.Generator) -> Path:
-        files = [f for f, _ in self._fonts if f.name.startswith(("NotoS", "DejaVuS", "FreeS"))
-                 and "-" not in f.name.replace("NotoSans-", "").replace("NotoSerif-", "")]  # fmt: skip
+        latin = ("NotoSans-", "NotoSerif-", "DejaVu", "Free")
+        files = [file for file, _ in self._fonts if file.name.startswith(latin)]
         return files[int(rng.integers(len(files)))]
 
     def _name(self, rng: np.random.Generator, file: Path, letters: str) -> tuple[Path, str]:
@@ -162,7 +162,7 @@ def _ink(rng: np.random.Generator, fonts: Fonts, size: int) -> NDArray[np.float3
         return _plotted(rng, size)
     file, text = fonts.draw(rng)
     if kind < 0.2 and text.isascii():
-        return _bitmap(rng, text, size)
+        return _bitmap(text, size)
     try:
         index = int(rng.integers(5)) if file.suffix == ".ttc" else 0
         font = ImageFont.truetype(str(file), size, index=index)
@@ -190,7 +190,7 @@ def _plotted(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     return canvas.astype(np.float32) / 255
 
 
-def _bitmap(rng: np.random.Generator, text: str, size: int) -> NDArray[np.float32]:
+def _bitmap(text: str, size: int) -> NDArray[np.float32]:
     """As old cameras write: a small grid of dots, made larger."""
     font = ImageFont.load_default_imagefont()
     left, top, right, bottom = (int(v) for v in font.getbbox(text))
@@ -312,7 +312,7 @@ class Squares:
         top = int(rng.integers(min(0, side - high), max(1, side - high + 1)))
         left = int(rng.integers(min(0, side - wide), max(1, side - wide + 1)))
         t0, l0 = max(0, top), max(0, left)
-        ink = ink[t0 - top : t0 - top + side, l0 - left : l0 - left + side][: side - t0, : side - l0]
+        ink = ink[t0 - top : side - top, l0 - left : side - left]
         spot = out[t0 : t0 + ink.shape[0], l0 : l0 + ink.shape[1]]
         before = spot.copy()
         colour = np.array(self._colour(), np.float32)
@@ -357,8 +357,8 @@ class HardSquares:
     """
 
     def __init__(self, most: int = 400) -> None:
-        self._most, self._kept = most, [(-9.0, Example(np.zeros((0, 0, 3), np.uint8),
-                                                       np.zeros((0, 0), np.float32)))][:0]  # fmt: skip
+        self._most = most
+        self._kept: list[tuple[float, Example]] = []
 
     def add(self, examples: list[Example], scores: list[float]) -> None:
         """Keep the hardest."""
@@ -390,14 +390,14 @@ def _ahead(make: Callable[[], list[Example]], depth: int = 4) -> Iterator[list[E
 
 def _loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Cross entropy in which hard cells count more, the mean of writing and of the rest apart."""
-    entropy = F.binary_cross_entropy_with_logits(logits, target.clamp(min=0), reduction="none")
-    surprise = (target.clamp(min=0) - logits.sigmoid()).abs()
+    truth = target.clamp(min=0)
+    entropy = binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    surprise = (truth - logits.sigmoid()).abs()
     weighted = entropy * surprise
     positive, negative = target == 1, target == 0
-    return (
-        weighted[positive].sum() / positive.sum().clamp(min=200)
-        + 6 * weighted[negative].sum() / negative.sum().clamp(min=1)
-    )
+    return weighted[positive].sum() / positive.sum().clamp(min=200) + 6 * weighted[
+        negative
+    ].sum() / negative.sum().clamp(min=1)
 
 
 def train(
