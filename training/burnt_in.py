@@ -134,9 +134,9 @@ def fonts_in(folder: Path) -> dict[str, list[Font]]:
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in {".ttf", ".ttc", ".otf"})
     found: dict[str, list[Font]] = {}
     for script in NAMES:
-        families = _FAMILIES.get(
-            script, (f"NotoSans{script}-", f"NotoSerif{script}-", f"NotoLooped{script}-")
-        )
+        own = tuple(f"Noto{kind}{script}{end}" for kind in ("Sans", "Serif", "Looped")
+                    for end in "-.")  # fmt: skip
+        families = _FAMILIES.get(script, own)
         fonts = [
             Font(file, {"Japanese": 0, "Korean": 1, "Chinese": 2}.get(script, 0))
             if file.suffix == ".ttc" else Font(file)

@@ -136,27 +136,44 @@ def recall(done: list[Trial]) -> None:
         share(f"{title}, legible, 12 px and more", dict(sorted(groups_of.items())))
 
 
-def false_alarms(data: Path, folders: Iterable[str], every: int) -> list[tuple[str, Path, float]]:
-    """Look at photographs as they are; returns those held back, with sets and scores."""
-    held = []
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One photograph as it is: its set, its file, and the score of what was found."""
+
+    photograph: str
+    file: Path
+    rim: bool
+    score: float
+    found: bool
+
+
+def false_alarms(data: Path, folders: Iterable[str], every: int) -> list[Looked]:
+    """Look at photographs as they are; returns what was found on each."""
+    done = []
     print("\nPhotographs held back")
-    total = [0, 0]
     for name, files in photographs(data, folders).items():
         chosen = files[::every]
-        before = len(held)
+        before = len(done)
         for file in chosen:
             try:
-                told = find_writing(exported(read_photograph(file).rgb))
+                rgb = read_photograph(file).rgb
             except PhotographError as error:
                 print(error)
                 continue
-            if told.found:
-                held.append((name, file, told.score))
-        total[0] += len(held) - before
-        total[1] += len(chosen)
-        print(f"  {name:22} {len(held) - before} of {len(chosen)}", flush=True)
-    print(f"  {'all':22} {total[0]} of {total[1]} ({total[0] / total[1]:.2%})")
-    return held
+            told, rim = find_writing(exported(rgb)), find_field_of_view(rgb).found
+            done.append(Looked(name, file, rim, told.score, told.found))
+        _say(name, done[before:])
+    _say("all", done)
+    return done
+
+
+def _say(name: str, looked: list[Looked]) -> None:
+    held, without = sum(one.found for one in looked), sum(not one.rim for one in looked)
+    print(
+        f"  {name:22} {held} of {len(looked)} ({held / max(1, len(looked)):.2%}); "
+        f"no rim, left out anyway: {without}",
+        flush=True,
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -165,7 +182,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--fonts", type=Path, default=Path("/usr/share/fonts"))
     parser.add_argument("--lines", type=int, default=1000, help="lines to write")
-    parser.add_argument("--every", type=int, default=1, help="look at every n-th photograph")
+    parser.add_argument(
+        "--every", type=int, default=1, help="look at every n-th photograph; 0: none"
+    )
     parser.add_argument("--folders", nargs="+", default=FOLDERS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="scores of every line and photograph held back")
@@ -174,9 +193,10 @@ def main(arguments: list[str] | None = None) -> None:
     done = list(trials(asked.data, asked.fonts, asked.lines, asked.seed)) if asked.lines else []
     if done:
         recall(done)
-    held = false_alarms(asked.data, asked.folders, asked.every) if asked.every else []
-    for name, file, score in held:
-        print(f"  {score:.3f} {name} {file.name}")
+    looked = false_alarms(asked.data, asked.folders, asked.every) if asked.every else []
+    for one in sorted(looked, key=lambda one: -one.score):
+        if one.found:
+            print(f"  {one.score:.3f} {one.photograph} {one.file.name}")
     if asked.json:
         lines = [
             {"script": t.line.script, "colour": t.line.colour, "style": t.line.style,
@@ -185,8 +205,9 @@ def main(arguments: list[str] | None = None) -> None:
              "opacity": t.line.opacity, "quality": t.quality}
             for t in done
         ]  # fmt: skip
-        alarms = [[name, file.name, score] for name, file, score in held]
-        asked.json.write_text(json.dumps({"lines": lines, "held": alarms}, ensure_ascii=False))
+        alarms = [[o.photograph, o.file.name, o.rim, o.score] for o in looked]
+        told = json.dumps({"lines": lines, "photographs": alarms}, ensure_ascii=False)
+        asked.json.write_text(told, "utf-8")
 
 
 if __name__ == "__main__":
