@@ -84,9 +84,13 @@ def check_picture(case: Case, privacy: Privacy) -> None:
 
     Raises:
         PictureWithheldError: it may not.
-        PhotographError: the photograph cannot be read any more.
+        PhotographError: the photograph vanished or changed since it was graded.
     """
-    released(read_photograph(case.source, name=case.report.name).rgb, case.report, privacy)
+    report = case.report
+    photograph = read_photograph(case.source, name=report.name)
+    if photograph.sha256 != report.sha256:
+        raise PhotographError(f"{report.name}: the file changed since it was graded. Grade again.")
+    released(photograph.rgb, report, privacy)
 
 
 def known_writing(report: GradeReport) -> Writing | None:

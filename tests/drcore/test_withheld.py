@@ -168,3 +168,12 @@ def test_a_photograph_without_a_field_of_view_stays_behind(cases):
 def test_archive_of_overlays_says_what_it_left_out(cases, tmp_path):
     problems = overlay_zip(cases, tmp_path / "o.zip", made_at=MADE_AT, privacy=HIDDEN)
     assert ["held back" in p or "left out" in p for p in problems] == [True, True]
+
+
+def test_a_photograph_that_changed_is_not_looked_at(cases, encoded, phantom, tmp_path):
+    changed = replace(cases[0], source=encoded(inscribed(phantom(seed=9, size=512).rgb), "PNG"))
+    withheld._found.clear()
+    done, documents = exported([changed], tmp_path, ("overlays",), privacy=HIDDEN)
+    assert any("changed since it was graded" in problem for problem in done.problems)
+    assert not [name for name in documents if name.endswith("overlay.jpg")]
+    assert known_writing(changed.report) is None
