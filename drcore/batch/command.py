@@ -19,7 +19,7 @@ from drcore.batch.pipeline import BATCH, grade_batch
 from drcore.batch.resume import match_rows, remember_roots, roots_of
 from drcore.batch.signals import CODE
 from drcore.batch.summary import Summary, left_out_in_words, print_inputs
-from drcore.errors import DrcoreError, SourceError
+from drcore.errors import DrcoreError, MissingInputError, SourceError
 from drcore.grading.grader import Grader
 from drcore.grading.report import GradeReport
 from drcore.photographs.identity import NameRules
@@ -90,6 +90,7 @@ def grade(options: GradeOptions) -> int:
         Exit code: 0 done, 3 some photographs could not be fetched, 130 interrupted.
 
     Raises:
+        MissingInputError: what was named is not there.
         DrcoreError: there is nothing to grade, the table or the maps cannot be written, or the
             networks cannot run.
     """
@@ -97,6 +98,10 @@ def grade(options: GradeOptions) -> int:
     if options.verbose or options.log_json:
         logs.configure("debug" if options.verbose else "info", as_json=options.log_json)
     inputs = find_inputs(options.paths, options.rules)
+    if inputs.missing:
+        raise MissingInputError(
+            f"{', '.join(inputs.missing[:3])}: there is no such file or folder. Check the spelling."
+        )
     if options.list_only:
         return print_inputs(inputs)
     if not inputs.photographs:

@@ -351,10 +351,11 @@ def _code(parts: list[str]) -> str:
     """Words without those that are no patient, with the hyphens and dots between them."""
     kept: list[str] = []
     counting = False
-    for part in parts:
+    for place, part in enumerate(parts):
         word = part.lower()
         counts = word in _NO_PATIENT or word.rstrip("0123456789") in _COUNTED
-        if not counts and not (counting and word.isdigit()):
+        compound = parts[place - 1 : place] == ["-"] and "".join(kept[-2:-1]).isalpha()
+        if compound or (not counts and not (counting and word.isdigit())):
             kept.append(part)
         if word.strip(" _.-()[],"):
             counting = counts and not word[-1:].isdigit()

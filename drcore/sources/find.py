@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from drcore.errors import DrcoreError, MissingInputError
+from drcore.errors import DrcoreError
 from drcore.photographs.frame_count import frames_in
 from drcore.photographs.identity import Identity, NameRules
 from drcore.sources.archives import Member, list_members
@@ -40,10 +40,12 @@ class Inputs:
     Attributes:
         photographs: to be graded, each with a row.
         left_out: files that are no input, with the reason.
+        missing: what was named on this computer and is not there; each has a row that says so.
     """
 
     photographs: list[PhotographSource] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 def find_photographs(inputs: Sequence[Path | str]) -> list[PhotographSource]:
@@ -79,7 +81,7 @@ def find_inputs(inputs: Sequence[Path | str], rules: NameRules | None = None) ->
         two inputs share are told apart by the path that was given. Of the rest, why it is left out.
 
     Raises:
-        MissingInputError: an input is not there.
+        MissingInputError: what a URL names is not there.
         SourceError: a URL is of no kind that is read, or what it names cannot be listed.
     """
     rules = rules or NameRules()
@@ -90,6 +92,7 @@ def find_inputs(inputs: Sequence[Path | str], rules: NameRules | None = None) ->
         is_address = isinstance(given, str) and is_url(given)
         before, below = _below_url(str(given)) if is_address else _below(Path(given))
         found.left_out += below.left_out
+        found.missing += below.missing
         for item in below.photographs:
             key = (file_id(item.path), item.frame)
             if len(inputs) > 1:
@@ -185,11 +188,10 @@ def _below(given: Path) -> tuple[str, Inputs]:
     """Photographs of a path, and what leads from here to the start of their names."""
     if _is_folder(given):
         return f"{given.as_posix()}/", _merged(map(look_into, walk(given)))
+    found = look_into(Listed(given, given.name), named=True)
     if not _exists(given):
-        raise MissingInputError(
-            f"{printable(str(given))}: there is no such file or folder. Check its spelling."
-        )
-    return f"{given.parent.as_posix()}/", look_into(Listed(given, given.name), named=True)
+        found.missing.append(printable(str(given)))
+    return f"{given.parent.as_posix()}/", found
 
 
 def _below_url(url: str) -> tuple[str, Inputs]:
