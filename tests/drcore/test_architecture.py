@@ -59,7 +59,7 @@ ENTRIES = {
     "viewer": {"__init__", "app", "navigation"},
     "training": {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
-        "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "cli", "pack",
+        "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing", "cli", "pack",
         "train_bundle",
     },
 }  # fmt: skip
