@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from training.reproduction.networks import Layout
 from training.reproduction.recipe import EIGENROOTS, EIGENVECTORS, MEAN, SPREAD, PublishedRecipe
 
-__all__ = ["GEOMETRY", "colour_noise", "matrices", "published_batch", "unchanged"]
+__all__ = ["GEOMETRY", "PublishedInput", "colour_noise", "matrices", "unchanged"]
 
 GEOMETRY = 6
 """Numbers that one geometric change is made of: turn, zoom x, zoom y, shift x, shift y, flip."""
@@ -66,31 +64,37 @@ def colour_noise(rng: np.random.Generator, count: int, sigma: float) -> NDArray[
     return np.asarray(along @ np.array(EIGENVECTORS).T, np.float32)
 
 
-def published_batch(
-    raw: Tensor, layout: Layout, changes: Tensor, colours: Tensor | None = None
-) -> Tensor:
-    """Warp, normalise and recolour photographs, all of a batch at once.
+class PublishedInput(nn.Module):
+    """Warps, normalises and recolours photographs, all of a batch at once.
 
     Args:
-        raw: uint8 (B, 3, S, S), RGB.
-        changes: float32 (B, 2, 3) on the same device, see `matrices`.
-        colours: float32 (B, 3) on the same device, see `colour_noise`.
-
-    Returns:
-        float32 (B, 3, I, I), channels last; black outside the photograph.
+        layout: gives the side I of the input.
     """
-    size = layout.input_size
-    grid = functional.affine_grid(changes, [len(raw), 3, size, size], align_corners=False)
-    moved = functional.grid_sample(raw.float(), grid, align_corners=False)
-    mean, spread = _normalisation(raw.device)
-    moved = (moved - mean) / spread
-    if colours is not None:
-        moved = moved + colours[:, :, None, None]
-    return moved.contiguous(memory_format=torch.channels_last)
 
+    mean: Tensor
+    spread: Tensor
 
-@functools.lru_cache
-def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
-    with torch.inference_mode(mode=False):  # kept, and needed in both modes
-        mean, spread = (torch.tensor(v, device=device)[None, :, None, None] for v in (MEAN, SPREAD))
-    return mean, spread
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.size = layout.input_size
+        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
+        self.register_buffer("spread", torch.tensor(SPREAD)[:, None, None])
+
+    def forward(self, raw: Tensor, changes: Tensor, colours: Tensor | None = None) -> Tensor:
+        """Make network input.
+
+        Args:
+            raw: uint8 (B, 3, S, S), RGB.
+            changes: float32 (B, 2, 3), see `matrices`.
+            colours: float32 (B, 3), see `colour_noise`.
+
+        Returns:
+            float32 (B, 3, I, I), channels last; black outside the photograph.
+        """
+        size = [len(raw), 3, self.size, self.size]
+        grid = functional.affine_grid(changes, size, align_corners=False)
+        moved = functional.grid_sample(raw.float(), grid, align_corners=False)
+        moved = (moved - self.mean) / self.spread
+        if colours is not None:
+            moved = moved + colours[:, :, None, None]
+        return moved.contiguous(memory_format=torch.channels_last)

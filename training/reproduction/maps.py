@@ -24,7 +24,7 @@ from training.data.lesion_masks import Annotated, read_lesions
 from training.evaluation.localisation import GRID, LocalisationFigures, divided, measure
 from training.evaluation.localisation_report import compare, summarise
 from training.evaluation.localised_maps import localise
-from training.reproduction.augmentation import published_batch, unchanged
+from training.reproduction.augmentation import PublishedInput, unchanged
 from training.reproduction.networks import PublishedNetwork
 from training.reproduction.preprocessing import eye_box, resized
 from training.reproduction.recipe import PublishedRecipe
@@ -134,7 +134,7 @@ def map_on_square(
     square = resized(rgb[top:bottom, left:right], layout.photograph)
     raw = torch.from_numpy(square.transpose(2, 0, 1).copy())[None]
     with torch.inference_mode():
-        ram = network.ram(published_batch(raw, layout, torch.from_numpy(unchanged(1, layout))))
+        ram = network.ram(PublishedInput(layout)(raw, torch.from_numpy(unchanged(1, layout))))
     rim = (1 - layout.input_size / layout.photograph) / 2
     rows = [round(top + share * (bottom - top)) for share in (rim, 1 - rim)]
     columns = [round(left + share * (right - left)) for share in (rim, 1 - rim)]

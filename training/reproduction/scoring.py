@@ -12,7 +12,7 @@ from drcore.agreement.statistics import quadratic_weighted_kappa
 from training.data.labels import Labelled
 from training.data.resident import ResidentSquares
 from training.optimisation.precision import mixed_precision
-from training.reproduction.augmentation import published_batch, unchanged
+from training.reproduction.augmentation import PublishedInput, unchanged
 from training.reproduction.networks import PublishedNetwork
 
 __all__ = ["figures_of", "grade_scores", "predict"]
@@ -37,13 +37,14 @@ def predict(
     """
     network.eval()
     device = resident.device
+    inputs = PublishedInput(network.layout).to(device)
     scores = []
     with torch.inference_mode():
         for first in range(0, len(indices), batch):
             raw = resident.pixels[resident.places(indices[first : first + batch])]
             changes = torch.from_numpy(unchanged(len(raw), network.layout)).to(device)
             with mixed_precision(device, processors=bfloat16):
-                scores.append(network(published_batch(raw, network.layout, changes)).double().cpu())
+                scores.append(network(inputs(raw, changes)).double().cpu())
     return torch.cat(scores).numpy() if scores else np.zeros(0)
 
 

@@ -29,9 +29,9 @@ from training.optimisation.loop import Run, train_epochs
 from training.optimisation.precision import mixed_precision
 from training.reproduction.augmentation import (
     GEOMETRY,
+    PublishedInput,
     colour_noise,
     matrices,
-    published_batch,
     unchanged,
 )
 from training.reproduction.processes import rank_and_count, wait_for_all
@@ -148,12 +148,13 @@ class PublishedRun(Run):
             start_from(network, start)
         if self.world > 1 and recipe.norm and device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        self.network, self.warp = network, published_batch
+        self.network = network
+        self.inputs: nn.Module = PublishedInput(recipe.net).to(device)
         self.running: nn.Module = network
         if acceleration == "compile":
             # Around the same parameters: what is saved stays plain.
             self.running = torch.compile(network)  # type: ignore[assignment]
-            self.warp = torch.compile(published_batch)
+            self.inputs = torch.compile(self.inputs)  # type: ignore[assignment]
         elif acceleration == "graph" and device.type == "cuda":
             self.running = self._graphed()
         if self.world > 1:
@@ -202,8 +203,8 @@ class PublishedRun(Run):
         for first in range(self.rank * share, self.steps * self.batch, self.batch):
             mine = slice(first, first + share)
             with torch.no_grad():
-                squares = self.warp(
-                    self.resident.pixels[places[mine]], self.recipe.net, changes[mine],
+                squares = self.inputs(
+                    self.resident.pixels[places[mine]], changes[mine],
                     None if colours is None else colours[mine],
                 )  # fmt: skip
             yield squares, grades[mine]

@@ -11,7 +11,7 @@ from scipy.stats import qmc
 
 from training.data.resident import ResidentSquares
 from training.optimisation.precision import mixed_precision
-from training.reproduction.augmentation import GEOMETRY, matrices, published_batch
+from training.reproduction.augmentation import GEOMETRY, PublishedInput, matrices
 from training.reproduction.networks import PublishedNetwork
 from training.reproduction.recipe import PublishedRecipe
 
@@ -63,6 +63,7 @@ def view(
     """
     network.eval()
     device = resident.device
+    inputs = PublishedInput(network.layout).to(device)
     parts: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]] = []
     with torch.inference_mode():
         for first in range(0, len(indices), batch):
@@ -72,7 +73,7 @@ def view(
             for change in changes:
                 same = torch.from_numpy(np.repeat(change[None], len(some), 0)).to(device)
                 with mixed_precision(device, processors=bfloat16):
-                    pooled = network.pooled(published_batch(raw, network.layout, same))
+                    pooled = network.pooled(inputs(raw, same))
                     score = network.score(pooled)
                 # In double: a small spread is the difference of two large sums.
                 pooled = pooled.double()

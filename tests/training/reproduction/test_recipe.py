@@ -12,13 +12,13 @@ import torch
 from training.data.labels import Labelled
 from training.data.resident import ResidentSquares
 from training.reproduction.augmentation import (
+    PublishedInput,
     colour_noise,
     matrices,
-    published_batch,
     unchanged,
 )
 from training.reproduction.blend import blend_features, fit_blend
-from training.reproduction.networks import LAYOUTS, PublishedNetwork
+from training.reproduction.networks import LAYOUTS, Head, PublishedNetwork
 from training.reproduction.recipe import EIGENVECTORS, MEAN, SPREAD, grade_weights, published
 from training.reproduction.scoring import grade_scores
 from training.reproduction.trainer import draw_epoch
@@ -87,7 +87,7 @@ def test_an_unchanged_photograph_is_its_central_part_normalised() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (2, 3, 128, 128), dtype=np.uint8)
     changes = torch.from_numpy(unchanged(2, net))
-    got = published_batch(torch.from_numpy(pixels[[1, 0]]), net, changes)
+    got = PublishedInput(net)(torch.from_numpy(pixels[[1, 0]]), changes)
     centre = pixels[[1, 0], :, 8:120, 8:120].astype(np.float32)
     wanted = (centre - np.array(MEAN)[:, None, None]) / np.array(SPREAD)[:, None, None]
     np.testing.assert_allclose(got.numpy(), wanted, atol=2e-3)
@@ -113,7 +113,7 @@ def test_a_turned_photograph_is_turned() -> None:
     pixels[0, :, 60:68, 100:108] = 255  # right of the middle
     chances = np.array([[0.25, 0.5, 0.5, 0.5, 0.5, 0.9]])  # a quarter turn, nothing else
     changes = torch.from_numpy(matrices(chances, published("net-5-128")))
-    seen = published_batch(torch.from_numpy(pixels), net, changes)[0, 0]
+    seen = PublishedInput(net)(torch.from_numpy(pixels), changes)[0, 0]
     row, column = divmod(int(seen.argmax()), 112)
     assert abs(column - 56) < 6
     assert abs(row - 56) == pytest.approx(40, abs=6)
@@ -153,7 +153,7 @@ def test_views_give_mean_and_spread_of_the_pooled_features() -> None:
         [
             network.eval()
             .pooled(
-                published_batch(resident.pixels[[2, 0]], net, torch.from_numpy(np.stack([c, c])))
+                PublishedInput(net)(resident.pixels[[2, 0]], torch.from_numpy(np.stack([c, c])))
             )
             .detach()
             .numpy()
@@ -192,3 +192,32 @@ def test_the_blend_survives_features_that_never_vary() -> None:
     features = blend_features(views, np.arange(60), np.zeros(60, bool))
     scores = fit_blend(features, [2] * 60, epochs=5).scores(features)
     assert np.isfinite(scores).all()
+
+
+def test_the_warp_is_compiled_as_a_whole_to_the_same_numbers() -> None:
+    net, rng = LAYOUTS["net-5-128"], np.random.default_rng(0)
+    raw = torch.from_numpy(rng.integers(0, 256, (4, 3, 128, 128), dtype=np.uint8))
+    changes = torch.from_numpy(matrices(rng.random((4, 6)), published("net-5-128")))
+    colours = torch.from_numpy(colour_noise(rng, 4, 0.5))
+    plain = PublishedInput(net)
+    # The compiler's last stage is left out: it needs a C++ compiler, and half a minute.
+    compiled = torch.compile(plain, backend="aot_eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            compiled(raw, changes, colours), plain(raw, changes, colours), rtol=0, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("head", ["gap", "fc"])
+def test_a_network_is_compiled_as_a_whole_to_the_same_gradients(head: Head) -> None:
+    torch.manual_seed(0)
+    network = PublishedNetwork(LAYOUTS["net-5-128"], head=head).eval()  # no dropout
+    squares = torch.randn(2, 3, 112, 112)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    gradients = []
+    for running in (network, compiled):
+        network.zero_grad()
+        running(squares).square().mean().backward()
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
