@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drcore.files import replacing
 from training.data.labels import Labelled, LabelsError
 
 __all__ = ["QUALITY", "Packed", "pack", "unpack"]
@@ -150,8 +151,8 @@ def _encoded(packed: Packed, quality: int) -> Iterator[tuple[list[str], dict[str
 
 
 def _write(file: Path, group: Sequence[tuple[list[str], dict[str, bytes]]]) -> Path:
-    part = file.with_suffix(".part")
-    with zipfile.ZipFile(part, "w") as shard:  # stored: pictures cannot be compressed further
+    # Stored: pictures cannot be compressed further.
+    with replacing(file) as part, zipfile.ZipFile(part, "w") as shard:
         table = io.StringIO(newline="")
         writer = csv.writer(table)
         writer.writerow(_COLUMNS)
@@ -160,7 +161,7 @@ def _write(file: Path, group: Sequence[tuple[list[str], dict[str, bytes]]]) -> P
             for name, content in entries.items():
                 shard.writestr(name, content)
         shard.writestr(_TABLE, table.getvalue())
-    return part.replace(file)
+    return file
 
 
 def _decoded(content: bytes) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from drcore.errors import DrcoreError
+from drcore.files import replacing
 from drcore.model.network import PRESETS, RamNetwork
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "save",
     "save_average",
     "write_tensors",
-    "write_whole",
 ]
 
 PART_BYTES = 15 * 2**20
@@ -146,17 +146,19 @@ def write_tensors(
     index, before = _index(stem), _parts(stem)
     if len(parts) == 1:
         file = stem.with_name(f"{stem.name}.safetensors")
-        write_whole(file, lambda path: save_file(parts[0], path, metadata))
+        with replacing(file) as part:
+            save_file(parts[0], part, metadata)
         names = [file.name]
         index.unlink(missing_ok=True)
     else:
         # Written beside the parts before; the index then changes all of them at once.
         turn = "b" if before and before[0].name.startswith(f"{stem.name}.a") else "a"
         names = [f"{stem.name}.{turn}{i}.safetensors" for i in range(len(parts))]
-        for name, part in zip(names, parts, strict=True):
-            save_file(part, stem.with_name(name))
+        for name, some in zip(names, parts, strict=True):
+            save_file(some, stem.with_name(name))
         text = json.dumps({"parts": names, "metadata": metadata}, indent=1)
-        write_whole(index, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        with replacing(index) as part:
+            part.write_text(text + "\n", encoding="utf-8")
     for file in before:
         if file.name not in names:
             file.unlink(missing_ok=True)
@@ -180,13 +182,6 @@ def read_record(stem: Path) -> dict[str, Any]:
         with safe_open(stem.with_name(f"{stem.name}.safetensors"), framework="pt") as file:
             metadata = file.metadata() or {}
     return {key: json.loads(value) for key, value in metadata.items()}
-
-
-def write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """Write a file aside and rename it, so that a kill leaves the one before, or none."""
-    part = file.with_name(file.name + ".part")
-    write(part)
-    part.replace(file)
 
 
 def _index(stem: Path) -> Path:

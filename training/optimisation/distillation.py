@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from drcore.files import replacing
 from drcore.model.bundle import Bundle
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.squares import SoftTargets, Squares
-from training.optimisation.checkpoints import write_whole
 from training.optimisation.predict import predict
 
 __all__ = ["distilled_targets", "on_the_scale_of_grades"]
@@ -53,7 +53,8 @@ def distilled_targets(
             for size, network in bundle.networks.items()
         )
         if file is not None:
-            write_whole(file, lambda part: _save(part, score))
+            with replacing(file) as part, part.open("wb") as stream:
+                np.save(stream, score, allow_pickle=False)  # to a path, it would add an ending
     targets = grade.copy()
     said = on_the_scale_of_grades(score[training], grade[training], dataset[training])
     targets[training] = (1 - share) * grade[training] + share * said
@@ -83,8 +84,3 @@ def on_the_scale_of_grades(
         slope = float(x @ y) / power if power > 0 else 0.0
         result[here] = y.mean() + slope * x
     return result
-
-
-def _save(file: Path, score: NDArray[np.float64]) -> None:
-    with file.open("wb") as stream:  # to a path, NumPy would add an ending
-        np.save(stream, score, allow_pickle=False)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from training.optimisation.checkpoints import write_whole
+from drcore.files import replacing
 from training.reproduction.photographs import CroppedPhotographs
 from training.reproduction.plan import Budget, Run, add_left_out, add_staged
 from training.reproduction.runs import perform
@@ -177,8 +177,8 @@ def carry_out(
             print(f"{group.name}: does not fit ({needed:,.0f} s, {max(0, left):,.0f} s left)")
             continue
         shares[group.name] = share
-        text = json.dumps(shares, indent=1) + "\n"
-        write_whole(file, lambda path, text=text: path.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        with replacing(file) as part:
+            part.write_text(json.dumps(shares, indent=1) + "\n", encoding="utf-8")
         print(f"{group.name}: {share:.0%} of the epochs, about {share * needed:,.0f} s", flush=True)
         whole = _train_group(shortened(group, share), budget, photographs, runs, deadline, speeds())
         after_group()

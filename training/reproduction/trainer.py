@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from drcore.files import replacing
 from training.data.labels import Labelled
 from training.data.resident import ResidentSquares
 from training.data.sampling import draw
@@ -23,7 +24,6 @@ from training.optimisation.checkpoints import (
     TrainingState,
     save,
     write_tensors,
-    write_whole,
 )
 from training.optimisation.loop import Run, train_epochs
 from training.optimisation.precision import mixed_precision
@@ -250,10 +250,8 @@ class PublishedRun(Run):
                 write_tensors(self.out / name, weights)
             save(self.state, self.stem)
             text = json.dumps({"recipe": self.state.recipe, **self.state.progress})
-            write_whole(
-                self.out / "history.json",
-                lambda path: path.write_text(text + "\n", encoding="utf-8"),
-            )
+            with replacing(self.out / "history.json") as part:
+                part.write_text(text + "\n", encoding="utf-8")
         self.best = {}
         wait_for_all()
 

@@ -63,6 +63,7 @@ def arguments(shards: Path, tmp_path: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_nets")
 def test_the_plan_is_listed_carried_out_and_gone_on_with(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -163,12 +164,14 @@ def without_extras(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_what_runs_on_the_gpu_machine_needs_little(shards: Path, tmp_path: Path) -> None:
     given = arguments(shards, tmp_path, "--sizes", "128")
     printed = without_extras("training.reproduce", *given)
     assert "net-5-128-gap-s0: 2 epochs" in printed
 
 
+@pytest.mark.slow
 def test_a_bundle_is_trained_on_the_gpu_machine(shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     without_extras(

@@ -165,6 +165,7 @@ def test_views_give_mean_and_spread_of_the_pooled_features() -> None:
     assert views.scores.shape == (2,)
 
 
+@pytest.mark.slow
 def test_the_blend_learns_from_the_other_eye() -> None:
     """Grades that only the other eye's features tell can be told by a blend, by nothing else."""
     rng = np.random.default_rng(0)
@@ -208,6 +209,7 @@ def test_the_warp_is_compiled_as_a_whole_to_the_same_numbers() -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["gap", "fc"])
 def test_a_network_is_compiled_as_a_whole_to_the_same_gradients(head: Head) -> None:
     torch.manual_seed(0)

@@ -171,6 +171,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
     rows, resident = photographs(32)
     alone = fit(quick(epochs=2), rows, resident, tmp_path / "one")
