@@ -7,20 +7,26 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import torch
 from torch import distributed as dist
 
 from training import cli
 from training.data.labels import Labelled, LabelsError, data_root
 from training.reproduction.comparison import parameters
-from training.reproduction.gpu_plan import carry_out, groups, listing
+from training.reproduction.gpu_plan import carry_out, listing
 from training.reproduction.kaggle import read_any
 from training.reproduction.options import EPILOG, add_options, budget_of, by_size
 from training.reproduction.photographs import CroppedPhotographs
 from training.reproduction.plan import CELLS, plan
 from training.reproduction.processes import join_processes, rank_and_count, wait_for_all
-from training.reproduction.results import measure_speed, read_speeds, write_report
+from training.reproduction.results import (
+    measure_speed,
+    print_kappas,
+    print_line,
+    read_speeds,
+    write_report,
+)
 from training.reproduction.runs import perform
 
 __all__ = ["main"]
@@ -49,10 +55,18 @@ def _run(given: argparse.Namespace) -> None:
     given.runs.mkdir(parents=True, exist_ok=True)
     if given.plan:
         rows = _carry_out(given, rows, device)
+        if given.list:
+            return
     if cells := [cell for cell in given.cells if cell in CELLS]:
         _train(given, cells, CroppedPhotographs.from_labels(rows, given.cache, device), talk=first)
     if not first:
         return
+    _measure(given, device)
+    _report(given, rows)
+
+
+def _measure(given: argparse.Namespace, device: torch.device) -> None:
+    """Fill the cells that need no training."""
     if "speed" in given.cells:
         side, batches = max(given.sizes), dict(by_size(given.batch, "--batch"))
         for net in given.nets:
@@ -65,7 +79,6 @@ def _run(given: argparse.Namespace) -> None:
 
         text = json.dumps(measure_maps(given.weights, given.runs), indent=1)
         (given.runs / "maps.json").write_text(text + "\n", encoding="utf-8")
-    _report(given, rows)
 
 
 def _has_data(given: argparse.Namespace) -> bool:
@@ -87,18 +100,20 @@ def _train(
     runs = plan(budget, cells)
     if talk:  # one process crops, the others find it done
         for side in sorted({run.recipe.net.photograph for run in runs}, reverse=True):
-            photographs.resident(side)
+            photographs.prepare(side)
     wait_for_all()
     for number, run in enumerate(runs, start=1):
         if talk:
             print(f"{number}/{len(runs)} {run.name}", flush=True)
         perform(
             run, budget, photographs, given.runs,
-            acceleration="compile" if given.compile else "none", report=_print_line,
+            acceleration="compile" if given.compile else "none", report=print_line,
         )  # fmt: skip
 
 
-def _carry_out(given: argparse.Namespace, rows: list[Labelled], device: Any) -> list[Labelled]:
+def _carry_out(
+    given: argparse.Namespace, rows: list[Labelled], device: torch.device
+) -> list[Labelled]:
     """Carry out the plan until the time is over; returns the photographs that it used."""
     deadline = time.monotonic() + 60 * given.minutes
     budget, kind = budget_of(given), "gpu" if device.type == "cuda" else "cpu"
@@ -111,10 +126,11 @@ def _carry_out(given: argparse.Namespace, rows: list[Labelled], device: Any) -> 
         photographs = photographs.few(8, 4)
         few = tuple((size, 2) for size in budget.sizes)
         budget = replace(budget, epochs=few, batch=tuple((s, 4) for s in budget.sizes), views=2)
-    counts = {s: sum(row.split == s for row in photographs.rows) for s in ("train", "val")}
-    print(listing(groups(budget), counts, read_speeds(given.runs, kind), device.type), flush=True)
+    rows = photographs.rows
+    counts = {split: sum(row.split == split for row in rows) for split in ("train", "val")}
+    print(listing(budget, counts, read_speeds(given.runs, kind), device.type), flush=True)
     if given.list:
-        return photographs.rows
+        return rows
     timed = {speed["layout"] for speed in read_speeds(given.runs, kind)}
     for net in budget.nets:
         layout = f"{net}-{max(budget.sizes)}"
@@ -126,21 +142,13 @@ def _carry_out(given: argparse.Namespace, rows: list[Labelled], device: Any) -> 
     carry_out(
         budget, photographs, given.runs, deadline=deadline,
         speeds=lambda: read_speeds(given.runs, kind),
-        after_group=lambda: _report(given, photographs.rows),
+        after_group=lambda: _report(given, rows),
     )  # fmt: skip
-    return photographs.rows
-
-
-def _print_line(line: dict[str, Any]) -> None:
-    shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in line.items()}
-    print(json.dumps(shown), flush=True)
+    return rows
 
 
 def _report(given: argparse.Namespace, rows: list[Labelled]) -> None:
-    whole = write_report(given.report, given.runs, rows)
-    for name, sets in whole["kaggle"].items():
-        for part, kinds in sets.items():
-            print(f"{name}: {part} kappa " + ", ".join(f"{k} {v:.5f}" for k, v in kinds.items()))
+    print_kappas(write_report(given.report, given.runs, rows))
     print(f"Wrote {given.report.name} and {given.report.with_suffix('.json').name}.")
 
 

@@ -122,13 +122,12 @@ def unpack(folder: Path, name: str, *, workers: int = 8) -> Packed:
         Labelled(Path(r["image"]), int(r["grade"]), r["dataset"], r["split"], r["patient"])
         for r in lines
     ]
-    with ThreadPoolExecutor(workers) as pool:
-        pixels = np.stack(list(pool.map(lambda c: _decoded(c["pixels"])[..., ::-1], contents)))
-        planes = {
-            plane: np.stack(list(pool.map(lambda c, p=plane: _decoded(c[p]), contents)))  # type: ignore[misc]
-            for plane in _PLANES
-            if all(plane in content for content in contents)
-        }
+    pixels = _all_decoded([content["pixels"] for content in contents], workers)[..., ::-1]
+    planes = {
+        plane: _all_decoded([content[plane] for content in contents], workers)
+        for plane in _PLANES
+        if all(plane in content for content in contents)
+    }
     known = None
     if all(line["known"] for line in lines):
         known = np.array([[flag == "1" for flag in line["known"]] for line in lines])
@@ -162,6 +161,19 @@ def _write(file: Path, group: Sequence[tuple[list[str], dict[str, bytes]]]) -> P
                 shard.writestr(name, content)
         shard.writestr(_TABLE, table.getvalue())
     return file
+
+
+def _all_decoded(contents: Sequence[bytes], workers: int) -> NDArray[np.uint8]:
+    """Decode pictures of one size into one array."""
+    first = _decoded(contents[0])
+    result = np.empty((len(contents), *first.shape), np.uint8)
+
+    def put(index: int) -> None:
+        result[index] = _decoded(contents[index])
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(put, range(len(contents))))
+    return result
 
 
 def _decoded(content: bytes) -> NDArray[np.uint8]:

@@ -23,6 +23,7 @@ __all__ = [
     "load_average",
     "read_record",
     "read_tensors",
+    "remove_tensors",
     "resume",
     "save",
     "save_average",
@@ -162,6 +163,12 @@ def write_tensors(
     for file in before:
         if file.name not in names:
             file.unlink(missing_ok=True)
+
+
+def remove_tensors(stem: Path) -> None:
+    """Delete what `write_tensors` wrote, if it is there."""
+    for file in [*_parts(stem), _index(stem)]:
+        file.unlink(missing_ok=True)
 
 
 def read_tensors(stem: Path) -> dict[str, Tensor]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from drcore.files import replacing
+from training.optimisation.checkpoints import remove_tensors
+from training.reproduction.comparison import PUBLISHED
 from training.reproduction.photographs import CroppedPhotographs
 from training.reproduction.plan import Budget, Run, add_left_out, add_staged
 from training.reproduction.runs import perform
@@ -126,14 +128,16 @@ def shortened(group: Group, share: float) -> Group:
 
 
 def listing(
-    planned: Sequence[Group],
-    counts: Mapping[str, int],
-    speeds: Sequence[Mapping[str, Any]],
-    device: str,
+    budget: Budget, counts: Mapping[str, int], speeds: Sequence[Mapping[str, Any]], device: str
 ) -> str:
-    """Lay out the plan at full effort as text, with estimated seconds."""
+    """Lay out the cells at full effort as text, in their order, with estimated seconds."""
     lines = [f"{'cell':<44}{'epochs':>8}{'seconds':>10}"]
-    for group in planned:
+    timed = {"train": 2 * PUBLISHED["training_photographs"], "val": 0}  # an epoch with each head
+    for net in budget.nets:
+        recipe = replace(budget.recipe(f"{net}-{max(budget.sizes)}"), epochs=1)
+        seconds = seconds_of(Run("speed", recipe), timed, speeds, device)
+        lines.append(f"{f'speed, {recipe.layout}':<52}{seconds:>10,.0f}")
+    for group in groups(budget):
         times = [seconds_of(run, counts, speeds, device) for run in group.runs]
         lines.append(f"{group.name:<52}{sum(times):>10,.0f}")
         lines += [
@@ -169,10 +173,13 @@ def carry_out(
     shares: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for group in groups(budget):
         left = deadline - time.monotonic()
-        needed = sum(seconds_of(run, counts, speeds(), device) for run in group.runs)
         share = shares.get(group.name)
+        missing = [run for run in group.runs if not (runs / run.name / "result.json").exists()]
+        needed = sum(seconds_of(run, counts, speeds(), device) for run in missing)
         if share is None:
             share = min(1.0, round(_USED * group.portion * left / needed, 3)) if needed else 1.0
+        elif not missing:
+            continue
         if left <= 0 or share < LEAST_SHARE:
             print(f"{group.name}: does not fit ({needed:,.0f} s, {max(0, left):,.0f} s left)")
             continue
@@ -204,6 +211,9 @@ def _train_group(
         )  # fmt: skip
         if not result:
             return False
+        # The next stage starts from the best weights: the others are not worth carrying away.
+        for name in ("state", "best-mse", "last"):
+            remove_tensors(runs / run.name / name)
         best = max(line.get("kappa", float("nan")) for line in result["history"])
         seconds = time.monotonic() - started
         print(f"  {run.name}: {len(result['history'])} epochs, best kappa {best:.3f}, "

@@ -16,6 +16,9 @@ from training.reproduction.preprocessing import LARGEST, Photographs, resized
 
 __all__ = ["CroppedPhotographs"]
 
+_ALL_SIZES = 20_000
+"""Photographs of which a device keeps every size that was asked for; of more, one size."""
+
 
 class CroppedPhotographs:
     """Cropped photographs of a labels table or of shards.
@@ -64,8 +67,14 @@ class CroppedPhotographs:
             [self.rows[i] for i in chosen], lambda side: self._pixels(side)[chosen], self.device
         )
 
+    def prepare(self, side: int) -> None:
+        """Crop the photographs for a side in pixels, where that was not done before."""
+        self._pixels(side)
+
     def resident(self, side: int) -> ResidentSquares:
         """Return the photographs at a side in pixels, on the device."""
         if side not in self._resident:
+            if len(self.rows) > _ALL_SIZES:
+                self._resident.clear()
             self._resident[side] = ResidentSquares(self._pixels(side), self.device)
         return self._resident[side]

@@ -14,7 +14,7 @@ from training.reproduction.report import render
 from training.reproduction.runs import load_results
 from training.reproduction.speed import compare_heads, fastest, profile
 
-__all__ = ["measure_speed", "read_speeds", "write_report"]
+__all__ = ["measure_speed", "print_kappas", "print_line", "read_speeds", "write_report"]
 
 
 def read_speeds(runs: Path, kind: str = "*") -> list[dict[str, Any]]:
@@ -103,3 +103,16 @@ def merged(before: dict[str, Any], fresh: dict[str, Any]) -> dict[str, Any]:
     if not fresh["runs"] and before.get("data"):
         whole["data"] = before["data"]
     return whole
+
+
+def print_line(line: dict[str, Any]) -> None:
+    """Print the figures of an epoch."""
+    shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in line.items()}
+    print(json.dumps(shown), flush=True)
+
+
+def print_kappas(whole: dict[str, Any]) -> None:
+    """Print the kappas on the competition's own photographs."""
+    for name, sets in whole["kaggle"].items():
+        for part, kinds in sets.items():
+            print(f"{name}: {part} kappa " + ", ".join(f"{k} {v:.5f}" for k, v in kinds.items()))

@@ -231,8 +231,10 @@ class PublishedRun(Run):
         """Keep the weights with the best figures so far."""
         progress = self.state.progress
         progress["history"].append(line)
-        if line.get("kappa", -1.0) > progress["best_kappa"]:
-            progress["best_kappa"] = line.get("kappa", -1.0)
+        # Of photographs with one grade alone there is no kappa.
+        kappa = float(np.nan_to_num(line.get("kappa", -1.0), nan=-1.0))
+        if kappa > progress["best_kappa"]:
+            progress["best_kappa"] = kappa
             self.best["best-kappa"] = self._weights()
         if line.get("mse", 0.0) < progress["best_mse"]:
             progress["best_mse"] = line.get("mse", 0.0)

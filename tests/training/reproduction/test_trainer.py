@@ -147,6 +147,14 @@ def test_a_larger_network_starts_from_the_smaller_one(tmp_path: Path) -> None:
         fit(larger, rows, resident, tmp_path / "none", start=tmp_path / "no" / "x")
 
 
+def test_a_run_without_a_kappa_keeps_its_weights(tmp_path: Path) -> None:
+    rows, resident = photographs(32)
+    alike = [replace(row, grade=0) if row.split == "val" else row for row in rows]
+    history = fit(quick(epochs=2), alike, resident, tmp_path)
+    assert not max(line["kappa"] for line in history) > 0
+    assert load_kept(quick(), tmp_path, "best-kappa") is not None
+
+
 def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
     rows, resident = photographs(32)
     with pytest.raises(RunError, match="nothing to train on"):
