@@ -1,4 +1,4 @@
-"""Does the other eye help? `python -m training.both_eyes`.
+"""Evaluate the use of the other eye: `python -m training.both_eyes`.
 
 The blend of Wang & Yang 2017 sees both eyes of a patient. Here it is one number: how much of the
 other eye's score goes into this eye's. It is fitted on other patients than those it is judged on.

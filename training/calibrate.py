@@ -1,4 +1,4 @@
-"""Fitting what turns scores into grades, and how sure they are: `python -m training.calibrate`.
+"""Calibrate a bundle: fusion, thresholds, probabilities: `python -m training.calibrate`.
 
 Everything is fitted on the scores that `drcore.grading.grader.Grader` reports for the validation
 photographs, from file to mean over square and mirror image: what a user gets.
@@ -65,7 +65,7 @@ def _printed(grader: Grader, scored: Scored) -> str:
         raise DrcoreError(f"{grader.version} is not calibrated. Run training.calibrate first.")
     scored = scored.where(scored.gradable)
     val, test = scored.where(scored.split == "val"), scored.where(scored.split == "test")
-    lines = [f"{grader.version}; photographs that are turned away are left out", ""]
+    lines = [f"{grader.version}; ungradable photographs are left out", ""]
     if len(val):
         lines += ["Fitted without the patient in question", report(val, cross_validated(val))]
         lines += ["expected calibration error, mean of ten partitions (lowest to highest)"]

@@ -1,4 +1,4 @@
-"""From finished runs to a bundle: half precision, level of healthy retina, calibration, figures."""
+"""Export finished runs as a bundle, calibrated and measured: `python -m training.export`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Is the gradability check worth its name? `python -m training.gradability`.
+"""Evaluate the gradability check: `python -m training.gradability`.
 
-Validation photographs are spoilt on purpose, ever more, until two thirds of the grader's accuracy
+Validation photographs are degraded more and more until two thirds of the grader's accuracy
 (quadratic weighted kappa of the fused score) are lost; at that level nearly all of them should be
 called ungradable, untouched photographs hardly ever, and what is no retina always.
 """

@@ -1,10 +1,9 @@
-"""Which photographs show the same eye? `python -m training.repeats --out repeats.csv`.
+"""Find photographs of the same eye: `python -m training.repeats --out repeats.csv`.
 
-A picture that stands twice among labelled photographs spoils a measurement where one copy is
-trained on, and tells something that nothing else does where both were graded: how far the grades
-themselves agree. Tables rarely say so. Found by key points of the vessels (SIFT, Lowe 2004) that
-lie alike in both photographs; two eyes of a patient are not found, nor two views of one eye that
-overlap little.
+A photograph that is in the labels twice biases a measurement where one copy is trained on. Where
+both were graded, it shows how far the grades themselves agree. Tables rarely say so. Found by key
+points of the vessels (SIFT, Lowe 2004) that lie alike in both photographs; two eyes of a patient are
+not found, nor two views of one eye that overlap little.
 """
 
 from __future__ import annotations

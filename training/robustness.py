@@ -1,4 +1,4 @@
-"""Does a grade survive another camera? `python -m training.robustness`.
+"""Evaluate robustness to another camera: `python -m training.robustness`.
 
 Validation photographs are graded as they are, and again as if another camera, another light or
 another archive had made them: changes that a reader would not mind. What the score then does says

@@ -78,7 +78,8 @@ def _train(given: argparse.Namespace) -> None:
             given.out, done, squares.rows, name=given.name, version=given.model_version
         )
         save_bundle(bundle, given.out / "bundle")
-        print(f"{given.out / 'bundle'} is to be calibrated: python -m training.calibrate --weights")
+        folder = given.out / "bundle"
+        print(f"Next: python -m training.calibrate --weights {folder}, where the photographs are")
 
 
 def _photographs(given: argparse.Namespace) -> tuple[Squares, LesionSquares | None]:

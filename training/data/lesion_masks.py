@@ -1,4 +1,4 @@
-"""Photographs with lesion masks: reading the table, refusing what would spoil a measurement."""
+"""Photographs with lesion masks: the table is read and checked."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def read_lesions(
         if same_as and same_as not in splits:
             raise LesionsError(
                 f"{where}: {name!r} is the same as {same_as!r}, which is no graded photograph; "
-                "whether a model was trained on it cannot be told."
+                "it is unknown whether a model was trained on it."
             )
         seen[name] = line
         clean = not same_as or splits[same_as] == "test"

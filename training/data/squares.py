@@ -1,4 +1,4 @@
-"""Labelled photographs: reading the table, refusing what would spoil a run, caching squares."""
+"""Labelled photographs as squares of the field of view, and as network input."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def warped(
 
 @dataclass(frozen=True, slots=True)
 class SoftTargets:
-    """What scores are to be while training, where a teacher has a say.
+    """Targets of a recipe with a teacher.
 
     Attributes:
         targets: float64 (N,), in grades.
@@ -65,7 +65,7 @@ class Squares:
         rows: the labelled photographs, N of them.
         pixels: uint8 (N, 512, 512, 3), memory-mapped.
         masks: uint8 (N, 128, 128), 255 on the retina (rim margin left out), memory-mapped.
-        lessons: what is to be learnt of them, where that is not the plain grade.
+        soft_targets: targets, where they are not the plain grades.
     """
 
     rows: list[Labelled]
@@ -74,7 +74,7 @@ class Squares:
     soft_targets: SoftTargets | None = None
 
     def target(self, index: int) -> float:
-        """Return what a photograph's score is to be, in grades."""
+        """Return the target of a photograph, in grades."""
         if self.soft_targets is not None:
             return float(self.soft_targets.targets[index])
         return float(self.rows[index].grade)

@@ -1,4 +1,4 @@
-"""Other answers to where a network looked, to set beside its Regression Activation Map."""
+"""Maps by other methods, to compare Regression Activation Maps with."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BATCH_PIXELS = {"cpu": 2 * 256 * 256, "cuda": 64 * 512 * 512}
 
 
 def random_map(cells: int, rng: np.random.Generator) -> Map:
-    """Return a map that knows nothing.
+    """Return a random map.
 
     Returns:
         float32 (m, m), independent standard normal values.
@@ -44,7 +44,7 @@ def random_map(cells: int, rng: np.random.Generator) -> Map:
 
 
 def centre_gaussian(cells: int, sigma: float = 0.25) -> Map:
-    """Return a map that knows only that photographers centre what matters.
+    """Return a map that is highest in the centre.
 
     Args:
         sigma: standard deviation as a share of the side.
@@ -58,7 +58,7 @@ def centre_gaussian(cells: int, sigma: float = 0.25) -> Map:
 
 
 def contrast_alone(prepared: NDArray[np.float32]) -> Map:
-    """Return a map that knows only what stands out from its surroundings, lesion or vessel.
+    """Return the local contrast, of lesions and vessels alike.
 
     Args:
         prepared: float32 (3, S, S), network input, 0 where the retina looks like its surroundings.
@@ -93,7 +93,7 @@ def grad_cam(network: RamNetwork, prepared: NDArray[np.float32], coverage: Map) 
     except ImportError as error:
         raise DrcoreError(
             'Grad-CAM needs Captum: install the project with python -m pip install -e ".[train]", '
-            "or leave rivals out."
+            "or leave the baseline maps out."
         ) from error
     device = next(network.parameters()).device
     square = torch.from_numpy(np.stack([prepared, prepared[..., ::-1]])).to(device)

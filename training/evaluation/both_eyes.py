@@ -45,7 +45,7 @@ def blend_gain(
     Args:
         score: float64 (P, 2), grades, both eyes of each patient.
         truth: int64 (P, 2), reference grades.
-        thresholds: the four scores that part the grades, the same for both.
+        thresholds: the four thresholds between the grades, the same for both.
 
     Returns:
         Patients, quadratic weighted kappa "alone" and "blended", the mean square error of both,

@@ -162,7 +162,7 @@ def fit_fusion(scored: Scored) -> tuple[float, ...]:
     """Fit how much each scale counts, by the squared error of the fused score.
 
     The error hardly changes near its least value, and scales that share are the safer choice for
-    another camera: of the weights whose error cannot be told from the least (a paired difference
+    another camera: of the weights whose error does not differ from the least (a paired difference
     within one standard error, after Breiman et al. 1984, section 3.4.3) the most even are taken.
 
     Returns:

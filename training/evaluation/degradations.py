@@ -1,4 +1,4 @@
-"""Changes to photographs: ever worse ones, and those that another camera or archive makes."""
+"""Degradations of increasing severity, and the changes that another camera or archive makes."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def _cut_off(rgb: RGB, fov: FieldOfView, level: float) -> RGB:
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """A way to spoil a photograph.
+    """A kind of degradation.
 
     Attributes:
         apply: takes pixels, their field of view and a level.
-        levels: ever worse.
-        word: that the right reason holds.
+        levels: of increasing severity.
+        word: contained in the expected reason.
     """
 
     apply: Callable[[RGB, FieldOfView, float], RGB]

@@ -1,4 +1,4 @@
-"""Whether the gradability check turns away what cannot be graded, and nothing else."""
+"""Evaluation of the gradability check: degraded photographs, false alarms, other pictures."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def measure(
     """Measure the gradability check.
 
     Args:
-        rows: labelled photographs; `count` of the split "val" are spoilt, all of "val" and "test"
-            are tried untouched.
+        rows: labelled photographs; `count` of the split "val" are degraded, all of "val" and "test"
+            are judged unchanged.
 
     Returns:
         By degradation, the levels with kappa and shares caught, and the level that counts; false
@@ -74,17 +74,17 @@ def _degraded(
     """Kappa and share caught at each level, and the level that costs two thirds of the kappa."""
     levels, lost_at = [], None
     for level in degradation.levels:
-        spoilt = [
+        degraded = [
             degradation.apply(rgb, fov, level) for rgb, fov in zip(pictures, fields, strict=True)
         ]
-        verdicts = [judged(rgb) for rgb in spoilt]
+        verdicts = [judged(rgb) for rgb in degraded]
         entry: dict[str, Any] = {
             "level": level,
             "caught": float(np.mean([not v.gradable for v in verdicts])),
             "by_its_reason": float(np.mean([degradation.word in v.reason for v in verdicts])),
         }
         if lost_at is None:  # beyond that level only the check is of interest
-            entry["kappa"] = _kappa(grader, spoilt, truth)
+            entry["kappa"] = _kappa(grader, degraded, truth)
             if entry["kappa"] <= (1 - LOST) * untouched:
                 lost_at = level
         levels.append(entry)

@@ -1,4 +1,4 @@
-"""What the score of a photograph does when another camera, light or archive made it."""
+"""Robustness of the score to another camera, light or archive."""
 
 from __future__ import annotations
 

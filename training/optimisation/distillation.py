@@ -4,7 +4,7 @@ One reader's grade is noisy: of photographs of one eye, not all get the same one
 (`training.repeats`). A bundle has seen all grades, and its score for a photograph says what such a
 retina is graded on average. A network that learns the mean of both learns from quieter targets
 (Hinton et al. 2015, "Distilling the knowledge in a neural network"). The teacher should not have
-learnt the training grades by heart: one that was trained for a short time is better.
+memorised the training grades: one that was trained for a short time is better.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def distilled_targets(
 
     Args:
         squares: photographs; those of the split "train" are taught, the others keep their grades.
-        share: of the teacher in what is to be learnt, 0-1.
+        share: weight of the teacher's score in the target, 0-1.
     """
     training = np.flatnonzero([row.split == "train" for row in squares.rows])
     grade = np.array([row.grade for row in squares.rows], np.float64)

@@ -1,4 +1,4 @@
-"""What a training run is fed with: graded photographs and, beside them, some with lesion masks."""
+"""The batches of a training run: graded photographs and, beside them, some with lesion masks."""
 
 from __future__ import annotations
 

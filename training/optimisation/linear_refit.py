@@ -1,4 +1,4 @@
-"""The linear unit in closed form: what the last weights should be, given the features."""
+"""The weights of the linear unit by least squares, given the features."""
 
 from __future__ import annotations
 

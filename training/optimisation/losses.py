@@ -1,4 +1,4 @@
-"""What a step of training is judged by: grades, calm maps and, where there are masks, lesions."""
+"""The loss of a training step: grades, sparse maps and, where there are masks, lesions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def losses(
     preparation: Preprocessing,
     sparsity: float,
 ) -> tuple[Tensor, Tensor]:
-    """Look at a batch.
+    """Compute the losses of a batch.
 
-    Photographs with masks are looked at for lesions alone: they are few and come often, and their
-    grades would be learnt by heart.
+    Photographs with masks enter the lesion loss alone: they are few and come often, and their
+    grades would be memorised.
 
     Args:
         head: reads lesions off the feature maps, or None.
@@ -47,8 +47,8 @@ def losses(
         features = network.features(network_input(pixels, preparation, device))
         score, ram = network.read(features, coverage)
     error = functional.mse_loss(score[:count], grade)
-    told = (torch.log1p(ram[:count].abs()) * coverage[:count]).sum() / coverage[:count].sum()
-    grades = error + sparsity * told
+    magnitude = (torch.log1p(ram[:count].abs()) * coverage[:count]).sum() / coverage[:count].sum()
+    grades = error + sparsity * magnitude
     if head is None or annotated is None:
         return grades, torch.zeros_like(grades)
     return grades, lesion_loss(head(features[count:].float()), ram[count:], annotated)

@@ -146,8 +146,8 @@ class GradingRun(Run):
         stored = self.state.progress["teacher"]
         if stored != self.teacher:
             raise RunError(
-                f"{self.out.name} holds a run that was taught by {stored or 'nobody'}, not by "
-                f"{self.teacher or 'nobody'}: choose another folder, or the same --teacher."
+                f"{self.out.name} holds a run taught by {stored or 'no teacher'}, not by "
+                f"{self.teacher or 'no teacher'}: choose another folder, or the same --teacher."
             )
         self.average.n_averaged.fill_(self.state.progress["step"])
 

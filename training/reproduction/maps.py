@@ -179,7 +179,7 @@ def _notes(figures: dict[str, list[LocalisationFigures]]) -> list[str]:
             continue
         gain = compare(some, single[best])["average_precision"]
         low, high = gain["interval"]
-        told = "better" if low > 0 else "worse" if high < 0 else "cannot be told apart"
+        told = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
         notes.append(
             f"{name} less {best}, average precision: {gain['mean']:+.3f} "
             f"({low:+.3f} to {high:+.3f}): {told}."

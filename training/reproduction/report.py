@@ -25,7 +25,7 @@ def verdict(entry: dict[str, Any], *, tolerance: float = 0.0) -> str:
         return "better"
     if high < -tolerance:
         return "worse" if not tolerance else "does not hold"
-    return "cannot be told from these photographs"
+    return "undecided on these photographs"
 
 
 def render(
