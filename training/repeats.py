@@ -2,7 +2,7 @@
 
 A photograph that is in the labels twice biases a measurement where one copy is trained on. Where
 both were graded, it shows how far the grades themselves agree. Tables rarely say so. Found by key
-points of the vessels (SIFT, Lowe 2004) that lie alike in both photographs; two eyes of a patient are
+points of the vessels (SIFT, Lowe 2004) that lie alike in both; two eyes of a patient are
 not found, nor two views of one eye that overlap little.
 """
 
