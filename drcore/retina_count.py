@@ -233,10 +233,11 @@ def _has_seam(lit: Plane, region: Region) -> bool:
     part = lit[region.top : region.top + height, region.left : region.left + width]
     upright = (cv2.absdiff(part[:, 2:], part[:, :-2]) > 8).mean(axis=0)
     level = (cv2.absdiff(part[2:], part[:-2]) > 8).mean(axis=1)
-    beside = float(upright[width // 10 : -(width // 10)].max()) > 0.7
-    above = float(level[height // 10 : -(height // 10)].max()) > 0.7
+    # Where there are edges everywhere, in noise, none is a seam.
+    beside = float(upright[width // 10 : -(width // 10)].max()) > max(0.7, 2 * np.median(upright))
+    above = float(level[height // 10 : -(height // 10)].max()) > max(0.7, 2 * np.median(level))
     # A damaged file may have one seam, at the row where it was damaged.
-    return (beside and (above or width > 1.7 * height)) or (above and height > 1.7 * width)
+    return bool((beside and (above or width > 1.7 * height)) or (above and height > 1.7 * width))
 
 
 def _has_corner(lit: Plane, region: Region) -> bool:

@@ -197,11 +197,12 @@ def retinas_in(region: Region) -> tuple[int, bool]:
     rims, whole = rims_of(region)
     if not rims:
         return 0, False
-    if region.solidity < (_ONE_WHOLE if whole else _ONE) and (
+    several = region.solidity < (_ONE_WHOLE if whole else _ONE) and (
         (whole and len(rims) > 1) or any(_notched(region, *pair) for pair in combinations(rims, 2))
-    ):
-        return 2, False
-    if region.solidity < _ONE and _much_beside(region, rims[0]):
+    )
+    several = several or (region.solidity < _ONE and _much_beside(region, rims[0]))
+    # Round corners and nicks are small beside the region; one of several retinas is not.
+    if several and max(rim.radius for rim in rims) > 0.35 * _inscribed(region.filled):
         return 2, False
     return 1, whole
 
@@ -375,7 +376,13 @@ def _much_beside(region: Region, rim: Circle) -> bool:
     )
     if defects is None or defects[..., 3].max() / 256 < 0.2 * rim.radius:
         return False
-    rest = cv2.copyMakeBorder(region.filled, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    centre = round(rim.x - region.left) + 1, round(rim.y - region.top) + 1
+    rest = region.filled.copy()
+    centre = round(rim.x - region.left), round(rim.y - region.top)
     cv2.circle(rest, centre, round(1.06 * rim.radius + 1), 0, cv2.FILLED)
-    return bool(cv2.distanceTransform(rest, cv2.DIST_L2, 3).max() > 0.35 * rim.radius)
+    return _inscribed(rest) > 0.35 * rim.radius
+
+
+def _inscribed(mask: Plane) -> float:
+    """Radius of the largest disc inside a mask."""
+    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    return float(cv2.distanceTransform(framed, cv2.DIST_L2, 3).max())
