@@ -59,8 +59,8 @@ ENTRIES = {
     "viewer": {"__init__", "app", "navigation"},
     "training": {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
-        "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing", "cli", "pack",
-        "train_bundle",
+        "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing",
+        "composites", "cli", "pack", "train_bundle",
     },
 }  # fmt: skip
 """Root modules that are entries: they may import every package, and no package imports them."""
