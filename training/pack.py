@@ -1,8 +1,8 @@
 """Photographs as shards of at most 60 MiB, for a machine without them: `python -m training.pack`.
 
 "squares" are what our networks are trained on, "lesions" those with masks, "crops" what the
-published networks are trained on, all 512 px WebP; "initial" are the ImageNet weights of the
-trunks. The photographs of the test split stay at home.
+published networks are trained on, all 512 px WebP; "initial" are first weights:
+ImageNet's of the trunks, and those that ship. The photographs of the test split stay at home.
 
     python -m training.pack shards --kinds squares lesions initial
 """
@@ -18,7 +18,7 @@ from training.data.labels import Labelled
 from training.data.lesion_squares import LesionSquares, photographs_to_learn_from
 from training.data.shards import QUALITY, Packed, pack
 from training.data.squares import Squares
-from training.optimisation.initial_weights import pack_imagenet
+from training.optimisation.initial_weights import pack_initial
 from training.reproduction.preprocessing import LARGEST, Photographs
 
 __all__ = []
@@ -43,7 +43,7 @@ def _pack(given: argparse.Namespace) -> None:
     rows = [row for row in every if row.split in given.splits]
     files = []
     if "initial" in given.kinds:
-        files += pack_imagenet(given.out)
+        files += pack_initial(given.out)
     for kind in ("squares", "lesions", "crops"):
         if kind in given.kinds:
             packed = _packed(given, kind, rows)

@@ -131,17 +131,18 @@ def _carry_out(
     print(listing(budget, counts, read_speeds(given.runs, kind), device.type), flush=True)
     if given.list:
         return rows
-    timed = {speed["layout"] for speed in read_speeds(given.runs, kind)}
-    for net in budget.nets:
+
+    def time_net(net: str) -> None:
         layout = f"{net}-{max(budget.sizes)}"
-        if layout not in timed:
+        if layout not in {speed["layout"] for speed in read_speeds(given.runs, kind)}:
             measure_speed(
                 layout, device, given.runs, steps=2 if given.rehearse else given.steps,
                 batch=4 if given.rehearse else 0, repeats=1, profiled=given.profile,
             )  # fmt: skip
+
     carry_out(
         budget, photographs, given.runs, deadline=deadline,
-        speeds=lambda: read_speeds(given.runs, kind),
+        speeds=lambda: read_speeds(given.runs, kind), time_net=time_net,
         after_group=lambda: _report(given, rows),
     )  # fmt: skip
     return rows

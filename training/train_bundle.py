@@ -1,6 +1,6 @@
 """All scales of a bundle in one go, on a GPU: `python -m training.train_bundle --shards shards`.
 
-Photographs, lesion masks and ImageNet weights come from shards (`python -m training.pack`). When
+Photographs, lesion masks and first weights come from shards (`python -m training.pack`). When
 all scales are trained, a bundle with plain thresholds is written: run training.calibrate on it
 where the photographs are. When the time is over before, the same command goes on there.
 """
@@ -51,7 +51,7 @@ def _train(given: argparse.Namespace) -> None:
     deadline = time.monotonic() + 60 * given.minutes
     squares, lesions = _photographs(given)
     given.out.mkdir(parents=True, exist_ok=True)
-    for file in given.shards.glob("imagenet-*"):
+    for file in [*given.shards.glob("imagenet-*"), *given.shards.glob("bundled-*")]:
         shutil.copyfile(file, given.out / file.name)
     done = []
     for preset in given.presets:

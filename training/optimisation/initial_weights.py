@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -29,12 +30,8 @@ def warm_start(network: RamNetwork, recipe: Recipe, out: Path) -> None:
         network.load_state_dict(dict(imagenet_weights(network, out)), strict=False)
         return
     if recipe.warm_start == "bundled":
-        bundle = load_bundle(bundled_folder())
-        for given in bundle.networks.values():
-            if given.config == network.config:
-                network.load_state_dict(given.state_dict())
-                return
-        raise RunError(f"The bundled model has no {recipe.preset}: choose another --warm-start.")
+        network.load_state_dict(_bundled_weights(network, out))
+        return
     try:
         weights = read_tensors(out / f"{recipe.warm_start}.average")
     except FileNotFoundError:
@@ -43,6 +40,16 @@ def warm_start(network: RamNetwork, recipe: Recipe, out: Path) -> None:
             f"train that one first, or choose --warm-start imagenet."
         ) from None
     network.load_state_dict(weights)
+
+
+def _bundled_weights(network: RamNetwork, folder: Path) -> dict[str, Tensor]:
+    """The weights that ship of a network: those packed in a folder, or of the bundle."""
+    with suppress(FileNotFoundError):
+        return read_tensors(folder / f"bundled-{network.config.name}")
+    for given in load_bundle(bundled_folder()).networks.values():
+        if given.config == network.config:
+            return given.state_dict()
+    raise RunError(f"The bundled model has no {network.config.name}: choose another --warm-start.")
 
 
 def imagenet_weights(
@@ -66,14 +73,16 @@ def imagenet_weights(
         yield name, given
 
 
-def pack_imagenet(out: Path) -> list[Path]:
-    """Write the ImageNet weights of both trunks into a folder, and return the files."""
+def pack_initial(out: Path) -> list[Path]:
+    """Write ImageNet weights of both trunks, and the weights that ship; return the files."""
     out.mkdir(parents=True, exist_ok=True)
+    for network in load_bundle(bundled_folder()).networks.values():
+        write_tensors(out / f"bundled-{network.config.name}", network.float().state_dict())
     for trunk in ("lite0", "lite2"):
         # Numbered, because the order counts and safetensors sorts by name.
         weights = enumerate(_from_package(trunk).values())
         write_tensors(out / f"imagenet-{trunk}", {f"{i:04d}": value for i, value in weights})
-    return sorted(out.glob("imagenet-*"))
+    return sorted([*out.glob("imagenet-*"), *out.glob("bundled-*")])
 
 
 def _from_package(trunk: str) -> dict[str, Tensor]:

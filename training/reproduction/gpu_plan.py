@@ -38,6 +38,8 @@ _OVERHEAD = 2e-5
 """Seconds a photograph for what is no arithmetic: warp, colour, optimiser."""
 
 _SAVE_SECONDS = 30.0
+_LEAST_SECONDS = 60.0
+"""With less time left no further speed is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ def carry_out(
     *,
     deadline: float,
     speeds: Callable[[], Sequence[Mapping[str, Any]]],
+    time_net: Callable[[str], None],
     after_group: Callable[[], None],
 ) -> None:
     """Train the groups one after the other until the time is over.
@@ -164,6 +167,7 @@ def carry_out(
         runs: folder of all runs, with `plan.json`.
         deadline: value of `time.monotonic()` at which to stop.
         speeds: returns what was measured on this device.
+        time_net: measures the speed of a net, "net-5" or "net-4", if that was not done before.
         after_group: called after each group, to write results.
     """
     device = photographs.device.type
@@ -171,7 +175,11 @@ def carry_out(
     counts = {split: sum(row.split == split for row in rows) for split in ("train", "val")}
     file = runs / "plan.json"
     shares: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    time_net(budget.nets[0])
     for group in groups(budget):
+        for net in budget.nets:
+            if any(run.recipe.layout.startswith(net) for run in group.runs) and _left(deadline):
+                time_net(net)
         left = deadline - time.monotonic()
         share = shares.get(group.name)
         missing = [run for run in group.runs if not (runs / run.name / "result.json").exists()]
@@ -192,6 +200,10 @@ def carry_out(
         if not whole:
             print("The time is over: the same command goes on here.")
             return
+
+
+def _left(deadline: float) -> bool:
+    return time.monotonic() + _LEAST_SECONDS < deadline
 
 
 def _train_group(
@@ -225,5 +237,6 @@ def _acceleration(run: Run, speeds: Sequence[Mapping[str, Any]]) -> Acceleration
     """What proved fastest; graphs for small inputs, which are not worth compiling."""
     chosen: Acceleration = speed_of_network(run.recipe.layout, speeds)
     if chosen == "compile" and run.recipe.net.photograph < 512:
-        return "graph"
+        graphs = any(isinstance(speed["tried"].get("graph"), float) for speed in speeds)
+        return "graph" if graphs else "none"
     return chosen

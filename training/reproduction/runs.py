@@ -79,7 +79,7 @@ def perform(
     }
     # Views cost more than the training of a small network: only where a table wants them.
     wanted = recipe.head == "gap" or "test" in measured
-    whole = not any(word in run.name for word in LEFT_OUT)
+    whole = not any(word in run.name for word in (*LEFT_OUT, "fine"))
     if budget.views and wanted and whole and recipe.net.photograph <= budget.views_up_to:
         _measure_views(result, network, resident, rows, measured, recipe, budget.views)
     file.write_text(json.dumps(result) + "\n", encoding="utf-8")

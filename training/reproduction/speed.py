@@ -164,7 +164,7 @@ def _seconds(
 
 
 def fastest(layout: str, device: torch.device, *, steps: int = 40) -> dict[str, Any]:
-    """Time some steps of the GAP network with each acceleration.
+    """Time some steps of the GAP network with each acceleration; on processors there is none.
 
     Returns:
         "acceleration", the fastest, and by acceleration the images a second, or why it failed.

@@ -153,6 +153,8 @@ class PublishedRun(Run):
         self.running: nn.Module = network
         if acceleration == "compile":
             # Around the same parameters: what is saved stays plain.
+            # What cannot be compiled runs as it is.
+            torch._dynamo.config.suppress_errors = True  # noqa: SLF001
             self.running = torch.compile(network)  # type: ignore[assignment]
             self.inputs = torch.compile(self.inputs)  # type: ignore[assignment]
         elif acceleration == "graph" and device.type == "cuda":
@@ -180,7 +182,8 @@ class PublishedRun(Run):
         self.network.train()
         # Weights are cast within the graph: a cache from outside would be gone when it is replayed.
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            return torch.cuda.make_graphed_callables(self.network, (squares,))
+            graphed: nn.Module = torch.cuda.make_graphed_callables(self.network, (squares,))
+            return graphed
 
     def seed_of(self, epoch: int) -> int:
         """Return the seed of dropout, which must not depend on what ran before."""

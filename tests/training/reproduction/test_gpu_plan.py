@@ -36,7 +36,7 @@ def tiny_nets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty round pictures, packed as crops, squares and ImageNet weights."""
+    """Twenty round pictures, packed as crops, squares and first weights."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "images").mkdir()
     lines = ["image,grade,dataset,split,patient"]
@@ -51,7 +51,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     out = folder / "shards"
     pack([str(out), "--labels", str(folder / "labels.csv"), "--cache", str(folder / "cache"),
-          "--kinds", "crops", "squares", "--quiet"])  # fmt: skip
+          "--kinds", "crops", "squares", "initial", "--quiet"])  # fmt: skip
     return out
 
 
