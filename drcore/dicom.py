@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from drcore.dicom_frame import DicomFrame, file_name, frame_name
-from drcore.dicom_pixels import JPEG, JPEG_2000, NATIVE, RLE, Layout, decode, read_layout, short
+from drcore.dicom_pixels import (
+    JPEG,
+    JPEG_2000,
+    NATIVE,
+    RLE,
+    Layout,
+    decode,
+    read_layout,
+    short,
+    with_own_colours,
+)
 from drcore.errors import DrcoreError, PhotographError
 from drcore.photograph import (
     MAX_PIXELS,
@@ -62,7 +72,7 @@ _LONGEST_VALUE = 1 << 20
 _IMAGE_KEYWORDS = (
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "WindowCenter",
-    "WindowWidth", "BurnedInAnnotation", "ImageLaterality", "Laterality",
+    "WindowWidth", "ICCProfile", "BurnedInAnnotation", "ImageLaterality", "Laterality",
     "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
@@ -295,6 +305,7 @@ def _open(data: bytes, label: str, max_pixels: int) -> tuple[Header, Layout, tup
         syntax, dataset, place = _parse(data, label)
         layout = read_layout(dataset, syntax, label, max_pixels)
         start, end = _pixel_bounds(data, place, layout, label)
+        layout = with_own_colours(layout, end - start)
         header = _header(data, label, dataset, layout)
     except DrcoreError:
         raise
@@ -428,4 +439,7 @@ def _pixel_bounds(data: bytes, place: int, layout: Layout, label: str) -> tuple[
     end = len(data) if compressed else start + length
     if not compressed and min(end, len(data)) - start < layout.stored_bytes * layout.frames:
         raise PhotographError(f"{label}: the pixel data is cut short. Export the photograph again.")
+    after = data[end : end + 4]
+    if not compressed and after.strip(b"\0") and after[1::-1] < b"\x7f\xe0":
+        raise ValueError("something else than an element follows the pixels")
     return start, end

@@ -11,15 +11,27 @@ import warnings
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from drcore.dicom_frame import DicomFrame
+from drcore.colours import in_srgb
+from drcore.damage import check_blocks, check_rows, check_stream
+from drcore.dicom_frame import DicomFrame, file_name, frame_name
 from drcore.errors import PhotographError
+from drcore.frame_count import HEAD_BYTES, frames_in
+from drcore.jpeg import decode_jpeg, minimum_coded_unit
+from drcore.pages import (
+    TiffHead,
+    check_tiff,
+    picture_of,
+    pictures_in,
+    tiff_blocks,
+    tiff_head,
+)
 
 __all__ = [
     "EXTENSIONS",
@@ -31,6 +43,7 @@ __all__ = [
     "check_size",
     "clean_name",
     "encoded_bytes",
+    "frame_count",
     "is_dicom",
     "parse_name",
     "read_photograph",
@@ -63,7 +76,7 @@ GRADING_SIDE = 640
 """Reduced decoding keeps at least this many pixels on the short side: above the largest network
 input (512 px), so the reduction costs no detail that the networks could see."""
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "AVIF", "HEIF")
 _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -72,8 +85,15 @@ _MAGIC = (
     (b"II+\x00", "TIFF"),  # BigTIFF
     (b"MM\x00+", "TIFF"),
     (b"BM", "BMP"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),  # without the container
 )
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _DEFLATE = 1032  # bytes that one byte of a PNG can stand for at most
+_AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 _ORIENTATION_TAG = 274
 _TURNS = {
     2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1),
@@ -99,6 +119,8 @@ class Photograph:
             None where there is neither.
         burned_in: whether the DICOM header says that identity is burnt into the pixels; None
             where nothing is said.
+        note: a sentence on what else the file holds and was passed over, such as a thumbnail;
+            empty where it holds nothing else.
     """
 
     rgb: RGB
@@ -110,6 +132,7 @@ class Photograph:
     laterality: Laterality | None
     patient: str | None
     burned_in: bool | None = None
+    note: str = ""
 
 
 Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB | Photograph | DicomFrame
@@ -121,57 +144,108 @@ def read_photograph(
     name: str | None = None,
     for_grading: bool = False,
     max_pixels: int = MAX_PIXELS,
+    frame: int | None = None,
 ) -> Photograph:
     """Read one photograph, whatever its container, by content and never by extension.
 
     Args:
         source: a path, the encoded bytes, a binary file object, RGB uint8 (H, W, 3) pixels, a
-            frame of a DICOM file, or a photograph that was read before.
+            frame of a file, or a photograph that was read before.
         name: display name; taken from the path or the file object where left out.
         for_grading: let a large JPEG be decoded at 1/2, 1/4 or 1/8 of its size (the discrete
             cosine transform gives these for free), never below `GRADING_SIDE` px.
         max_pixels: refuse pictures that declare more pixels than this.
+        frame: number of the photograph, from 1, in a file that may hold several (`frame_count`):
+            DICOM frames, TIFF pages, pictures of an MPO, frames of an animated WebP, PNG or GIF.
+            Its name then tells the number, `eye frame 2.tif`, where the file holds several.
 
     Returns:
         The photograph; 16-bit, grey, palette, alpha and CMYK pictures become 8-bit RGB.
 
     Raises:
-        PhotographError: the source is missing, empty, truncated, foreign, too large or too small,
-            or a DICOM file with several photographs (`drcore.dicom.photographs_in` parts those).
+        PhotographError: the source is missing, empty, damaged, foreign, too large or too small, or
+            a file with several photographs of which none was named.
     """
     if isinstance(source, Photograph):
         return source if name is None else replace(source, name=clean_name(name))
     if isinstance(source, np.ndarray):
         return _from_array(source, name, max_pixels)
     if isinstance(source, DicomFrame):
-        from drcore.dicom import read_frame
-
-        return read_frame(source.file, source.number, name=name, max_pixels=max_pixels)
+        photograph = read_photograph(
+            source.file, name=None if name is None else file_name(name), for_grading=for_grading,
+            max_pixels=max_pixels, frame=source.number,
+        )  # fmt: skip
+        return photograph if name is None else replace(photograph, name=clean_name(name))
     data, label = encoded_bytes(source, name)
     kind = _kind(data)
     if kind is None:
         raise PhotographError(
-            f"{label}: this is not a JPEG, PNG, TIFF, BMP, WebP or DICOM picture. "
+            f"{label}: this is not a JPEG, PNG, TIFF, BMP, GIF, JPEG 2000, HEIC, AVIF, WebP or "
+            "DICOM picture. "
             "Export the photograph in one of these formats."
         )
     if kind == "DICOM":
-        from drcore.dicom import read_single_frame  # an extra, which most readers do without
+        # An extra, which most readers do without.
+        from drcore.dicom import read_frame, read_single_frame
 
-        return read_single_frame(data, label, max_pixels)
-    rgb, width, height, reduction = _decode(
-        data, kind, label, for_grading=for_grading, max_pixels=max_pixels
+        if frame is None:
+            return read_single_frame(data, label, max_pixels)
+        named = frame_name(label, frame) if frames_in(data) > 1 else label
+        return read_frame(data, frame, name=named, max_pixels=max_pixels)
+    count = pictures_in(data, kind) if frame is not None else 1
+    decoded = _decode(
+        data, kind, label, for_grading=for_grading, max_pixels=max_pixels, number=frame
     )
     laterality, patient = parse_name(label)
+    digest = hashlib.sha256(data)
+    if frame is not None and count > 1:  # as for the frames of a DICOM file
+        digest = hashlib.sha256(digest.digest() + frame.to_bytes(4, "big"))
+        label = frame_name(label, frame)
     return Photograph(
-        rgb=rgb,
-        width=width,
-        height=height,
-        reduction=reduction,
+        rgb=decoded.rgb,
+        width=decoded.width,
+        height=decoded.height,
+        reduction=decoded.reduction,
         name=label,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=digest.hexdigest(),
         laterality=laterality,
         patient=patient,
+        note=decoded.note,
     )
+
+
+def frame_count(source: str | Path | bytes | bytearray | memoryview | BinaryIO) -> int:
+    """Count the photographs of a file of any kind, from its headers: nothing is decoded.
+
+    Args:
+        source: a path, the encoded bytes, or a binary file object that can be sought; of a path
+            or an object only the headers are read.
+
+    Returns:
+        1 or more: DICOM frames, TIFF pages, pictures of an MPO, frames of an animated WebP, PNG or
+        GIF; thumbnails, masks and stereo twins are not counted. 1 also for what is no photograph,
+        damaged or not there: `read_photograph` tells why. With more than one, read each with
+        `read_photograph(source, frame=n)`, or hand `DicomFrame(path_or_bytes, n)` to what takes a
+        source.
+    """
+    if isinstance(source, str | Path):
+        try:
+            if not Path(source).is_file():  # a pipe would block
+                return 1
+            with Path(source).open("rb") as opened:
+                return frame_count(opened)
+        except (OSError, ValueError):
+            return 1
+    file = io.BytesIO(source) if isinstance(source, bytes | bytearray | memoryview) else source
+    try:
+        head = file.read(HEAD_BYTES)
+        kind = _kind(head)
+        file.seek(0)
+    except (OSError, ValueError, TypeError):
+        return 1
+    if kind == "DICOM":
+        return frames_in(head)
+    return 1 if kind is None else pictures_in(file, kind)
 
 
 def clean_name(name: str) -> str:
@@ -311,6 +385,10 @@ def _kind(data: bytes) -> str | None:
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             return kind
+    if data[4:8] == b"ftyp":
+        # Sequences and single pictures alike; a general brand comes before the particular ones.
+        brands = {data[8:12], *(data[i : i + 4] for i in range(16, min(64, len(data)), 4))}
+        return "AVIF" if brands & _AVIF_BRANDS else "HEIC" if brands & _HEIC_BRANDS else None
     return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
@@ -337,26 +415,38 @@ def check_size(width: int, height: int, label: str, max_pixels: int) -> None:
         )
 
 
+class _Decoded(NamedTuple):
+    """Upright 8-bit RGB, width and height of the original, reduction, and `Photograph.note`."""
+
+    rgb: RGB
+    width: int
+    height: int
+    reduction: int
+    note: str
+
+
 def _decode(
-    data: bytes, kind: str, label: str, *, for_grading: bool, max_pixels: int
-) -> tuple[RGB, int, int, int]:
-    """Decode to upright 8-bit RGB; returns rgb, original width and height, reduction."""
+    data: bytes, kind: str, label: str, *, for_grading: bool, max_pixels: int, number: int | None
+) -> _Decoded:
     damaged = f"{label}: the {kind} data is damaged or cut short"
     try:
-        if kind == "TIFF" or (kind == "PNG" and data[24:25] == b"\x10"):
-            rgb = _decode_deep(data, kind, label, max_pixels)
-            return rgb, rgb.shape[1], rgb.shape[0], 1
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        picture = picture_of(data, kind, number, label)
+        check_stream(picture.data, kind)
+        if kind == "TIFF" or (kind == "PNG" and data[24:25] == b"\x10" and not picture.seek):
+            rgb = _decode_deep(picture.data, kind, label, max_pixels)
+            return _Decoded(rgb, rgb.shape[1], rgb.shape[0], 1, picture.note)
+        if kind == "HEIC":
+            _register_heif(label)
+        with Image.open(io.BytesIO(picture.data), formats=_FORMATS) as image:
             check_size(image.width, image.height, label, max_pixels)
             width, height, reduction = image.width, image.height, 1
-            if for_grading and kind == "JPEG":
-                reduction = _reduction(width, height)
-                image.draft("RGB", (width // reduction, height // reduction))
-                if image.size == (width, height):  # the decoder had none to offer
-                    reduction = 1
-            image.load()
+            if kind == "JPEG":
+                reduction = _reduction(width, height) if for_grading else 1
+                rgb = _decode_jpeg(picture.data, width, height, reduction)
+            else:
+                rgb = _decode_any(image, picture.seek, kind)
             orientation = _orientation(image)
-            rgb = _turn_upright(_to_rgb(image), orientation)
+            rgb = _turn_upright(in_srgb(rgb, _profile(image)), orientation)
     except PhotographError:
         raise
     except Image.DecompressionBombError as error:
@@ -367,15 +457,55 @@ def _decode(
     except UnidentifiedImageError as error:
         raise PhotographError(f"{damaged}. Export the photograph again.") from error
     except Exception as error:  # decoders raise whatever they like on hostile bytes
-        if _out_of_memory(error):
-            raise PhotographError(
-                f"{label}: there is not enough memory to decode it. Close other programs, use "
-                "fewer workers, or export it smaller."
-            ) from error
-        raise PhotographError(f"{damaged} ({_short(error)}). Export it again.") from error
+        raise _sentence(error, label, damaged) from error
     if orientation in _TRANSPOSED:
         width, height = height, width
-    return rgb, width, height, reduction
+    return _Decoded(rgb, width, height, reduction, picture.note)
+
+
+def _sentence(error: Exception, label: str, damaged: str) -> PhotographError:
+    """What to say of whatever a decoder raised."""
+    if _out_of_memory(error):
+        return PhotographError(
+            f"{label}: there is not enough memory to decode it. Close other programs, use "
+            "fewer workers, or export it smaller."
+        )
+    return PhotographError(f"{damaged} ({_short(error)}). Export it again.")
+
+
+def _decode_jpeg(data: bytes, width: int, height: int, reduction: int) -> RGB:
+    """Decode strictly, and look whether what came out was made up."""
+    rgb = decode_jpeg(data, width, height, reduction)
+    unit = minimum_coded_unit(data)
+    if unit is not None:
+        check_blocks(rgb, unit, reduction)
+    return rgb
+
+
+def _decode_any(image: Image.Image, seek: int, kind: str) -> RGB:
+    image.seek(seek)
+    image.load()
+    rgb = _to_rgb(image)
+    if kind == "BMP":
+        check_rows(rgb)
+    return rgb
+
+
+def _profile(image: Image.Image) -> bytes:
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and image.mode != "CMYK" else b""
+
+
+def _register_heif(label: str) -> None:
+    """Teach Pillow HEIC. Never by pillow-heif: what that one bundles is under the GPL."""
+    try:
+        import pi_heif
+    except ImportError as error:
+        raise PhotographError(
+            f'{label}: this is a HEIC file, and reading it needs the extra "heif". '
+            'Install it: python -m pip install "drcore[heif]"'
+        ) from error
+    pi_heif.register_heif_opener()
 
 
 def _reduction(width: int, height: int) -> int:
@@ -387,8 +517,12 @@ def _reduction(width: int, height: int) -> int:
 
 def _to_rgb(image: Image.Image) -> RGB:
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        # Transparency is laid on black, the colour that surrounds a fundus photograph.
+        # Transparency is laid on black, the colour that surrounds a fundus photograph; where all
+        # is transparent, the channel was left empty.
         rgba = image.convert("RGBA")
+        pixels = np.asarray(rgba, np.uint8)
+        if not pixels[..., 3].any():
+            return np.ascontiguousarray(pixels[..., :3])
         flat = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         flat.alpha_composite(rgba)
         image = flat
@@ -398,27 +532,49 @@ def _to_rgb(image: Image.Image) -> RGB:
 def _decode_deep(data: bytes, kind: str, label: str, max_pixels: int) -> RGB:
     """TIFF of any depth and 16-bit PNG, which Pillow reads badly or not at all."""
     if kind == "TIFF":
-        data, width, height, orientation = _tiff_head(data)
-    else:
-        width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
-        orientation = 1
+        head = tiff_head(data)
+        check_size(head.width, head.height, label, max_pixels)
+        check_tiff(head)
+        return _turn_upright(in_srgb(_decode_tiff(head), head.icc), head.orientation)
+    width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
     check_size(width, height, label, max_pixels)
-    if kind == "PNG" and (2 * width * height > _DEFLATE * len(data) or not _png_ends(data)):
+    if 2 * width * height > _DEFLATE * len(data) or not _png_ends(data):
         raise ValueError("it holds less than it declares")
-    if kind == "PNG" and b"eXIf" in data:
+    orientation, profile = 1, b""
+    if b"eXIf" in data or b"iCCP" in data:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            orientation = _orientation(image)
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is not None:
-        # libtiff has already laid 8-bit colours on black; deeper ones come as they are.
-        rgb = _bgr_to_rgb(pixels, premultiplied=kind == "TIFF" and pixels.dtype == np.uint8)
-    elif kind == "TIFF":
-        with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:  # CMYK, palettes, 1 bit
-            rgb = _to_rgb(image)
+            orientation, profile = _orientation(image), _profile(image)
+    return _turn_upright(in_srgb(_bgr_to_rgb(_imdecode(data), alpha=True), profile), orientation)
+
+
+def _decode_tiff(head: TiffHead) -> RGB:
+    try:
+        pixels = _imdecode(head.data)
+    except ValueError:
+        with Image.open(io.BytesIO(head.data), formats=("TIFF",)) as image:  # CMYK, palettes, 1 bit
+            return _to_rgb(image)
+    if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 4:
+        if head.extra == 2 and not pixels[..., 3].any():
+            # libtiff has multiplied the colours with an alpha that was left empty: not again.
+            place = head.extra_place
+            data = head.data[:place] + b"\0" + head.data[place + 1 :]
+            pixels = _imdecode(data)
+        rgb = _bgr_to_rgb(pixels, alpha=False)  # libtiff has already laid the colours on black
     else:
+        rgb = _bgr_to_rgb(pixels, alpha=head.extra != 0)
+    if head.raw:
+        check_rows(rgb)
+    unit = tiff_blocks(head)
+    if unit is not None:
+        check_blocks(rgb, unit)
+    return rgb
+
+
+def _imdecode(data: bytes) -> NDArray[np.generic]:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
+    if pixels is None:
         raise ValueError("the decoder refused it")
-    return _turn_upright(rgb, orientation)
+    return pixels
 
 
 def _png_ends(data: bytes) -> bool:
@@ -431,32 +587,14 @@ def _png_ends(data: bytes) -> bool:
     return False
 
 
-def _tiff_head(data: bytes) -> tuple[bytes, int, int, int]:
-    """Read size and orientation of a TIFF's first page; return its bytes with orientation 1.
-
-    Decoders disagree on whether they turn a TIFF upright: with the tag taken out, none does.
-    """
-    from tifffile import TiffFile  # costs 60 ms to import, and TIFF is rare
-
-    with TiffFile(io.BytesIO(data)) as tiff:
-        tags = tiff.pages.first.tags
-        width, height = int(tags[256].value), int(tags[257].value)
-        tag = tags.get(_ORIENTATION_TAG)
-        if tag is None or tag.count != 1 or not isinstance(tag.value, int) or tag.value == 1:
-            return data, width, height, 1
-        start, length = tag.valueoffset, tag.valuebytecount
-        upright = (1).to_bytes(length, "little" if tiff.byteorder == "<" else "big")
-        return data[:start] + upright + data[start + length :], width, height, int(tag.value)
-
-
-def _bgr_to_rgb(pixels: NDArray[np.generic], *, premultiplied: bool) -> RGB:
+def _bgr_to_rgb(pixels: NDArray[np.generic], *, alpha: bool) -> RGB:
     """OpenCV's grey, BGR or BGRA pixels of any depth as 8-bit RGB, transparency laid on black."""
     if pixels.ndim == 2:
         return np.repeat(_to_eight_bits(pixels)[..., None], 3, axis=2)
     rgb = _to_eight_bits(pixels[..., 2::-1])
-    if pixels.shape[2] == 4 and not premultiplied:
-        alpha = _to_eight_bits(pixels[..., 3:]).astype(np.uint16)
-        rgb = (rgb.astype(np.uint16) * alpha // 255).astype(np.uint8)
+    if pixels.shape[2] == 4 and alpha and pixels[..., 3].any():
+        opacity = _to_eight_bits(pixels[..., 3:]).astype(np.uint16)
+        rgb = (rgb.astype(np.uint16) * opacity // 255).astype(np.uint8)
     return rgb
 
 
@@ -466,12 +604,15 @@ def _to_eight_bits(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
         return pixels.astype(np.uint8, copy=False)
     if np.issubdtype(pixels.dtype, np.integer):
         whole = pixels.astype(np.int64 if pixels.dtype.itemsize > 2 else np.int32).clip(0)
-        used = int(whole.max()).bit_length()
-        bits = max(8, used + used % 2)  # sensors have 8, 10, 12, 14 or 16
-        return (whole >> (bits - 8)).astype(np.uint8)
+        hot = max(8, whole.size // 50_000)  # samples that a sensor's hot pixels may have
+        bits = next((b for b in (8, 10, 12, 14) if np.count_nonzero(whole >> b) <= hot), 16)
+        if pixels.dtype.itemsize > 2 and bits == 16:
+            bits = max(16, int(whole.max()).bit_length())
+        return (whole >> (bits - 8)).clip(0, 255).astype(np.uint8)
     if np.issubdtype(pixels.dtype, np.floating):
         values = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-        top = float(values.max())
+        hot = min(values.size - 1, max(8, values.size // 50_000))
+        top = float(np.partition(values.ravel(), -1 - hot)[-1 - hot])
         full = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0
         return np.asarray(np.clip(values * (255.0 / full), 0, 255), np.uint8)
     raise ValueError(f"pixels of type {pixels.dtype} are not supported")

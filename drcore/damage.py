@@ -1,0 +1,278 @@
+"""Damage to photographs: a stream that does not add up, and pixels that a decoder made up.
+
+A JPEG decoder that meets damage goes on with the next code that fits, and half of the time has
+nothing to warn of. What it then makes up has a form: from the damage on, to the end of the picture
+or of a restart interval, the brightness or a colour of all blocks is shifted by the same amount,
+for each block stores only the difference from the one before it. `find_shift` looks for that. Rows
+of pixels that are stored as they are, are displaced (`find_displacement`) or blank (`find_blank`).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "check_blocks", "check_rows", "check_segments", "check_stream", "find_blank",
+    "find_displacement", "find_shift",
+]  # fmt: skip
+
+RGB = NDArray[np.uint8]
+
+SHIFT_SURE = 14.0
+"""Standard errors by which a shift must differ from none."""
+
+SHIFT_LEAST = 1.2
+"""Grey levels of the smallest shift that counts."""
+
+BREAK_LEAST = 1.5
+"""Blocks by which a shift must be explained better by a broken line than by a straight one."""
+
+DARK = 24.0
+"""Luma below which blocks are taken for the ground around the field of view: it ends at edges that
+are no damage."""
+
+_LUMA_CHROMA = np.array(
+    [[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32
+).T
+_LONGEST_BLANK = 4096
+
+
+# --- streams ------------------------------------------------------------------------------------
+
+
+def check_stream(data: bytes, kind: str) -> None:
+    """Check what a format declares of itself, which decoders pass over.
+
+    Args:
+        data: the encoded file.
+        kind: "PNG" or "WEBP"; other kinds are checked where they are decoded.
+
+    Raises:
+        ValueError: a checksum is wrong, or something is missing or too much.
+    """
+    if kind == "PNG":
+        _check_png(data)
+    elif kind == "WEBP":
+        _check_webp(data)
+
+
+def _check_png(data: bytes) -> None:
+    """Compare the checksum of each chunk (ISO/IEC 15948, 5.3)."""
+    place, view = 8, memoryview(data)
+    while place + 12 <= len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        end = place + 8 + length
+        if end + 4 > len(data):
+            break
+        if zlib.crc32(view[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise ValueError(f"the checksum of the part at byte {place} is wrong")
+        if data[place + 4 : place + 8] == b"IEND":
+            return
+        place = end + 4
+    raise ValueError("it is cut short")
+
+
+def _check_webp(data: bytes) -> None:
+    """Follow the chunks of a WebP: they fill the file without gap or rest (RFC 9649)."""
+    end = 8 + int.from_bytes(data[4:8], "little")
+    if end > len(data):
+        raise ValueError("it is cut short")
+    if data[end:].strip(b"\0"):
+        raise ValueError("it is longer than it declares")
+    place = 12
+    while place + 8 <= end:
+        (length,) = struct.unpack_from("<L", data, place + 4)
+        place += 8 + length + (length & 1)
+    if place not in {end, end + 1}:  # the last byte of padding may be left out
+        raise ValueError("its parts do not add up")
+
+
+def check_segments(
+    data: bytes, offsets: Sequence[int], counts: Sequence[int], least: Sequence[int]
+) -> None:
+    """Check that the strips or tiles of a TIFF are there, each with as many bytes as it needs.
+
+    Args:
+        data: the encoded file.
+        offsets, counts: where each segment starts, and its bytes, as declared.
+        least: bytes that each must have at least; its length is the number of segments expected.
+
+    Raises:
+        ValueError: a segment is missing, lies outside the file or is too short.
+    """
+    if len(offsets) < len(least) or len(counts) < len(least):
+        raise ValueError(f"{len(least)} strips were expected, but there are {len(offsets)}")
+    for number, (start, count, needed) in enumerate(zip(offsets, counts, least, strict=False)):
+        if start <= 0 or count < needed or start + count > len(data):
+            raise ValueError(f"strip {number + 1} of {len(least)} is missing or cut short")
+
+
+# --- pixels -------------------------------------------------------------------------------------
+
+
+def check_blocks(rgb: RGB, unit: tuple[int, int], reduction: int = 1) -> None:
+    """Check the pixels of a JPEG with `find_shift`.
+
+    Args:
+        rgb: uint8 (h, w, 3), as decoded, not turned.
+        unit: width and height of the blocks in pixels of the original.
+        reduction: pixels of the original per pixel of `rgb`.
+
+    Raises:
+        ValueError: a part is shifted, with a sentence on where it begins.
+    """
+    place = find_shift(rgb, (max(1, unit[0] // reduction), max(1, unit[1] // reduction)))
+    if place is not None:
+        raise ValueError(f"from {place:.0%} of the height on, its brightness or colour is shifted")
+
+
+def check_rows(rgb: RGB) -> None:
+    """Check pixels that were stored row by row, with `find_displacement` and `find_blank`.
+
+    Args:
+        rgb: uint8 (h, w, 3), not turned.
+
+    Raises:
+        ValueError: pixels are displaced or blank, with a sentence on where that begins.
+    """
+    for find, what in ((find_displacement, "displaced"), (find_blank, "blank")):
+        place = find(rgb)
+        if place is not None:
+            raise ValueError(f"from {place:.0%} of the height on, pixels are {what}")
+
+
+def find_shift(rgb: RGB, unit: tuple[int, int]) -> float | None:
+    """Look for blocks of a JPEG whose brightness or colour is shifted against those before them.
+
+    A shift that begins at a block shows along the upper edge of the rest of its row of blocks, and
+    along the upper edge of the next row up to the block below it: in the order of the blocks,
+    exactly one row's length of steps of the same height and sign. No object in a retina is so long
+    and follows the blocks.
+
+    Args:
+        rgb: uint8 (h, w, 3), not turned, perhaps decoded at a reduced size.
+        unit: width and height of the blocks in pixels of `rgb`.
+
+    Returns:
+        Where the strongest shift begins, 0-1 of the height; None where there is none for sure.
+
+    Source:
+        Differences of direct-current coefficients: ITU-T T.81, F.1.2.1.
+    """
+    steps = _steps(rgb, unit)
+    if steps is None:
+        return None
+    step, lit = steps
+    length = -(-rgb.shape[1] // unit[0])  # blocks in a row, the last perhaps not whole
+    spare = ((0, 0), (0, length - step.shape[1]))
+    flat = np.pad(step, (*spare, (0, 0))).reshape(-1, 3)
+    total = np.cumsum(np.concatenate([np.zeros((1, 3), np.float32), flat]), axis=0)
+    count = np.cumsum(np.concatenate([[0], np.pad(lit, spare).ravel()]))
+    sums = np.abs(total[length:] - total[:-length])
+    counts = np.maximum(count[length:] - count[:-length], 8)[:, None]
+    noise = np.median(np.abs(step[lit]), axis=0) * 1.48 + 0.3
+    sure = sums / np.sqrt(counts) / noise
+    # A straight line across the picture (the edge of a page, of a strip with a date) is no damage.
+    # That one breaks off within a row, and goes on in the next.
+    rows = np.abs(total[length::length] - total[:-length:length])
+    rows = np.concatenate([rows, np.zeros((1, 3), np.float32)])
+    first = np.arange(len(sums)) // length
+    straight = np.maximum(rows[first], rows[first + 1])
+    sure[(sums < SHIFT_LEAST * counts) | (sums - straight < BREAK_LEAST * sums / counts)] = 0
+    best = int(np.argmax(sure.max(axis=1)))
+    if sure[best].max() < SHIFT_SURE:
+        return None
+    return float(min(1.0, (best // length + 1) * unit[1] / rgb.shape[0]))
+
+
+def _steps(rgb: RGB, unit: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+    """Step at the upper edge of each block, (rows, columns, 3), and whether it lies in the light.
+
+    A step is what the two rows of pixels at the edge differ beyond what their neighbours within
+    the blocks differ; outliers (vessels, lesions) are cut at four standard deviations.
+    """
+    width, height = unit
+    columns = rgb.shape[1] // width
+    edges = np.arange(height, rgb.shape[0] - 1, height)
+    edges = edges[edges >= 2]
+    if columns < 4 or len(edges) < 2:
+        return None
+    rows = (edges[:, None] + np.arange(-2, 2)).ravel()
+    near = rgb[rows, : columns * width].astype(np.float32)
+    mean = cv2.resize(near, (columns, len(rows)), interpolation=cv2.INTER_AREA)
+    above, last, first, below = np.moveaxis(
+        (mean @ _LUMA_CHROMA).reshape(len(edges), 4, columns, 3), 1, 0
+    )
+    inside, outside = last - above, below - first
+    step = first - last - (inside + outside) / 2
+    step = np.sign(step) * np.maximum(np.abs(step) - (np.abs(inside) + np.abs(outside)) / 2, 0)
+    bright = np.minimum.reduce([above, last, first, below])[..., 0] > DARK
+    lit = bright.copy()
+    lit[1:] &= bright[:-1]
+    lit[:-1] &= bright[1:]
+    if lit.sum() < 2 * columns:
+        return None
+    limit = 4 * (np.median(np.abs(step[lit]), axis=0) * 1.48 + 0.3)
+    return np.clip(step, -limit, limit) * lit[..., None], lit
+
+
+def find_displacement(rgb: RGB) -> float | None:
+    """Look for rows that are displaced sideways against those above: bytes came or went before.
+
+    Args:
+        rgb: uint8 (h, w, 3), as stored row by row without compression.
+
+    Returns:
+        Where the displacement begins, 0-1 of the height; None where there is none for sure.
+    """
+    thin = rgb[:, :: max(1, rgb.shape[1] // 500)].astype(np.int16)
+    if len(thin) < 16:
+        return None
+    change = np.abs(thin[2:] - thin[:-2]).mean(axis=(1, 2))
+    usual = cv2.blur(change[:, None], (1, 9))[:, 0]
+    for row in np.argsort(usual - change)[:4]:
+        if change[row] > 4 + usual[row] and _displaced(rgb[row], rgb[row + 2]):
+            return float(row + 1) / len(rgb)
+    return None
+
+
+def _displaced(above: NDArray[np.uint8], below: NDArray[np.uint8]) -> bool:
+    """Whether two rows, as bytes, are alike once one is displaced, and only then."""
+    first, second = (row.ravel().astype(np.float64) for row in (above, below))
+    first -= first.mean()
+    second -= second.mean()
+    size = np.linalg.norm(first) * np.linalg.norm(second)
+    if size < 1e-6 * len(first):
+        return False
+    alike = np.fft.irfft(np.fft.rfft(first).conj() * np.fft.rfft(second), len(first)) / size
+    return bool(alike.max() > 0.9 and alike.max() - alike[0] > 0.1)
+
+
+def find_blank(rgb: RGB) -> float | None:
+    """Look for pixels that are zero without a gap where those above and below them are bright.
+
+    Args:
+        rgb: uint8 (h, w, 3), as stored row by row without compression.
+
+    Returns:
+        Where they begin, 0-1 of the height; None where there are none.
+    """
+    width = rgb.shape[1]
+    bright = rgb.max(axis=2).ravel()
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], bright == 0, [False]])))
+    starts, ends = edges[::2], edges[1::2]
+    long = (ends - starts >= 100) & (ends - starts <= _LONGEST_BLANK)
+    for start, end in zip(starts[long], ends[long], strict=True):
+        away = -(-(end - start) // width) * width
+        if start < away or end + away > len(bright):
+            continue
+        above, below = bright[start - away : end - away], bright[start + away : end + away]
+        if np.mean((above > DARK) & (below > DARK)) > 0.6:
+            return float(start) / len(bright)
+    return None
