@@ -18,11 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "check_blocks", "check_rows", "check_segments", "check_stream", "find_blank",
-    "find_displacement", "find_shift",
+    "check_blocks",
+    "check_deflated",
+    "check_rows",
+    "check_segments",
+    "check_stream",
+    "find_blank",
+    "find_displacement",
+    "find_shift",
+    "shortened_webp",
 ]  # fmt: skip
 
 RGB = NDArray[np.uint8]
+
+SPARE = 16
+"""Bytes that `shortened_webp` takes away: an encoder may pad its last code with two or three."""
 
 SHIFT_SURE = 14.0
 """Standard errors by which a shift must differ from none."""
@@ -91,6 +101,55 @@ def _check_webp(data: bytes) -> None:
         place += 8 + length + (length & 1)
     if place not in {end, end + 1}:  # the last byte of padding may be left out
         raise ValueError("its parts do not add up")
+
+
+def shortened_webp(data: bytes) -> bytes | None:
+    """Return a WebP without the last bytes of its picture, to be decoded in vain.
+
+    The arithmetic decoder reads a whole picture to its last bytes. After damage it is out of step:
+    it needs more, which it reports, or less, and then this decodes although it must not.
+
+    Args:
+        data: a WebP whose chunks add up.
+
+    Returns:
+        A WebP that holds this picture alone; None for an animation.
+
+    Source:
+        Boolean entropy decoder: RFC 6386, 7; entropy-coded image data: RFC 9649, 3.7.
+    """
+    place = 12
+    while place + 8 <= len(data):
+        kind = data[place : place + 4]
+        length = int.from_bytes(data[place + 4 : place + 8], "little")
+        if kind in {b"VP8 ", b"VP8L"}:
+            body = data[place + 8 : place + 8 + length].rstrip(b"\0")[:-SPARE]
+            body = body[: len(body) & ~1]
+            head = struct.pack("<4sL4s4sL", b"RIFF", 12 + len(body), b"WEBP", kind, len(body))
+            return head + body
+        place += 8 + length + (length & 1)
+    return None
+
+
+def check_deflated(data: bytes, offsets: Sequence[int], counts: Sequence[int], size: int) -> None:
+    """Compare the checksums of deflated strips or tiles, which libtiff does not.
+
+    Args:
+        data: the encoded file.
+        offsets, counts: where each segment starts, and its bytes.
+        size: bytes that a segment expands to at most.
+
+    Raises:
+        ValueError: a segment is damaged or cut short.
+    """
+    for start, count in zip(offsets, counts, strict=True):
+        inflater = zlib.decompressobj()
+        try:
+            inflater.decompress(data[start : start + count], size + 64)
+        except zlib.error as error:
+            raise ValueError(f"a strip is damaged: {error}") from error
+        if not inflater.eof:
+            raise ValueError("a strip is cut short or too long")
 
 
 def check_segments(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
-from drcore.damage import check_segments
+from drcore.damage import check_deflated, check_segments
 from drcore.errors import PhotographError
 from drcore.jpeg import check_jpeg, minimum_coded_unit
 
@@ -33,6 +33,7 @@ MAX_PICTURES = 1000
 
 _ORIENTATION_TAG = 274
 _EXTRA_SAMPLES_TAG = 338
+_DEFLATE = frozenset({8, 32946})
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType: a smaller copy of another page, a mask of it."""
 
@@ -151,6 +152,11 @@ class TiffHead:
         return int(self.page.compression) == 1 and not self.page.is_tiled
 
     @property
+    def packed(self) -> bool:
+        """Whether the pixels are compressed without loss; OpenCV passes over damage to these."""
+        return int(self.page.compression) not in {1, 6, 7}
+
+    @property
     def jpeg(self) -> bool:
         """Whether the strips or tiles are JPEGs."""
         return int(self.page.compression) == 7
@@ -205,6 +211,8 @@ def check_tiff(head: TiffHead) -> None:
     """
     page = head.page
     check_segments(head.data, page.dataoffsets, page.databytecounts, _least_bytes(page))
+    if int(page.compression) in _DEFLATE:
+        check_deflated(head.data, page.dataoffsets, page.databytecounts, _segment_bytes(page))
     if head.jpeg:
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
             if count:  # a second plane may be empty
@@ -230,6 +238,16 @@ def _whole_jpeg(head: TiffHead, offset: int, count: int) -> bytes:
     """A strip or tile with the tables that all of them share."""
     tables, strip = head.page.jpegtables, head.data[offset : offset + count]
     return bytes(tables[:-2]) + strip[2:] if tables else strip
+
+
+def _segment_bytes(page: TiffPage) -> int:
+    """Bytes that a strip or tile expands to at most."""
+    rows = page.tilelength if page.is_tiled else page.rowsperstrip or page.imagelength
+    across = page.tilewidth if page.is_tiled else page.imagewidth
+    bits = int(page.samplesperpixel) * int(page.bitspersample)
+    return min(int(rows), int(page.imagelength) + int(page.tilelength)) * -(
+        -int(across) * bits // 8
+    )
 
 
 def _least_bytes(page: TiffPage) -> list[int]:
