@@ -12,10 +12,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from drcore.jpeg import Blocks
 
 __all__ = [
     "check_blocks",
@@ -34,11 +37,21 @@ RGB = NDArray[np.uint8]
 SPARE = 16
 """Bytes that `shortened_webp` takes away: an encoder may pad its last code with two or three."""
 
-SHIFT_SURE = 14.0
+SHIFT_SURE = 7.0
 """Standard errors by which a shift must differ from none."""
 
-SHIFT_LEAST = 1.2
+SHIFT_LEAST = 1.0
 """Grey levels of the smallest shift that counts."""
+
+LINE_SURE = 7.0
+LINE_LEAST = 4.0
+"""The same for a shift that begins with a row: it has to prove itself in other ways, too."""
+
+QUANTA_LEAST = 1.6
+"""Smallest steps that the file can store, as the smallest shift that counts."""
+
+TRIES = 8
+"""Places that are looked at, the surest first."""
 
 BREAK_LEAST = 1.5
 """Blocks by which a shift must be explained better by a broken line than by a straight one."""
@@ -175,18 +188,19 @@ def check_segments(
 # --- pixels -------------------------------------------------------------------------------------
 
 
-def check_blocks(rgb: RGB, unit: tuple[int, int], reduction: int = 1) -> None:
+def check_blocks(rgb: RGB, blocks: Blocks, reduction: int = 1) -> None:
     """Check the pixels of a JPEG with `find_shift`.
 
     Args:
         rgb: uint8 (h, w, 3), as decoded, not turned.
-        unit: width and height of the blocks in pixels of the original.
+        blocks: in which the picture is stored.
         reduction: pixels of the original per pixel of `rgb`.
 
     Raises:
         ValueError: a part is shifted, with a sentence on where it begins.
     """
-    place = find_shift(rgb, (max(1, unit[0] // reduction), max(1, unit[1] // reduction)))
+    unit = (max(1, blocks.width // reduction), max(1, blocks.height // reduction))
+    place = find_shift(rgb, unit, blocks.quantum)
     if place is not None:
         raise ValueError(f"from {place:.0%} of the height on, its brightness or colour is shifted")
 
@@ -206,17 +220,43 @@ def check_rows(rgb: RGB) -> None:
             raise ValueError(f"from {place:.0%} of the height on, pixels are {what}")
 
 
-def find_shift(rgb: RGB, unit: tuple[int, int]) -> float | None:
+class _Edges(NamedTuple):
+    """Upper edges of blocks, (rows, columns, 3): luma and two chroma planes.
+
+    Attributes:
+        above, below: mean of the row of pixels on either side.
+        plain: what the two differ beyond what their neighbours within the blocks differ.
+        step: `plain`, less what a gradient or the edges above and below could explain, cut at four
+            standard deviations: vessels and lesions count little. Zero outside `lit`.
+        lit: (rows, columns), whether the edge and those above and below lie in the light.
+        noise: standard deviation of `plain`, by plane.
+    """
+
+    above: NDArray[np.floating[Any]]
+    below: NDArray[np.floating[Any]]
+    plain: NDArray[np.floating[Any]]
+    step: NDArray[np.floating[Any]]
+    lit: NDArray[np.bool_]
+    noise: NDArray[np.floating[Any]]
+
+
+def find_shift(
+    rgb: RGB, unit: tuple[int, int], quantum: tuple[float, ...] = (0.0, 0.0, 0.0)
+) -> float | None:
     """Look for blocks of a JPEG whose brightness or colour is shifted against those before them.
 
     A shift that begins at a block shows along the upper edge of the rest of its row of blocks, and
     along the upper edge of the next row up to the block below it: in the order of the blocks,
-    exactly one row's length of steps of the same height and sign. No object in a retina is so long
-    and follows the blocks.
+    exactly one row's length of steps of the same height and sign, broken off within a row. No
+    object in a retina is so long and follows the blocks. Where it begins with a row, it is a
+    straight line; then the picture must go on behind it as it was before, but for the shift: the
+    edges of pages, of bars and of the field of view are straight, too.
 
     Args:
         rgb: uint8 (h, w, 3), not turned, perhaps decoded at a reduced size.
         unit: width and height of the blocks in pixels of `rgb`.
+        quantum: grey levels of the smallest step that the file can store, of luma and two chroma
+            planes: where the picture is smooth, lines of this height follow the blocks.
 
     Returns:
         Where the strongest shift begins, 0-1 of the height; None where there is none for sure.
@@ -224,61 +264,96 @@ def find_shift(rgb: RGB, unit: tuple[int, int]) -> float | None:
     Source:
         Differences of direct-current coefficients: ITU-T T.81, F.1.2.1.
     """
-    steps = _steps(rgb, unit)
-    if steps is None:
+    edges = _edges(rgb, unit)
+    if edges is None:
         return None
-    step, lit = steps
     length = -(-rgb.shape[1] // unit[0])  # blocks in a row, the last perhaps not whole
-    spare = ((0, 0), (0, length - step.shape[1]))
-    flat = np.pad(step, (*spare, (0, 0))).reshape(-1, 3)
+    spare = ((0, 0), (0, length - edges.lit.shape[1]))
+    flat = np.pad(edges.step, (*spare, (0, 0))).reshape(-1, 3)
     total = np.cumsum(np.concatenate([np.zeros((1, 3), np.float32), flat]), axis=0)
-    count = np.cumsum(np.concatenate([[0], np.pad(lit, spare).ravel()]))
+    count = np.cumsum(np.concatenate([[0], np.pad(edges.lit, spare).ravel()]))
     sums = np.abs(total[length:] - total[:-length])
     counts = np.maximum(count[length:] - count[:-length], 8)[:, None]
-    noise = np.median(np.abs(step[lit]), axis=0) * 1.48 + 0.3
-    sure = sums / np.sqrt(counts) / noise
-    # A straight line across the picture (the edge of a page, of a strip with a date) is no damage.
-    # That one breaks off within a row, and goes on in the next.
-    rows = np.abs(total[length::length] - total[:-length:length])
-    rows = np.concatenate([rows, np.zeros((1, 3), np.float32)])
+    sure = sums / np.sqrt(counts) / edges.noise
+    sure[sums < SHIFT_LEAST * counts] = 0
+    rows = np.concatenate([sums[::length], np.zeros((1, 3), np.float32)])
     first = np.arange(len(sums)) // length
     straight = np.maximum(rows[first], rows[first + 1])
-    sure[(sums < SHIFT_LEAST * counts) | (sums - straight < BREAK_LEAST * sums / counts)] = 0
-    best = int(np.argmax(sure.max(axis=1)))
-    if sure[best].max() < SHIFT_SURE:
-        return None
-    return float(min(1.0, (best // length + 1) * unit[1] / rgb.shape[0]))
+    broken = np.where(sums - straight < BREAK_LEAST * sums / counts, 0, sure)
+    least = np.asarray(quantum) * QUANTA_LEAST
+    plain, lit = np.pad(edges.plain, (*spare, (0, 0))).reshape(-1, 3), np.pad(edges.lit, spare)
+    for _ in range(TRIES):
+        best, plane = divmod(int(np.argmax(broken)), 3)
+        if broken[best, plane] < SHIFT_SURE:
+            break
+        within = lit.ravel()[best : best + length]
+        if abs(np.median(plain[best : best + length, plane][within])) > least[plane]:
+            return _height(best // length, unit, rgb)
+        broken[max(0, best - length) : best + length, plane] = 0
+    for row in np.flatnonzero(sure[::length].max(axis=1) >= LINE_SURE):
+        if _goes_on(edges, int(row), np.maximum(LINE_LEAST, least)):
+            return _height(int(row), unit, rgb)
+    return None
 
 
-def _steps(rgb: RGB, unit: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-    """Step at the upper edge of each block, (rows, columns, 3), and whether it lies in the light.
+def _height(row: int, unit: tuple[int, int], rgb: RGB) -> float:
+    """Where the edges of a row lie, 0-1 of the height."""
+    return min(1.0, (row + 1) * unit[1] / float(rgb.shape[0]))
 
-    A step is what the two rows of pixels at the edge differ beyond what their neighbours within
-    the blocks differ; outliers (vessels, lesions) are cut at four standard deviations.
-    """
+
+def _edges(rgb: RGB, unit: tuple[int, int]) -> _Edges | None:
+    """Measure the upper edges of blocks; None for a picture that is too small or too dark."""
     width, height = unit
     columns = rgb.shape[1] // width
-    edges = np.arange(height, rgb.shape[0] - 1, height)
-    edges = edges[edges >= 2]
-    if columns < 4 or len(edges) < 2:
+    places = np.arange(height, rgb.shape[0] - 1, height)
+    places = places[places >= 2]
+    if columns < 4 or len(places) < 3:
         return None
-    rows = (edges[:, None] + np.arange(-2, 2)).ravel()
+    rows = (places[:, None] + np.arange(-2, 2)).ravel()
     near = rgb[rows, : columns * width].astype(np.float32)
     mean = cv2.resize(near, (columns, len(rows)), interpolation=cv2.INTER_AREA)
-    above, last, first, below = np.moveaxis(
-        (mean @ _LUMA_CHROMA).reshape(len(edges), 4, columns, 3), 1, 0
+    before, above, below, after = np.moveaxis(
+        (mean @ _LUMA_CHROMA).reshape(len(places), 4, columns, 3), 1, 0
     )
-    inside, outside = last - above, below - first
-    step = first - last - (inside + outside) / 2
-    step = np.sign(step) * np.maximum(np.abs(step) - (np.abs(inside) + np.abs(outside)) / 2, 0)
-    bright = np.minimum.reduce([above, last, first, below])[..., 0] > DARK
+    bright = np.minimum.reduce([before, above, below, after])[..., 0] > DARK
     lit = bright.copy()
     lit[1:] &= bright[:-1]
     lit[:-1] &= bright[1:]
+    lit[[0, -1]] = False  # what lies beyond is not known: it may be the rim
     if lit.sum() < 2 * columns:
         return None
-    limit = 4 * (np.median(np.abs(step[lit]), axis=0) * 1.48 + 0.3)
-    return np.clip(step, -limit, limit) * lit[..., None], lit
+    inside, outside = above - before, after - below
+    plain = below - above - (inside + outside) / 2
+    sign = np.sign(plain)
+    none = np.zeros_like(plain[:1])
+    along = np.maximum(
+        sign * np.concatenate([none, plain[:-1]]), sign * np.concatenate([plain[1:], none])
+    )
+    step = np.abs(plain) - (np.abs(inside) + np.abs(outside)) / 2 - np.maximum(along, 0)
+    size = np.abs(plain[lit])
+    usual = np.median(size, axis=0) * 1.48 + 0.3
+    noise = np.maximum(usual, np.minimum(size, 6 * usual).mean(axis=0) * 1.25)
+    step = sign * np.clip(step, 0, 4 * noise) * lit[..., None]
+    return _Edges(above, below, plain, step, lit, noise)
+
+
+def _goes_on(edges: _Edges, row: int, least: NDArray[np.float64]) -> bool:
+    """Whether the picture goes on behind a straight line as before, but for a constant shift."""
+    lit = edges.lit[row]
+    if lit.sum() < 8:
+        return False
+    above, below = edges.above[row][lit, 0], edges.below[row][lit, 0]
+    if _spread(below - above) > 0.5 * min(_spread(above), _spread(below)):
+        return False
+    for plane, enough in zip(edges.plain[row][lit].T, least, strict=True):
+        shift = abs(float(np.median(plane)))
+        if shift >= enough and _spread(plane) <= 0.15 * shift:
+            return True
+    return False
+
+
+def _spread(values: NDArray[np.floating[Any]]) -> float:
+    return float(np.median(np.abs(values - np.median(values)))) * 1.48
 
 
 def find_displacement(rgb: RGB) -> float | None:
@@ -328,7 +403,7 @@ def find_blank(rgb: RGB) -> float | None:
     starts, ends = edges[::2], edges[1::2]
     long = (ends - starts >= 100) & (ends - starts <= _LONGEST_BLANK)
     for start, end in zip(starts[long], ends[long], strict=True):
-        away = -(-(end - start) // width) * width
+        away = (-(-(end - start) // width) + 1) * width  # beyond the next row, if rows are reversed
         if start < away or end + away > len(bright):
             continue
         above, below = bright[start - away : end - away], bright[start + away : end + away]

@@ -15,7 +15,7 @@ from PIL import Image
 from drcore.colours import in_srgb
 from drcore.damage import check_blocks, check_rows
 from drcore.errors import DrcoreError, PhotographError
-from drcore.jpeg import decode_jpeg, minimum_coded_unit, names_its_colours, with_rgb_marker
+from drcore.jpeg import blocks_of, decode_jpeg, names_its_colours, with_rgb_marker
 from drcore.photograph import RGB, check_size
 
 if TYPE_CHECKING:
@@ -231,9 +231,9 @@ def _jpegs(
         if layout.photometric == "RGB" and not names_its_colours(frame):
             frame = with_rgb_marker(frame)  # noqa: PLW2901
         rgb = decode_jpeg(frame, layout.columns, layout.rows)
-        unit = minimum_coded_unit(frame)
-        if unit is not None:
-            check_blocks(rgb, unit)
+        blocks = blocks_of(frame)
+        if blocks is not None:
+            check_blocks(rgb, blocks)
         yield (rgb, "RGB") if layout.samples == 3 else (rgb[..., 0], layout.photometric)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from drcore.damage import check_deflated, check_segments
 from drcore.errors import PhotographError
-from drcore.jpeg import check_jpeg, minimum_coded_unit
+from drcore.jpeg import Blocks, blocks_of, check_jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,19 +219,19 @@ def check_tiff(head: TiffHead) -> None:
                 check_jpeg(_whole_jpeg(head, offset, count))
 
 
-def tiff_blocks(head: TiffHead) -> tuple[int, int] | None:
-    """Return the blocks of a TIFF that stores strips of JPEG, as `minimum_coded_unit` does.
+def tiff_blocks(head: TiffHead) -> Blocks | None:
+    """Return the blocks of a TIFF that stores strips of JPEG, as `blocks_of` does.
 
     Args:
         head: of the page.
 
     Returns:
-        Width and height in pixels; None for other compressions, tiles and single planes.
+        The blocks; None for other compressions, tiles and single planes.
     """
     page = head.page
     if not head.jpeg or page.is_tiled or int(page.planarconfig) != 1:
         return None
-    return minimum_coded_unit(_whole_jpeg(head, page.dataoffsets[0], page.databytecounts[0]))
+    return blocks_of(_whole_jpeg(head, page.dataoffsets[0], page.databytecounts[0]))
 
 
 def _whole_jpeg(head: TiffHead, offset: int, count: int) -> bytes:

@@ -24,7 +24,7 @@ from drcore.damage import check_blocks, check_rows, check_stream, shortened_webp
 from drcore.dicom_frame import DicomFrame, file_name, frame_name
 from drcore.errors import PhotographError
 from drcore.frame_count import LONG_HEAD_BYTES, frames_in
-from drcore.jpeg import decode_jpeg, minimum_coded_unit
+from drcore.jpeg import blocks_of, decode_jpeg
 from drcore.pages import (
     Picture,
     TiffHead,
@@ -431,8 +431,8 @@ def _decode(
 ) -> _Decoded:
     damaged = f"{label}: the {kind} data is damaged or cut short"
     try:
+        check_stream(data, kind)
         picture = picture_of(data, kind, number, label)
-        check_stream(picture.data, kind)
         if kind == "TIFF" or (kind == "PNG" and data[24:25] == b"\x10" and not picture.seek):
             rgb = _decode_deep(picture.data, kind, label, max_pixels)
             return _Decoded(rgb, rgb.shape[1], rgb.shape[0], 1, picture.note)
@@ -477,9 +477,9 @@ def _sentence(error: Exception, label: str, damaged: str) -> PhotographError:
 def _decode_jpeg(data: bytes, width: int, height: int, reduction: int) -> RGB:
     """Decode strictly, and look whether what came out was made up."""
     rgb = decode_jpeg(data, width, height, reduction)
-    unit = minimum_coded_unit(data)
-    if unit is not None:
-        check_blocks(rgb, unit, reduction)
+    blocks = blocks_of(data)
+    if blocks is not None:
+        check_blocks(rgb, blocks, reduction)
     return rgb
 
 
@@ -583,9 +583,9 @@ def _decode_tiff(head: TiffHead) -> RGB:
         rgb = _bgr_to_rgb(pixels, alpha=head.extra != 0)
     if head.raw:
         check_rows(rgb)
-    unit = tiff_blocks(head)
-    if unit is not None:
-        check_blocks(rgb, unit)
+    blocks = tiff_blocks(head)
+    if blocks is not None:
+        check_blocks(rgb, blocks)
     return rgb
 
 
