@@ -56,6 +56,11 @@ TRIES = 8
 BREAK_LEAST = 1.5
 """Blocks by which a shift must be explained better by a broken line than by a straight one."""
 
+JUMP_SHARE = 0.3
+JUMP_BREAK = 0.15
+"""Shares of a row of blocks: of those that jump by four standard deviations, the ground included,
+and of those that a straight line would not explain."""
+
 DARK = 24.0
 """Luma below which blocks are taken for the ground around the field of view: it ends at edges that
 are no damage."""
@@ -228,6 +233,7 @@ class _Edges(NamedTuple):
         plain: what the two differ beyond what their neighbours within the blocks differ.
         step: `plain`, less what a gradient or the edges above and below could explain, cut at four
             standard deviations: vessels and lesions count little. Zero outside `lit`.
+        jump: the same with twice the caution, dark and lit alike; 1 is four standard deviations.
         lit: (rows, columns), whether the edge and those above and below lie in the light.
         noise: standard deviation of `plain`, by plane.
     """
@@ -236,6 +242,7 @@ class _Edges(NamedTuple):
     below: NDArray[np.floating[Any]]
     plain: NDArray[np.floating[Any]]
     step: NDArray[np.floating[Any]]
+    jump: NDArray[np.floating[Any]]
     lit: NDArray[np.bool_]
     noise: NDArray[np.floating[Any]]
 
@@ -264,7 +271,8 @@ def find_shift(
     Source:
         Differences of direct-current coefficients: ITU-T T.81, F.1.2.1.
     """
-    edges = _edges(rgb, unit)
+    least = np.asarray(quantum) * QUANTA_LEAST
+    edges = _edges(rgb, unit, least)
     if edges is None:
         return None
     length = -(-rgb.shape[1] // unit[0])  # blocks in a row, the last perhaps not whole
@@ -280,7 +288,6 @@ def find_shift(
     first = np.arange(len(sums)) // length
     straight = np.maximum(rows[first], rows[first + 1])
     broken = np.where(sums - straight < BREAK_LEAST * sums / counts, 0, sure)
-    least = np.asarray(quantum) * QUANTA_LEAST
     plain, lit = np.pad(edges.plain, (*spare, (0, 0))).reshape(-1, 3), np.pad(edges.lit, spare)
     for _ in range(TRIES):
         best, plane = divmod(int(np.argmax(broken)), 3)
@@ -290,10 +297,25 @@ def find_shift(
         if abs(np.median(plain[best : best + length, plane][within])) > least[plane]:
             return _height(best // length, unit, rgb)
         broken[max(0, best - length) : best + length, plane] = 0
+    row_of_jump = _broken_jump(np.pad(edges.jump, (*spare, (0, 0))))
+    if row_of_jump is not None:
+        return _height(row_of_jump, unit, rgb)
     for row in np.flatnonzero(sure[::length].max(axis=1) >= LINE_SURE):
         if _goes_on(edges, int(row), np.maximum(LINE_LEAST, least)):
             return _height(int(row), unit, rgb)
     return None
+
+
+def _broken_jump(jump: NDArray[np.floating[Any]]) -> int | None:
+    """Row in which the dark ground, too, jumps from some block on, and up to it in the next."""
+    length = jump.shape[1]
+    total = np.cumsum(np.concatenate([np.zeros((1, 3)), jump.reshape(-1, 3)]), axis=0)
+    share = np.abs(total[length:] - total[:-length]) / length
+    rows = np.concatenate([share[::length], np.zeros((1, 3))])
+    first = np.arange(len(share)) // length
+    share[share - np.maximum(rows[first], rows[first + 1]) < JUMP_BREAK] = 0
+    best = int(np.argmax(share.max(axis=1)))
+    return best // length if share[best].max() > JUMP_SHARE else None
 
 
 def _height(row: int, unit: tuple[int, int], rgb: RGB) -> float:
@@ -301,7 +323,7 @@ def _height(row: int, unit: tuple[int, int], rgb: RGB) -> float:
     return min(1.0, (row + 1) * unit[1] / float(rgb.shape[0]))
 
 
-def _edges(rgb: RGB, unit: tuple[int, int]) -> _Edges | None:
+def _edges(rgb: RGB, unit: tuple[int, int], least: NDArray[np.floating[Any]]) -> _Edges | None:
     """Measure the upper edges of blocks; None for a picture that is too small or too dark."""
     width, height = unit
     columns = rgb.shape[1] // width
@@ -330,11 +352,20 @@ def _edges(rgb: RGB, unit: tuple[int, int]) -> _Edges | None:
         sign * np.concatenate([none, plain[:-1]]), sign * np.concatenate([plain[1:], none])
     )
     step = np.abs(plain) - (np.abs(inside) + np.abs(outside)) / 2 - np.maximum(along, 0)
-    size = np.abs(plain[lit])
-    usual = np.median(size, axis=0) * 1.48 + 0.3
-    noise = np.maximum(usual, np.minimum(size, 6 * usual).mean(axis=0) * 1.25)
+    noise, everywhere = _deviation(plain[lit]), _deviation(plain.reshape(-1, 3))
+    jump = np.abs(plain) - np.abs(inside) - np.abs(outside) - np.maximum(along, 0)
+    jump = sign * np.clip(jump / (4 * everywhere), 0, 1)
+    jump[[0, -1]] = 0
+    jump[np.abs(plain) <= least] = 0
     step = sign * np.clip(step, 0, 4 * noise) * lit[..., None]
-    return _Edges(above, below, plain, step, lit, noise)
+    return _Edges(above, below, plain, step, jump, lit, noise)
+
+
+def _deviation(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Standard deviation about zero of each plane, of what is no outlier."""
+    size = np.abs(values)
+    usual = np.median(size, axis=0) * 1.48 + 0.3
+    return np.asarray(np.maximum(usual, np.minimum(size, 6 * usual).mean(axis=0) * 1.25))
 
 
 def _goes_on(edges: _Edges, row: int, least: NDArray[np.float64]) -> bool:
@@ -343,7 +374,8 @@ def _goes_on(edges: _Edges, row: int, least: NDArray[np.float64]) -> bool:
     if lit.sum() < 8:
         return False
     above, below = edges.above[row][lit, 0], edges.below[row][lit, 0]
-    if _spread(below - above) > 0.5 * min(_spread(above), _spread(below)):
+    texture = min(_spread(above), _spread(below))  # none on the ground of a page
+    if texture < 1 or _spread(below - above) > 0.5 * texture:
         return False
     for plane, enough in zip(edges.plain[row][lit].T, least, strict=True):
         shift = abs(float(np.median(plane)))
