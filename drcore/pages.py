@@ -107,7 +107,7 @@ def picture_of(data: bytes, kind: str, number: int | None, label: str) -> Pictur
             f"{label}: this file holds {len(places)} photographs, and none may stand for the "
             "others. Open them one by one (frame=1, 2, ...), or export each as a file of its own."
         )
-    index = (number or 1) - 1
+    index = (1 if number is None else number) - 1
     if not 0 <= index < len(places):
         raise PhotographError(
             f"{label}: there is no photograph {number}; this file holds {len(places)}."
