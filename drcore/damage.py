@@ -284,19 +284,17 @@ def find_shift(
     counts = np.maximum(count[length:] - count[:-length], 8)[:, None]
     sure = sums / np.sqrt(counts) / edges.noise
     sure[sums < SHIFT_LEAST * counts] = 0
-    rows = np.concatenate([sums[::length], np.zeros((1, 3), np.float32)])
-    first = np.arange(len(sums)) // length
-    straight = np.maximum(rows[first], rows[first + 1])
-    broken = np.where(sums - straight < BREAK_LEAST * sums / counts, 0, sure)
-    plain, lit = np.pad(edges.plain, (*spare, (0, 0))).reshape(-1, 3), np.pad(edges.lit, spare)
-    for _ in range(TRIES):
-        best, plane = divmod(int(np.argmax(broken)), 3)
-        if broken[best, plane] < SHIFT_SURE:
-            break
-        within = lit.ravel()[best : best + length]
-        if abs(np.median(plain[best : best + length, plane][within])) > least[plane]:
-            return _height(best // length, unit, rgb)
-        broken[max(0, best - length) : best + length, plane] = 0
+    if float(sure.max()) >= SHIFT_SURE:
+        broken = np.where(_explained(sums, length) < BREAK_LEAST * sums / counts, 0, sure)
+        plain, lit = np.pad(edges.plain, (*spare, (0, 0))).reshape(-1, 3), np.pad(edges.lit, spare)
+        for _ in range(TRIES):
+            best, plane = divmod(int(np.argmax(broken)), 3)
+            if broken[best, plane] < SHIFT_SURE:
+                break
+            within = lit.ravel()[best : best + length]
+            if abs(np.median(plain[best : best + length, plane][within])) > least[plane]:
+                return _height(best // length, unit, rgb)
+            broken[max(0, best - length) : best + length, plane] = 0
     row_of_jump = _broken_jump(np.pad(edges.jump, (*spare, (0, 0))))
     if row_of_jump is not None:
         return _height(row_of_jump, unit, rgb)
@@ -309,13 +307,21 @@ def find_shift(
 def _broken_jump(jump: NDArray[np.floating[Any]]) -> int | None:
     """Row in which the dark ground, too, jumps from some block on, and up to it in the next."""
     length = jump.shape[1]
-    total = np.cumsum(np.concatenate([np.zeros((1, 3)), jump.reshape(-1, 3)]), axis=0)
+    total = np.cumsum(np.concatenate([np.zeros((1, 3), np.float32), jump.reshape(-1, 3)]), axis=0)
     share = np.abs(total[length:] - total[:-length]) / length
-    rows = np.concatenate([share[::length], np.zeros((1, 3))])
-    first = np.arange(len(share)) // length
-    share[share - np.maximum(rows[first], rows[first + 1]) < JUMP_BREAK] = 0
-    best = int(np.argmax(share.max(axis=1)))
-    return best // length if share[best].max() > JUMP_SHARE else None
+    if share.max() > JUMP_SHARE:
+        share[_explained(share, length) < JUMP_BREAK] = 0
+        best = int(np.argmax(share)) // 3
+        if share[best].max() > JUMP_SHARE:
+            return int(best // length)
+    return None
+
+
+def _explained(sums: NDArray[np.floating[Any]], length: int) -> NDArray[np.floating[Any]]:
+    """How much more a broken line explains than the straight ones of either row."""
+    rows = np.concatenate([sums[::length], np.zeros((1, 3), sums.dtype)])
+    first = np.arange(len(sums)) // length
+    return np.asarray(sums - np.maximum(rows[first], rows[first + 1]))
 
 
 def _height(row: int, unit: tuple[int, int], rgb: RGB) -> float:
@@ -363,7 +369,7 @@ def _edges(rgb: RGB, unit: tuple[int, int], least: NDArray[np.floating[Any]]) ->
 
 def _deviation(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Standard deviation about zero of each plane, of what is no outlier."""
-    size = np.abs(values)
+    size = np.abs(values[:: max(1, len(values) // 5000)])  # enough of them, evenly spread
     usual = np.median(size, axis=0) * 1.48 + 0.3
     return np.asarray(np.maximum(usual, np.minimum(size, 6 * usual).mean(axis=0) * 1.25))
 
