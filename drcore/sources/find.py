@@ -126,7 +126,7 @@ def find_uploads(
         parts = [part for part in re.split(r"[\\/]", path) if part not in {"", ".", ".."}]
         name = unicodedata.normalize("NFC", parts[-1] if parts else "unnamed")
         place = source if isinstance(source, Path) else Upload(name, source)
-        image = "/".join(shortened(part) for part in parts) or name
+        image = "/".join(map(shortened, parts)) or name
         below = look_into(Listed(place, image, left_out=hidden(parts)))
         found.left_out += below.left_out
         for item in below.photographs:
