@@ -36,6 +36,7 @@ MAX_COPIES = 2
 """Temporary files kept: the shard that is read, and the one read ahead."""
 
 _GZIPPED = (".tar.gz", ".tgz")
+_GZIP_MARK = b"\x1f\x8b"
 
 
 def needs_copy(archive: Archive) -> bool:
@@ -47,9 +48,19 @@ def needs_copy(archive: Archive) -> bool:
     Returns:
         True for one that is packed as a whole, and for one on a web server.
     """
-    return archive.name.lower().endswith(_GZIPPED) or (
-        isinstance(archive, Remote) and not archive.seekable
-    )
+    if isinstance(archive, Remote):
+        return _is_gzipped(archive) or not archive.seekable
+    return _is_gzipped(archive)
+
+
+def _is_gzipped(archive: Archive) -> bool:
+    """By its content where that is at hand, else by its name."""
+    if isinstance(archive, Upload):
+        return archive.data.startswith(_GZIP_MARK)
+    if isinstance(archive, Remote) or not archive.is_file():
+        return archive.name.lower().endswith(_GZIPPED)
+    with archive.open("rb") as file:
+        return file.read(2) == _GZIP_MARK
 
 
 class _Copy:
@@ -94,7 +105,7 @@ def _copy_of(archive: Archive) -> _Copy:
     copy = _Copy()
     try:
         with _original(archive) as file:
-            if archive.name.lower().endswith(_GZIPPED):
+            if _is_gzipped(archive):
                 _gunzip(file, copy.file, label)
             else:
                 shutil.copyfileobj(file, copy.file, 1 << 20)

@@ -22,7 +22,7 @@ from drcore.sources.remote_listing import list_remote
 from drcore.sources.sniff import HEAD_BYTES, sniff
 from drcore.sources.source import PhotographSource, file_id
 from drcore.sources.upload import Upload
-from drcore.text import csv_safe, fold, printable, shortened
+from drcore.text import clean_name, csv_safe, fold, printable, shortened
 
 __all__ = ["Inputs", "find_inputs", "find_photographs", "find_uploads", "look_into"]
 
@@ -130,7 +130,10 @@ def find_uploads(
         below = look_into(Listed(place, image, left_out=hidden(parts)))
         found.left_out += below.left_out
         for item in below.photographs:
-            own = replace(item, name=name) if item.path is place else item
+            # Wherever it is stored, it goes by its own name.
+            problem = item.problem.removeprefix(f"{clean_name(place.name)}: ")
+            problem = item.problem if problem == item.problem else f"{clean_name(name)}: {problem}"
+            own = replace(item, name=name if item.path is place else "", problem=problem)
             entries.append(("", replace(own, identity=_identity(own, "", rules))))
     found.photographs = _told_apart(_folders_apart(entries))
     return found
