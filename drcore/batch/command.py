@@ -104,6 +104,17 @@ def grade(options: GradeOptions) -> int:
         )
     if options.list_only:
         return print_inputs(inputs)
+    _check_inputs(inputs, options)
+    with open_table(
+        options.csv, resume=options.resume, overwrite=options.overwrite,
+        spreadsheet=options.spreadsheet,
+    ) as table:  # fmt: skip
+        run = _Run(options, inputs, table)
+        run.grade()
+    return _end(run, inputs)
+
+
+def _check_inputs(inputs: Inputs, options: GradeOptions) -> None:
     if not inputs.photographs:
         raise SourceError(
             f"No photographs found{left_out_in_words(inputs.left_out, ' (', ')')}. Check the path. "
@@ -112,12 +123,11 @@ def grade(options: GradeOptions) -> int:
         )
     if options.overwrite:
         _spare_inputs(options.csv, inputs.photographs)
-    with open_table(
-        options.csv, resume=options.resume, overwrite=options.overwrite,
-        spreadsheet=options.spreadsheet,
-    ) as table:  # fmt: skip
-        run = _Run(options, inputs, table)
-        run.grade()
+
+
+def _end(run: _Run, inputs: Inputs) -> int:
+    """Say what became of the inputs; returns the exit code."""
+    options = run.options
     summary = Summary(run.counts, inputs.left_out, run.before, run.seconds)
     if options.log_json:
         summary.log()
@@ -128,10 +138,11 @@ def grade(options: GradeOptions) -> int:
         _say(options, f"interrupted; {done} of {len(run.found)} rows saved, go on with --resume.")
         return CODE
     if run.outages:
+        number = "1 image" if run.outages == 1 else f"{run.outages} images"
         _say(
             options,
-            f"{run.outages} photographs could not be fetched (see 'reason'). Run the same command "
-            "with --resume to grade them.",
+            f"{number} could not be fetched (see 'reason'). Run the same command with --resume "
+            "to go on.",
         )
         return OUTAGE
     return 0

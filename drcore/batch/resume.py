@@ -51,18 +51,7 @@ def match_rows(
     keep_failed: bool,
     workers: int,
 ) -> Matched:
-    """Find the rows of photographs.
-
-    Args:
-        table: of an earlier run.
-        found: photographs of this one.
-        roots: of `roots_of`: what the table was made from; empty where nobody knows.
-        keep_failed: keep the rows of photographs that failed; else they are tried again.
-        workers: threads that read photographs, to compare their content.
-
-    Returns:
-        The photographs, and which rows go or get another name.
-    """
+    """Find the rows of photographs."""
     with ThreadPoolExecutor(workers, thread_name_prefix="drcore-match") as pool:
         verdicts = list(pool.map(lambda item: _verdict(table, item), found))
     # Where nobody knows what the table was made from, one photograph that is the same tells.
@@ -147,27 +136,14 @@ def _full_name(item: PhotographSource) -> str:
 
 
 def roots_of(csv: str) -> frozenset[str]:
-    """Return what a table was made from.
-
-    Args:
-        csv: where the table is.
-
-    Returns:
-        Hashes of folders, archives and URLs; empty where nobody knows.
-    """
+    """Return what a table was made from."""
     with suppress(OSError, ValueError):
         return frozenset(_roots_file(csv).read_text(encoding="ascii").split())
     return frozenset()
 
 
 def remember_roots(csv: str, found: Sequence[PhotographSource], earlier: frozenset[str]) -> None:
-    """Write down what a table is made from; where that is not possible, `match_rows` does without.
-
-    Args:
-        csv: where the table is.
-        found: photographs of this run.
-        earlier: what is known already.
-    """
+    """Write down what a table is made from, where that is possible."""
     roots = {_root_hash(root) for root in {item.root for item in found}}
     if is_url(csv) or not Path(csv).is_file() or roots <= earlier:
         return

@@ -40,14 +40,7 @@ _GZIP_MARK = b"\x1f\x8b"
 
 
 def needs_copy(archive: Archive) -> bool:
-    """Tell whether parts of an archive can only be read from a temporary file.
-
-    Args:
-        archive: a ZIP or TAR file.
-
-    Returns:
-        True for one that is packed as a whole, and for one on a web server.
-    """
+    """Tell whether parts of an archive can only be read from a temporary file."""
     if isinstance(archive, Remote):
         return _is_gzipped(archive) or not archive.seekable
     return _is_gzipped(archive)
@@ -82,11 +75,7 @@ class _Copies:
         self._lock = threading.Lock()
 
     def get(self, archive: Archive) -> _Copy:
-        """Return the copy of an archive, made now or before.
-
-        Raises:
-            SourceError: the archive cannot be read, or is too large.
-        """
+        """Return the copy of an archive, made now or before."""
         with self._lock:  # one at a time: two copies would only share the same disk and network
             if archive not in self._copies:
                 while len(self._copies) >= MAX_COPIES:

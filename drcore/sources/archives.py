@@ -78,17 +78,7 @@ class Member:
         return posixpath.basename(self.path)
 
     def read(self, limit: int = MAX_BYTES) -> bytes:
-        """Read the member.
-
-        Args:
-            limit: bytes at most.
-
-        Returns:
-            All of it, unpacked.
-
-        Raises:
-            PhotographError: it is too large, damaged or cut short, or the archive is gone.
-        """
+        """Read the member."""
         if self.size > limit:
             raise PhotographError(
                 f"{clean_name(self.name)}: the file has {self.size / 2**20:.0f} MiB; at most "
@@ -103,17 +93,7 @@ class Member:
         return data
 
     def head(self, size: int) -> bytes:
-        """Read the first bytes of the member.
-
-        Args:
-            size: bytes at most.
-
-        Returns:
-            The bytes, unpacked; fewer where the member ends or is damaged.
-
-        Raises:
-            PhotographError: the archive is gone.
-        """
+        """Read the first bytes of the member."""
         return self._unpacked(size)[:size]
 
     def _read_range(self, start: int, size: int) -> bytes:
@@ -145,17 +125,7 @@ class Member:
 
 
 def list_members(archive: Archive) -> list[Listed]:
-    """List the files of an archive.
-
-    Args:
-        archive: a ZIP or TAR file.
-
-    Returns:
-        The files in the order of the archive, with a problem where it is known beforehand that one
-        cannot be read: an encrypted member, a link, an archive in the archive. Where the archive
-        itself cannot be read, in whole or from some place on, an entry stands for it, with an
-        empty path.
-    """
+    """List the files of an archive."""
     found: list[Listed] = []
     try:
         for member, problem in _members(archive):

@@ -91,12 +91,5 @@ def _by_name(ending: str, head: bytes) -> FileKind:
 
 
 def is_archive(name: str) -> bool:
-    """Tell an archive by its name.
-
-    Args:
-        name: of a file.
-
-    Returns:
-        True for ZIP and TAR files, the latter also packed by gzip.
-    """
+    """Tell an archive by its name."""
     return name.rstrip().lower().endswith(_ENDINGS)

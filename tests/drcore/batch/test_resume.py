@@ -208,7 +208,7 @@ def test_an_outage_is_not_the_end(
     with monkeypatch.context() as patch:
         patch.setattr(drcore.sources.remote.Remote, "read", broken)
         assert _grade(out, "s3://clinic/") == OUTAGE == 3
-    assert "1 photographs could not be fetched" in capsys.readouterr().err
+    assert "1 image could not be fetched" in capsys.readouterr().err
     assert _grade(out, "s3://clinic/", resume=True) == 0
     whole = _whole(out.parent, "s3://clinic/")
     assert out.read_bytes() == whole
