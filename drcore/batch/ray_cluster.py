@@ -327,8 +327,8 @@ class WorkerPool:
                 item = chunk.found[0]
                 report = self._grader.failed(
                     item.image,
-                    f"{item.image}: {DEATHS_ALLOWED} workers died while this photograph was read or "
-                    "graded. Export it smaller.",
+                    f"{item.image}: {DEATHS_ALLOWED} workers died while this photograph was read "
+                    "or graded. Export it smaller.",
                 )
                 self._done[chunk.first] = row_of(report, item.image, item), report
         member.chunks.clear()

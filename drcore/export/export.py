@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from drcore import __version__
-from drcore.errors import DrcoreError, SourceError
+from drcore.errors import DrcoreError, PhotographError, SourceError
 from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
 from drcore.export.case import Case, by_patient
 from drcore.export.deidentification import Disclosure, pseudonym
@@ -53,12 +53,16 @@ class Exported:
         ending: of the file: ".zip", or that of the only document.
         problems: a sentence for what could not be exported; de-identified where the export is.
         cancelled: whether it was stopped before all was written.
+        held_back: SHA-256 of photographs whose pictures were held back, because there may be
+            writing on the retina. Let a person look at them, and name those that may go in
+            `Privacy.confirmed`.
     """
 
     documents: int
     ending: str
     problems: tuple[str, ...]
     cancelled: bool = False
+    held_back: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,6 +74,8 @@ class _Run:
     made_at: datetime
     page: Page
     problems: list[str] = field(default_factory=list)
+    withheld: dict[str, str] = field(default_factory=dict)
+    """Why pictures may not leave, by SHA-256."""
 
     def name(self, cases: Sequence[Case]) -> str:
         """The stem of a patient's documents."""
@@ -144,19 +150,22 @@ def write_export(
             f"The export cannot be written ({error.strerror or error}). Free some space and try "
             "again."
         ) from error
-    return Exported(len(documents), ending, tuple(problems), cancelled)
+    held_back = tuple(sha256 for sha256, why in run.withheld.items() if why == "writing")
+    return Exported(len(documents), ending, tuple(problems), cancelled, held_back)
 
 
 def _steps(cases: Sequence[Case], kinds: Sequence[Kind], run: _Run) -> list[Step]:
     readable = [case for case in cases if case.report.status != "failed"]
     patients = by_patient(cases)
     seen = [group for group in patients if any(c.report.status != "failed" for c in group)]
+    pictured = [case for case in readable if _may_be_seen(case, run.privacy)]
     steps: list[Step] = []
+    if run.privacy.deidentified:
+        steps += [_step(_look, [case]) for case in pictured if _is_shown(case, kinds)]
     if "pdf" in kinds:
         steps += [_step(_pdf, group) for group in seen]
     if "overlays" in kinds and readable:
         writer = OverlayWriter(run.archive, run.privacy, "overlays")
-        pictured = [case for case in readable if _may_be_seen(case, run.privacy)]
         steps += [_overlay(writer, case) for case in pictured]
         steps.append(lambda run: writer.finish(run.made_at))
     if "csv" in kinds:
@@ -175,7 +184,7 @@ def _step(work: Callable[[Sequence[Case], _Run], None], cases: Sequence[Case]) -
 
 
 def _overlay(writer: OverlayWriter, case: Case) -> Step:
-    return lambda run: writer.add(case)  # noqa: ARG005 - every step is given the run
+    return lambda run: None if case.report.sha256 in run.withheld else writer.add(case)
 
 
 def _do(step: Step, run: _Run) -> None:
@@ -192,6 +201,21 @@ def _do(step: Step, run: _Run) -> None:
         raise
     except Exception as error:  # noqa: BLE001 - one odd photograph may not cost the others
         run.problems.append(f"A document could not be made (unexpected {type(error).__name__}).")
+
+
+def _look(cases: Sequence[Case], run: _Run) -> None:
+    """Find out whether a picture may leave de-identified; the sentence is told once."""
+    from drcore.export.withheld import PictureWithheldError, check_picture
+
+    if cases[0].report.sha256 in run.withheld:
+        return
+    try:
+        check_picture(run.privacy.apply(cases[0]), run.privacy)
+    except PictureWithheldError as error:
+        run.withheld[error.sha256] = error.why
+        run.problems.append(str(error))
+    except PhotographError:
+        return  # whatever needs the picture will tell
 
 
 def _pdf(cases: Sequence[Case], run: _Run) -> None:
@@ -246,7 +270,7 @@ def _dicom(cases: Sequence[Case], run: _Run) -> None:
     stem = photograph_stem(case.report.name, case.report.sha256)
     report = structured_report(case.report, header, made_at=run.made_at, patient_name=names)
     run.archive.add("dicom", f"{stem}-report.dcm", report)
-    if _may_be_seen(case, run.privacy):
+    if _may_be_seen(case, run.privacy) and case.report.sha256 not in run.withheld:
         picture = illustrate(case, run.privacy).overlay
         overlay = overlay_capture(
             case.report, picture, header, made_at=run.made_at, patient_name=names
@@ -276,6 +300,10 @@ def _header(case: Case) -> Header | None:
     if not isinstance(source, str | Path | bytes) or not holds_dicom(source):
         return None
     return read_header(source, name=case.report.name)
+
+
+def _is_shown(case: Case, kinds: Sequence[Kind]) -> bool:
+    return bool({"pdf", "overlays"} & set(kinds)) or ("dicom" in kinds and _from_dicom(case))
 
 
 def _may_be_seen(case: Case, privacy: Disclosure) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -181,7 +181,8 @@ class Grader:
             One report for each source, in order.
         """
         waiting: list[Prepared | GradeReport] = []
-        for item in [sources] if _is_single(sources) else sources:
+        items: Any = [sources] if _is_single(sources) else sources
+        for item in items:
             if isinstance(item, tuple) and len(item) == 2:
                 name, source = item
             else:

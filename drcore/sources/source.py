@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drcore.photographs.dicom_frames import DicomFrame, frame_name, frame_sha256
 from drcore.photographs.identity import Identity
@@ -65,8 +65,9 @@ class PhotographSource:
     @property
     def size(self) -> int | None:
         """Bytes of the file; None where nobody knows before it is read."""
-        place = getattr(self.path, "place", self.path)  # of what is being fetched
-        return place.stat().st_size if isinstance(place, Path) else place.size
+        place: Any = getattr(self.path, "place", self.path)  # of what is being fetched
+        size: int | None = place.stat().st_size if isinstance(place, Path) else place.size
+        return size
 
 
 def file_id(place: Path | Remote | Member | Upload | Fetched) -> str:
