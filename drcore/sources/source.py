@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ class PhotographSource:
     image: str
     problem: str = ""
     frame: int | None = None
-    identity: Identity = field(default_factory=Identity)
+    identity: Identity = Identity()
     name: str = ""
     root: str = ""
 
