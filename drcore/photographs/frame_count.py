@@ -35,7 +35,7 @@ def frames_in(head: bytes) -> int:
         from pydicom import dcmread
 
         header = dcmread(
-            io.BytesIO(head[:HEAD_BYTES]), stop_before_pixels=True, force=True,
+            io.BytesIO(head), stop_before_pixels=True, force=True,
             specific_tags=["NumberOfFrames"],
         )  # fmt: skip
         count = int(header.get("NumberOfFrames", 1) or 1)

@@ -127,7 +127,7 @@ class CsvFile:
         if self._size == 0:
             self._write(self._header())
         elif self._columns != COLUMNS:
-            self.revise({})
+            self.rename({})
 
     def append(self, row: Row) -> None:
         """Add a row."""
@@ -136,32 +136,33 @@ class CsvFile:
         self._note(cells, earlier=False)
         self._write(self._line(cells))
 
-    def revise(self, changes: Mapping[str, str | None]) -> None:
-        """Drop or rename rows, all at once."""
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give rows other names, all at once; bring a table of 0.6 to the columns of today."""
         self.start()
-        if not changes and self._columns == COLUMNS:
+        if not names and self._columns == COLUMNS:
             return
 
-        def revised() -> Iterator[bytes]:
+        def renamed() -> Iterator[bytes]:
             self._known, self._images, self._sizes = {}, {}, set()
             for row in self._rows():
-                image = changes.get(row["image"], row["image"])
-                if image is not None:
-                    row["image"] = cell(image)
-                    self._note(row)
-                    yield self._line(row)
+                row["image"] = cell(names.get(row["image"], row["image"]))
+                self._note(row)
+                yield self._line(row)
 
-        self._rewrite(revised())
+        self._rewrite(renamed())
 
     def arrange(self, order: Sequence[str], refresh: Callable[[Row], Row]) -> None:
-        """Bring the rows into the order of an uninterrupted run."""
+        """Bring the rows into the order of an uninterrupted run, each as `refresh` returns it."""
         if not self._regular:
             return
         place = {cell(image): number for number, image in enumerate(order)}
         numbers = array("q")
         changed = False
         for row in self._rows():
-            changed = changed or _refreshed(row, refresh) != row
+            after = _refreshed(row, refresh)
+            if after != row:
+                changed = True
+                self._note(after, earlier=False)
             numbers.append(place.get(row["image"], -1))
         sequence = sorted(range(len(numbers)), key=numbers.__getitem__)
         if changed or sequence != list(range(len(numbers))):

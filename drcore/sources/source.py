@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PhotographSource", "file_id"]
 
+_UNKNOWN = Identity()
+
 
 @dataclass(frozen=True, slots=True)
 class PhotographSource:
@@ -39,7 +41,7 @@ class PhotographSource:
     image: str
     problem: str = ""
     frame: int | None = None
-    identity: Identity = Identity()
+    identity: Identity = _UNKNOWN
     name: str = ""
     root: str = ""
 
