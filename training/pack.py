@@ -21,8 +21,6 @@ from training.data.squares import Squares
 from training.optimisation.initial_weights import pack_initial
 from training.reproduction.preprocessing import LARGEST, Photographs
 
-__all__ = []
-
 KINDS = ("squares", "lesions", "crops", "initial")
 
 
