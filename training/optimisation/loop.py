@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from training.optimisation.checkpoints import TrainingState, resume, save
+from training.optimisation.precision import prepare_device
 
 __all__ = ["Run", "train_epochs"]
 
@@ -97,6 +98,7 @@ def train_epochs(
     Raises:
         RunError: the folder holds a run with another recipe.
     """
+    prepare_device(run.device)
     state = run.state
     resume(state, run.stem, free=free)
     run.resumed()
