@@ -93,7 +93,7 @@ def list_alone(folder: Path, kept: Path) -> None:
     arrival = import_files(worklist, one_by_one())
     assert (arrival.added, arrival.sentences) == (len(files), [])
     watch.say("uploads on the disk", began)
-    while worklist.do_next(grader):
+    while do_next(worklist, grader):
         pass
     assert {entry.report.status for entry in worklist.everything} <= {"graded", "ungradable"}
     watch.say("graded", began)

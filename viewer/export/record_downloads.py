@@ -1,4 +1,4 @@
-"""The whole record of decisions and marks, whichever photographs are in the list."""
+"""Downloads of every stored grade and mark, whatever the list holds."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from viewer.session import reading_mode, state
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["record_bytes", "whole_record"]
+__all__ = ["all_grades", "record_bytes"]
 
 _FILES = {
-    "decisions.csv": "Decisions, CSV",
-    "decisions.json": "Decisions, JSON",
+    "decisions.csv": "Grades, CSV",
+    "decisions.json": "Grades, JSON",
     "marks.csv": "Marks, CSV",
     "marks.json": "Marks, JSON",
 }
 
 
-def whole_record(worklist: Worklist) -> None:
-    """Show the downloads of the record; none where readers may not know of each other.
+def all_grades(worklist: Worklist) -> None:
+    """Show the downloads; nothing if readers may not know of each other.
 
     Args:
-        worklist: of this session; a de-identified one gives de-identified files unless asked.
+        worklist: of this session; a de-identified one gives de-identified files.
     """
     if reading_mode.hides_record():
         return
-    with st.popover("Whole record", icon=":material/database:", width="stretch"):
-        st.caption("All decisions and marks that this computer has, of every list and reader")
-        hide = worklist.deidentified or st.checkbox("De-identified", key="record-deidentified")
+    with st.popover("All grades", icon=":material/database:", width="stretch"):
+        st.caption("Every grade and mark stored on this computer, from all lists and readers")
+        hide = worklist.deidentified or st.checkbox("De-identify", key="record-deidentified")
         for name, label in _FILES.items():
             st.download_button(
                 label, data=_later(name, deidentified=hide),
@@ -44,17 +44,17 @@ def whole_record(worklist: Worklist) -> None:
 
 
 def record_bytes(name: str, *, deidentified: bool) -> bytes:
-    """Return a file of the whole record.
+    """Return one of the files.
 
     Args:
         name: of the file, such as "marks.csv".
-        deidentified: photographs by their hash, without patients and free text.
+        deidentified: images identified by hash, without patients and free text.
 
     Returns:
         UTF-8.
 
     Raises:
-        ReviewError: the record cannot be read.
+        ReviewError: the database cannot be read.
     """
     from drcore.export.deidentification import anonymous_decision, anonymous_mark
     from drcore.reviews.decision import decisions_csv, decisions_json

@@ -1,4 +1,4 @@
-"""Maps and colours as the browser needs them."""
+"""Encodes maps and colours for the browser."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["Maps", "colour_table", "field_of", "maps_of", "scales_of"]
 
 
-NOTHING = -32768
-"""Stands for a cell outside the retina."""
+OUTSIDE = -32768
+"""Value of a cell outside the retina."""
 
-_UNIT = 200
-"""Steps for a grade: maps go to the browser as whole numbers of 16 bits."""
+_STEPS_PER_GRADE = 200
+"""Maps go to the browser as 16-bit integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Maps:
 
     Attributes:
         data: 16-bit signed numbers, little-endian, two-hundredths of a grade, grid after grid;
-            `NOTHING` outside the retina.
-        scales: a dictionary a focused map: its name, cells a side, centre of the first cell and
-            distance of the cells in pixels of the original, and where in `data` it begins.
-        probes: the same for the maps as the networks gave them, whose values the pointer tells.
+            `OUTSIDE` outside the retina.
+        scales: one dictionary for each refined map: name, cells a side, centre of the first cell
+            and distance of cells in pixels of the original, offset in `data`.
+        probes: the same for the networks' own maps, whose values the pointer shows.
     """
 
     data: bytes
@@ -52,7 +52,7 @@ def maps_of(report: GradeReport) -> Maps:
         report: not failed.
 
     Returns:
-        The maps, focused and as the networks gave them.
+        The maps, refined and as the networks gave them.
     """
     parts: list[NDArray[np.int16]] = []
     offset = 0
@@ -63,8 +63,8 @@ def maps_of(report: GradeReport) -> Maps:
             "name": str(scale), "side": len(cells.values), "x0": float(cells.x0),
             "y0": float(cells.y0), "step": float(cells.step), "offset": offset,
         }  # fmt: skip
-        steps = np.clip(np.round(cells.values * _UNIT), NOTHING + 1, 32767)
-        parts.append(np.where(np.isnan(steps), NOTHING, steps).astype("<i2"))
+        steps = np.clip(np.round(cells.values * _STEPS_PER_GRADE), OUTSIDE + 1, 32767)
+        parts.append(np.where(np.isnan(steps), OUTSIDE, steps).astype("<i2"))
         offset += parts[-1].nbytes
         return place
 
@@ -76,10 +76,7 @@ def maps_of(report: GradeReport) -> Maps:
 @cache
 def colour_table() -> dict[str, Any]:
     """Return the fixed colour scale: 256 colours as bytes (red, green, blue, alpha), and range."""
-    from drcore.maps.overlay import (  # brings OpenCV, which the first page spares
-        MAP_RANGE,
-        colour_stops,
-    )
+    from drcore.maps.overlay import MAP_RANGE, colour_stops  # OpenCV: not for the first page
 
     table = [
         value
@@ -90,7 +87,7 @@ def colour_table() -> dict[str, Any]:
 
 
 def field_of(fov: FieldOfView | None, width: int, height: int) -> dict[str, float]:
-    """Return what is seen at first: the whole retina and little else, in pixels."""
+    """Return the initial view in pixels: the field of view, or all of the photograph."""
     if fov is None or not fov.found:
         return {"left": 0, "top": 0, "right": width, "bottom": height}
     return {

@@ -1,6 +1,6 @@
-// Pictures and maps in the browser's memory: fetched once, decoded off the page, let go in time.
+// Pictures and maps in the browser's memory: fetched once, decoded in the background, released.
 const SOURCES = new Map(); // by address: { value, promise, failed }
-const RETRY = 600; // a page that is being drawn anew may hold a file back for a moment
+const RETRY = 600; // ms; a page that is being redrawn may withhold a file for a moment
 const SMALL = 800; // pixels of the smallest level: a finer one would flicker where shrunk further
 
 async function fetched(url) {
@@ -53,7 +53,7 @@ function source(item, make, ready) {
 
 function failed(item) { return Boolean(item && SOURCES.get(item.url)?.failed); }
 
-function forget(kept) {
+function release(kept) {
   if (Array.isArray(kept.value)) for (const bitmap of kept.value) bitmap.close();
 }
 
@@ -67,7 +67,7 @@ function keepOnly(slides) {
   for (const [url, kept] of SOURCES) {
     if (wanted.has(url)) continue;
     SOURCES.delete(url);
-    forget(kept);
+    release(kept);
   }
 }
 

@@ -1,4 +1,4 @@
-"""A private temporary folder that is deleted when nothing uses it any more."""
+"""Private temporary folders, deleted when no process uses them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _YOUNG = 60.0
 
 
 class TemporaryFolder:
-    """A private folder that goes when it is cleaned up, with its last reference, or at the exit.
+    """A private folder, deleted by `cleanup`, with its last reference, or at exit.
 
-    What a killed process left behind, `sweep` takes away: the folder is in use for as long as
-    somebody holds its lock, and the system lets go of the locks of the dead.
+    `sweep` deletes what a killed process left behind: a folder is in use while its lock is held,
+    and the system releases the locks of dead processes.
 
     Attributes:
         path: the folder, readable by this user alone.
@@ -46,20 +46,16 @@ class TemporaryFolder:
 
 
 def sweep() -> int:
-    """Delete the folders of processes of this user that ended without doing so.
-
-    Returns:
-        How many there were.
-    """
-    gone = 0
+    """Delete the folders that dead processes of this user left; return how many."""
+    deleted = 0
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
             if _abandoned(folder):
                 shutil.rmtree(folder)
-                gone += 1
+                deleted += 1
         except OSError:  # somebody else's, or another process was quicker
             continue
-    return gone
+    return deleted
 
 
 def _delete(folder: Path, lock: BinaryIO) -> None:
@@ -68,7 +64,7 @@ def _delete(folder: Path, lock: BinaryIO) -> None:
 
 
 def _hold(lock: BinaryIO) -> None:
-    """Take the lock of a folder, where the system has locks.
+    """Take the lock of a folder, if the system has locks.
 
     Raises:
         OSError: another process holds it.

@@ -10,5 +10,5 @@ __all__ = ["problem"]
 
 
 def problem(sentence: str) -> None:
-    """Show what went wrong; the sentence may hold untrusted text, so it never becomes Markdown."""
+    """Show an error; the sentence may hold untrusted text, so it never becomes Markdown."""
     st.html(f'<div class="problem" role="alert">{escape(sentence)}</div>')

@@ -1,4 +1,4 @@
-"""Photographs as the browser gets them: the file itself where it can show it, and its views."""
+"""Renditions of a photograph for the browser: the original, reduced views, the thumbnail."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from drcore.preprocessing.contrast import clahe, local_contrast
 from drcore.preprocessing.field_of_view import find_field_of_view
 
 __all__ = [
-    "ENHANCED", "Picture", "Pictures", "data_uri", "enhanced", "pictures_of", "readable_type",
-    "thumbnail",
+    "ENHANCED", "Picture", "Renditions", "data_uri", "enhanced", "readable_type",
+    "renditions_of", "thumbnail",
 ]  # fmt: skip
 
 RGB = NDArray[np.uint8]
 
 LONG_SIDE = 1600
-"""Longest side of a reduced picture in pixels: what two panels on a large screen can show."""
+"""Longest side of a reduced picture in pixels: enough for two panels on a large screen."""
 
 THUMBNAIL_SIDE = 112
 
-MOST_PIXELS = 12_500_000
+MAX_PIXELS = 12_500_000
 """Largest enhanced picture, in pixels: local contrast takes forty bytes of memory for each."""
 
 ENHANCED = ("clahe", "local")
@@ -63,13 +63,13 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
-    """One photograph, ready to send.
+class Renditions:
+    """The renditions of one photograph.
 
     Attributes:
         sha256: of the file, hex.
         width, height: of the original, upright, in pixels.
-        original: full size; the file itself where browsers show it as drcore reads it, else a
+        original: full size; the file itself if browsers show it as drcore reads it, else a
             JPEG of high quality.
         reduced: by view ("colour" and `ENHANCED`), at most `LONG_SIDE` pixels.
     """
@@ -81,16 +81,15 @@ class Pictures:
     reduced: dict[str, Picture]
 
 
-def pictures_of(source: Source, *, name: str | None = None, long_side: int = LONG_SIDE) -> Pictures:
-    """Read a photograph and make what the browser needs of it.
+def renditions_of(
+    source: Source, *, name: str | None = None, long_side: int = LONG_SIDE
+) -> Renditions:
+    """Read a photograph and make its renditions.
 
     Args:
         source: path, encoded bytes, or a photograph that was read before.
         name: display name, for the error.
         long_side: of the reduced pictures, in pixels; a smaller photograph keeps its size.
-
-    Returns:
-        The original and every reduced view.
 
     Raises:
         PhotographError: the source cannot be read as a photograph.
@@ -106,18 +105,18 @@ def pictures_of(source: Source, *, name: str | None = None, long_side: int = LON
     small = _shrunk(photograph.rgb, long_side)
     reduced = {"colour": _jpeg(small, 88)}
     reduced |= {view: _jpeg(_enhance(small, view), 88) for view in ENHANCED}
-    return Pictures(photograph.sha256, photograph.width, photograph.height, original, reduced)
+    return Renditions(photograph.sha256, photograph.width, photograph.height, original, reduced)
 
 
 def enhanced(original: Picture, view: str) -> Picture:
     """Make a view of a photograph at full size; takes a second and much memory.
 
     Args:
-        original: of `Pictures`.
+        original: of `Renditions`.
         view: one of `ENHANCED`.
 
     Returns:
-        A JPEG of the original's size, or smaller where that has more than `MOST_PIXELS`.
+        A JPEG of the original's size, or smaller if that has more than `MAX_PIXELS`.
 
     Raises:
         PhotographError: there is no such view.
@@ -126,19 +125,19 @@ def enhanced(original: Picture, view: str) -> Picture:
         raise PhotographError(f"There is no view of this name; choose {' or '.join(ENHANCED)}.")
     with _ENHANCING:
         rgb = read_photograph(original.data).rgb
-        factor = min(1.0, (MOST_PIXELS / (rgb.shape[0] * rgb.shape[1])) ** 0.5)
+        factor = min(1.0, (MAX_PIXELS / (rgb.shape[0] * rgb.shape[1])) ** 0.5)
         return _jpeg(_enhance(_shrunk(rgb, int(max(rgb.shape[:2]) * factor)), view), 90)
 
 
 def readable_type(data: bytes) -> str:
-    """Say as what a browser may get a file unchanged.
+    """Return the media type with which a browser may get a file unchanged.
 
     Args:
         data: of a file that `read_photograph` can read, or nothing.
 
     Returns:
-        Its media type; empty where browsers cannot show it, or would show it otherwise than
-        drcore reads it: turned, in printing colours, moving, or with more than 8 bits.
+        The type; empty if browsers cannot show it, or would show it differently from drcore:
+        rotated, in CMYK, animated, or with more than 8 bits.
     """
     if not data or (data[24:25] == _DEEP_PNG and data.startswith(b"\x89PNG")):
         return ""

@@ -17,6 +17,7 @@ from drcore.reviews.store import ReviewStore
 from viewer.export import panel, record_downloads
 from viewer.review import result_download
 from viewer.session import state
+from viewer.worklist.background_grading import grade
 from viewer.worklist.cases import chosen, entries_of
 from viewer.worklist.worklist import Worklist
 
@@ -159,7 +160,7 @@ def test_what_is_not_graded_yet_is_told(grader_of, phantom, encoded, tmp_path):
     worklist = Worklist()  # nobody works ahead
     for number in (1, 2):
         worklist.add(f"{number}_OD.jpg", encoded(phantom(seed=number).rgb, "JPEG"))
-    worklist.grade(worklist.everything[0], grader_of(4))
+    grade(worklist, worklist.everything[0], grader_of(4))
     with ReviewStore(tmp_path / "other.sqlite3") as store:
         found = chosen(worklist, "all", store)
     assert [case.report.name for case in found.cases] == ["1_OD.jpg"]

@@ -24,7 +24,7 @@ def reload(open_app, monkeypatch):
 
     def opened(app: AppTest, *, restarted: bool = False, token: str | None = None) -> AppTest:
         if restarted:
-            monkeypatch.setattr(current_list, "_SHELVES", {})
+            monkeypatch.setattr(current_list, "_STORES", {})
             app.session_state["worklist"] = None  # nothing of the old server is left
         again = AppTest.from_file(app._script_path, default_timeout=60)
         again.query_params["list"] = token or app.query_params["list"]
