@@ -110,8 +110,8 @@ async def _decide(page: Session, reader: int, name: str, figures: Figures) -> No
             await page.until(lambda: page.is_primary("choose-ungradable"), 5)
     begun = time.monotonic()
     await page.click("save-next")
-    told = f"{name}: ungradable"
-    await page.until(lambda: "Saved at" in page.html and told in html.unescape(page.html), PATIENCE)
+    told = f"{name}, ungradable"
+    await page.until(lambda: "Saved " in page.html and told in html.unescape(page.html), PATIENCE)
     figures.saved.append(time.monotonic() - begun)
     figures.told.add(name)
 

@@ -143,14 +143,14 @@ def real_app(folder: Path, kept: Path) -> None:
             page = browser.new_page()
             page.set_default_timeout(900_000)
             page.goto(url)
-            page.get_by_text("Or open a sample").wait_for()
+            page.get_by_text("Or try a sample image").wait_for()
             files = sorted(folder.iterdir())
             page.locator("input[type=file]").first.set_input_files(files)
             page.locator(".st-key-queue button").nth(len(files) - 1).wait_for(state="attached")
             watch.say("uploaded", began)
             page.wait_for_function(
                 "() => { const p = document.querySelector('p.reviewed');"
-                " return p && !p.textContent.includes('to grade') }",
+                " return p && !p.textContent.includes('awaiting model') }",
                 timeout=3_600_000,
             )
             watch.say("graded", began)

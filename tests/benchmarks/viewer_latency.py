@@ -185,7 +185,7 @@ def measure(url: str, files: list[Path], rounds: int) -> dict[str, list[float]]:
         )
         page.wait_for_function(
             "(count) => document.querySelectorAll('.st-key-queue').length && "
-            "![...document.querySelectorAll('p')].some((p) => /to grade/.test(p.textContent))",
+            "![...document.querySelectorAll('p')].some((p) => /awaiting model/.test(p.textContent))",
             arg=len(files),
         )
         time.sleep(4)

@@ -93,7 +93,7 @@ def test_an_enemy_in_the_browser(server, watched, guard, stems, titles, encoded,
         page.keyboard.press("u")
         page.locator(".st-key-choose-ungradable button[kind=primary]").wait_for()
         page.keyboard.press("s")
-        page.get_by_text(f"{stem}_left.jpg: ungradable").wait_for()
+        page.get_by_text(f"{stem}_left.jpg, ungradable").wait_for()
         assert page.evaluate(HARM) == []
     for name in titles:
         page.get_by_role("link", name=re.compile(f"{name}$")).first.click()

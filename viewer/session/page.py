@@ -17,7 +17,7 @@ from viewer.ui.messages import problem
 __all__ = ["NOTICE", "engine_status", "open_page"]
 
 NOTICE = (
-    "Research use only \u2013 not a medical device. Clinical decisions remain with the clinician. "
+    "Research use only. Not a medical device. Clinical decisions remain with the clinician. "
     "Diabetic macular oedema (DMO) is not assessed."
 )
 

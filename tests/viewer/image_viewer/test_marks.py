@@ -15,7 +15,7 @@ from viewer.session import reading_mode
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SHA = "ab" * 32
-SLIDE: Any = SimpleNamespace(pictures=SimpleNamespace(sha256=SHA, width=300, height=200))
+SLIDE: Any = SimpleNamespace(renditions=SimpleNamespace(sha256=SHA, width=300, height=200))
 ENTRY: Any = SimpleNamespace(image_id=SHA, report=SimpleNamespace(sha256=SHA))
 BOX = {
     "id": SHA, "kind": "box", "lesion": "haemorrhage",
@@ -29,9 +29,7 @@ def session(monkeypatch, tmp_path):
     state: dict[str, Any] = {"reader": "AR"}
     monkeypatch.setattr(marks.st, "session_state", state)
     monkeypatch.setattr(reading_mode, "reader", lambda: state["reader"])
-    monkeypatch.setattr(
-        reading_mode, "hides_other_readers", lambda _entry: state.get("blind", False)
-    )
+    monkeypatch.setattr(reading_mode, "hides_machine", lambda _entry: state.get("blind", False))
     with ReviewStore(tmp_path / "r.sqlite3") as store:
         yield SimpleNamespace(state=state, store=store)
 
@@ -60,14 +58,14 @@ def test_what_is_no_mark_is_refused_with_a_sentence(change, session):
         marks.mark_of(BOX | change, SLIDE, "AR", NOW)
     marks.add(ENTRY, SLIDE, session.store, BOX | change)
     assert session.store.marks(SHA) == []
-    assert marks.message(ENTRY, session.store)["trouble"].endswith(".")
-    assert marks.message(ENTRY, session.store)["trouble"] == ""  # said once
+    assert marks.message(ENTRY, session.store)["problem"].endswith(".")
+    assert marks.message(ENTRY, session.store)["problem"] == ""  # said once
 
 
 def test_nobody_marks_without_a_name(session):
     session.state["reader"] = ""
     marks.add(ENTRY, SLIDE, session.store, BOX)
-    assert "Enter your name" in marks.message(ENTRY, session.store)["trouble"]
+    assert "Enter your name" in marks.message(ENTRY, session.store)["problem"]
 
 
 def test_a_mark_on_another_photograph_is_not_taken(session):
