@@ -58,19 +58,6 @@ class NetworkConfig:
         """Cells a side of the map."""
         return self.input_size // self.stride
 
-    @property
-    def receptive_field(self) -> int:
-        """Side, in input pixels, of what one cell of the map can see."""
-        field, jump = 3, 2
-        for stage in self.stages:
-            for block in range(stage.blocks):
-                first = block == 0
-                # A stride that was taken out dilates what follows it, not the layer itself.
-                dilation = _dilation(self.stages, stage, first=first)
-                field += (stage.kernel - 1) * jump * dilation
-                jump *= stage.stride if first else 1
-        return field
-
 
 def _dilation(stages: tuple[Stage, ...], stage: Stage, *, first: bool) -> int:
     if not first:
@@ -177,7 +164,7 @@ class RamNetwork(nn.Module):
 
         Args:
             squares: float (B, 3, S, S), normalised.
-            coverage: float (B, m, m), 0-1, how much of each cell is retina; all where left out.
+            coverage: float (B, m, m), 0-1, how much of each cell is retina; all if None.
 
         Returns:
             Scores (B,) in grades, and Regression Activation Maps (B, m, m) in grades, with
@@ -202,7 +189,7 @@ class RamNetwork(nn.Module):
 
         Args:
             features: float (B, K, m, m), see `features`.
-            coverage: float (B, m, m), 0-1, how much of each cell is retina; all where left out.
+            coverage: float (B, m, m), 0-1, how much of each cell is retina; all if None.
 
         Returns:
             Scores and maps, see `forward`.

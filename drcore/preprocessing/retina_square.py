@@ -1,4 +1,4 @@
-"""The one geometry: original pixels <-> the normalised square that the field of view fills."""
+"""Geometry: original pixels <-> the square that the field of view fills."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RetinaSquare:
     what the photograph does not have is black. Coordinates are continuous: pixel (row i,
     column j) covers [j, j + 1) x [i, i + 1), its centre is (j + 0.5, i + 0.5). The same object
     carries photographs, masks and activation maps of any resolution: an m x m map over the
-    square is `at(m)`; a photograph decoded at a reduced size is told by its width.
+    square is `at(m)`; a photograph decoded at a reduced size is recognised by its width.
 
     Attributes:
         field_of_view: the circle, in pixels of the photograph.
@@ -59,19 +59,6 @@ class RetinaSquare:
         centre = np.array([self.field_of_view.x, self.field_of_view.y])
         square = (np.asarray(points, np.float64) - centre) * self.scale + self.size / 2
         return np.asarray(square, np.float64)
-
-    def to_photograph(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map coordinates of the square back to the photograph; inverse of `to_square`.
-
-        Args:
-            points: float (..., 2), x and y in square pixels.
-
-        Returns:
-            float (..., 2), x and y in photograph pixels.
-        """
-        centre = np.array([self.field_of_view.x, self.field_of_view.y])
-        original = (np.asarray(points, np.float64) - self.size / 2) / self.scale + centre
-        return np.asarray(original, np.float64)
 
     def warp(self, image: Pixels, *, nearest: bool = False) -> Pixels:
         """Bring a photograph, or a mask of its geometry, into the square.
