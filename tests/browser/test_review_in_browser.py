@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
 from drcore.reviews.store import ReviewStore
+from tests.support.app_server import app_server, chromium
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PATIENCE = 180_000
 """Milliseconds for what needs the model, on a machine that is busy with other work."""
 
@@ -29,61 +17,28 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory):
+def server(tmp_path_factory):
+    """The app of this module."""
+    with app_server(tmp_path_factory.mktemp("app"), {"OMP_NUM_THREADS": "1"}) as running:
+        yield running
+
+
+@pytest.fixture
+def record(server):
     """Where the decisions of this module go."""
-    return tmp_path_factory.mktemp("app") / "reviews.sqlite3"
+    return server.reviews
 
 
-@pytest.fixture(scope="module")
-def app_url(record):
-    """The app as a user starts it, on a free port; decisions go to a file of this test."""
-    folder = record.parent
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "DRCORE_REVIEWS_URL": str(record),
-        "DRCORE_WORKLISTS": str(folder / "worklists"),
-        "OMP_NUM_THREADS": "1",
-    }
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [
-                sys.executable, "-m", "streamlit", "run", "viewer/app.py",
-                f"--server.port={port}", "--server.headless=true",
-            ],
-            cwd=REPOSITORY, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5)  # noqa: S310 - ours
-                break
-            except OSError:
-                assert server.poll() is None, (folder / "server.log").read_text()
-                assert time.monotonic() < deadline, "the server did not answer"
-                time.sleep(0.2)
-        yield url
-    finally:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
+@pytest.fixture
+def app_url(server):
+    """Address of the app."""
+    return server.url
 
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no Chromium at {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
