@@ -37,7 +37,7 @@ def graded(data, report):
 
 def grid(maps: encoding.Maps, part: dict) -> np.ndarray:
     raw = np.frombuffer(maps.data, "<i2", part["side"] ** 2, part["offset"])
-    values = np.where(raw == encoding.NOTHING, np.nan, raw / 200)
+    values = np.where(raw == encoding.OUTSIDE, np.nan, raw / 200)
     return values.reshape(part["side"], part["side"])
 
 
@@ -87,7 +87,7 @@ def test_a_slide_is_made_once_and_let_go_with_its_entry(graded):
     assert kept.ready(entry) is None
     slide = kept.slide(worklist, entry, entry.report)
     assert kept.slide(worklist, entry, entry.report) is slide is kept.ready(entry)
-    kept.drop([])
+    kept.drop_others([])
     assert kept.ready(entry) is None
 
 

@@ -179,4 +179,4 @@ def test_a_list_that_is_done_says_so(open_app, upload, phantom, encoded, html):
     app.button(key="choose-agree").click().run()
     app.button(key="save-stay").click().run()
     assert "\u2713 All 1 graded \u00b7 1 unreadable" in html(app)
-    assert "The photograph is reviewed" in html(app)
+    assert "Image graded" in html(app)

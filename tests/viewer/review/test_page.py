@@ -27,7 +27,7 @@ def test_first_page_says_what_it_is_for(open_app, html):
     app = open_app()
     assert "Research use only. Not a medical device." in html(app)
     assert any("not sent anywhere else" in caption.value for caption in app.caption)
-    assert {"synthetic", "public domain"} <= {caption.value for caption in app.caption}
+    assert {"synthetic image", "real image, public domain"} <= {caption.value for caption in app.caption}
 
 
 def test_the_notice_is_on_every_page(open_app, html):
@@ -188,7 +188,7 @@ def test_decisions_survive_a_page_switch_and_a_reload(open_app, upload, jpeg, ht
     again.text_input(key="reader").set_value("BS").run()
     again.button(key="choose-ungradable").click().run()
     again.button(key="save-next").click().run()
-    assert "Ungradable by BS" in html(again)
+    assert "Ungradable (BS, " in html(again)
     assert [d.reader for d in stored(tmp_path)] == ["AR", "BS"]
 
 
