@@ -76,11 +76,7 @@ class Measured:
 
 
 def page(filters: DeltaGenerator) -> None:
-    """Show the page.
-
-    Args:
-        filters: where they go.
-    """
+    """Show the page; `filters` is the place for its filters."""
     st.html(style_tag("agreement/report.css"))
     st.header("Agreement")
     if reading_mode.hides_record():
@@ -120,19 +116,7 @@ def page(filters: DeltaGenerator) -> None:
 
 
 def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection) -> Measured:
-    """Compute all figures.
-
-    Args:
-        store: holds the corrections of patients.
-        record: all decisions, in order.
-        selection: which count.
-
-    Returns:
-        The figures.
-
-    Raises:
-        ReviewError: the record cannot be read.
-    """
+    """Compute all figures of the selected decisions; the store holds corrections of patients."""
     from drcore.agreement.adjudication import reader_name_key, reading_statuses
     from drcore.agreement.comparison import (
         agreement_of,

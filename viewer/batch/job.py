@@ -94,11 +94,7 @@ class BatchJob(Job):
         return len(self._rows) == len(self.found)
 
     def _grade(self, grader: Grader) -> None:
-        """Grade what has no row yet; a photograph on which the networks fail gets a failed row.
-
-        Raises:
-            Exception: the networks failed on `MAX_FAILURES` photographs in a row.
-        """
+        """Grade what has no row yet; raises if the networks fail `MAX_FAILURES` times in a row."""
         from drcore.batch.pipeline import BATCH, grade_batch
         from drcore.results.columns import row_of
 

@@ -106,11 +106,7 @@ def choose() -> None:
 
 
 def start_on_server(wanted: str) -> None:
-    """Start a batch over a folder below the configured root, or leave an error for the page.
-
-    Args:
-        wanted: path below the root, as typed.
-    """
+    """Start a batch over a path below the configured root, or leave an error for the page."""
     from drcore.sources.find import find_photographs
     from drcore.sources.folders import inside_root
 

@@ -33,16 +33,7 @@ def filtered(
     show: Iterable[str] = (),
     text: str = "",
 ) -> list[int]:
-    """Return which rows to list.
-
-    Args:
-        rows: of a batch.
-        show: some of `KINDS`; all if empty.
-        text: part of file name, reason or patient, in any case.
-
-    Returns:
-        Indices of the rows, rising.
-    """
+    """Return the indices of rows of some `KINDS` (all if empty) that hold a text, in any case."""
     wanted, needle = set(show), text.strip().lower()
     return [
         index
@@ -56,12 +47,7 @@ def filtered(
 
 
 def table(rows: list[Row], indices: list[int]) -> pd.DataFrame:
-    """Return some rows as a table in which numbers sort as numbers.
-
-    Args:
-        rows: of a batch.
-        indices: which of them, in order.
-    """
+    """Return some rows as a table in which numbers sort as numbers."""
     import pandas as pd
 
     frame = pd.DataFrame([rows[index] for index in indices], columns=list(_COLUMNS))

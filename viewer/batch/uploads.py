@@ -34,16 +34,8 @@ def save_upload(
     """Write the files of an uploaded folder to a private temporary folder.
 
     Names are untrusted: each copy lies in a numbered folder of its own, under a harmless form of
-    its name (which may hold eye and patient).
-
-    Args:
-        files: path below the dropped folder, and bytes.
-
-    Returns:
-        The photographs among them, by their extensions, and the folder.
-
-    Raises:
-        SourceError: there is no photograph, or no space on the disk.
+    its name. Files that are hidden or have no photograph's extension are skipped. Raises
+    `SourceError` if nothing is left, or the disk is full.
     """
     from drcore.sources.source import PhotographSource
 
@@ -73,14 +65,7 @@ def save_upload(
 
 
 def check_upload(sizes: Sequence[int]) -> None:
-    """Reject a folder that is too large for an upload.
-
-    Args:
-        sizes: of its files, in bytes.
-
-    Raises:
-        SourceError: it is too large.
-    """
+    """Raise `SourceError` if files of these sizes, in bytes, are too much for an upload."""
     if len(sizes) > MAX_FILES or sum(sizes) > MAX_BYTES:
         raise SourceError(
             f"Folder too large for upload ({len(sizes):,} files, {sum(sizes) / 1024**3:.1f} GB; "

@@ -80,11 +80,7 @@ def empty() -> None:
 
 
 def choose(worklist: Worklist) -> None:
-    """Show what can be chosen, and the button that creates the export.
-
-    Args:
-        worklist: of this session, not empty.
-    """
+    """Show what can be chosen, and the button that creates the export."""
     st.header("Export")
     left, right = st.columns(2, gap="large")
     with left:

@@ -24,11 +24,7 @@ _FILES = {
 
 
 def all_grades(worklist: Worklist) -> None:
-    """Show the downloads; nothing if readers may not know of each other.
-
-    Args:
-        worklist: of this session; a de-identified one gives de-identified files.
-    """
+    """Show the downloads; nothing if readers may not know of each other."""
     if reading_mode.hides_record():
         return
     with st.popover("All grades", icon=":material/database:", width="stretch"):
@@ -44,18 +40,7 @@ def all_grades(worklist: Worklist) -> None:
 
 
 def record_bytes(name: str, *, deidentified: bool) -> bytes:
-    """Return one of the files.
-
-    Args:
-        name: of the file, such as "marks.csv".
-        deidentified: images identified by hash, without patients and free text.
-
-    Returns:
-        UTF-8.
-
-    Raises:
-        ReviewError: the database cannot be read.
-    """
+    """Return a file such as "marks.csv"; de-identified without patients and free text."""
     from drcore.export.deidentification import anonymous_decision, anonymous_mark
     from drcore.reviews.decision import decisions_csv, decisions_json
     from drcore.reviews.mark import marks_csv, marks_json

@@ -51,16 +51,7 @@ def slide_cache() -> preloading.SlideCache:
 
 
 def slide_of(worklist: Worklist, entry: Entry, report: GradeReport) -> Slide | None:
-    """Return the slide of an entry.
-
-    Args:
-        worklist: reads the photograph.
-        entry: on screen.
-        report: of the entry, not failed.
-
-    Returns:
-        The slide; None if the file has changed or been deleted since it was graded.
-    """
+    """Return the slide of an entry; None if the file has changed or been deleted since."""
     slides = slide_cache()
     slides.drop_others(worklist.entries)
     return slides.slide(worklist, entry, report)
@@ -75,29 +66,14 @@ def neighbours(worklist: Worklist) -> list[Entry]:
 def show(
     worklist: Worklist, entry: Entry, slide: Slide, store: ReviewStore | None, *, machine: bool
 ) -> None:
-    """Show the image viewer, updated while the next photographs are prepared.
-
-    Args:
-        worklist: of the entry.
-        entry: on screen.
-        slide: of the entry.
-        store: of marks; None if it cannot be used.
-        machine: whether the map may reach the browser.
-    """
+    """Show the image viewer; `machine` says whether the map may reach the browser."""
     st.fragment(_show)(worklist, entry, slide, store, machine)
 
 
 def message(entry: Entry, slide: Slide, slot: str, *, machine: bool) -> dict[str, Any]:
-    """Return what the browser needs of a photograph; pictures and maps as addresses.
+    """Return what the browser needs of a photograph; the name is untrusted, only ever set as text.
 
-    Args:
-        entry: of the slide, with a report.
-        slide: what it shows.
-        machine: whether the map may reach the browser.
-        slot: where on the page; the files of another photograph in the same slot are released.
-
-    Returns:
-        Plain values. The name is untrusted and is only ever set as text.
+    The files of another photograph in the same `slot` of the page are released.
     """
     report, renditions = entry.report, slide.renditions
     digest = renditions.sha256

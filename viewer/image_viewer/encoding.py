@@ -46,14 +46,7 @@ def scales_of(report: GradeReport) -> list[Scale]:
 
 
 def maps_of(report: GradeReport) -> Maps:
-    """Write the maps of a report as one file.
-
-    Args:
-        report: not failed.
-
-    Returns:
-        The maps, refined and as the networks gave them.
-    """
+    """Write the maps of a report as one file, refined and as the networks gave them."""
     parts: list[NDArray[np.int16]] = []
     offset = 0
 

@@ -22,16 +22,7 @@ _PROBLEM = "marking-problem"
 
 
 def message(entry: Entry, store: ReviewStore | None) -> dict[str, Any]:
-    """Return what the browser needs to show the marks on an entry and to make new ones.
-
-    Args:
-        entry: on screen.
-        store: of marks; None if it cannot be used.
-
-    Returns:
-        Plain values; names of readers are untrusted and are only ever set as text. Without the
-        marks of others if a masked reader must not see them.
-    """
+    """Return the marks that this reader may see; names of readers are untrusted text."""
     from drcore.reviews.mark import LESIONS
 
     found: list[tuple[int, Mark]] = []
@@ -59,16 +50,9 @@ def message(entry: Entry, store: ReviewStore | None) -> dict[str, Any]:
 
 
 def mark_of(values: dict[str, Any], slide: Slide, reader: str, now: datetime) -> Mark:
-    """Return the mark that the browser describes.
+    """Return the mark that the browser describes: kind, lesion, corners in pixels of the original.
 
-    Args:
-        values: kind, lesion and corners in pixels of the original; untrusted.
-        slide: of the photograph.
-        reader: who marks.
-        now: with a time zone.
-
-    Raises:
-        ReviewError: something is missing, or the mark is outside the photograph.
+    Raises `ReviewError` if something is missing, or the mark is outside the photograph.
     """
     from drcore.reviews.mark import Mark
 

@@ -52,16 +52,7 @@ class SlideCache:
             return self._slides.get(_identity(entry))
 
     def slide(self, worklist: Worklist, entry: Entry, report: GradeReport) -> Slide | None:
-        """Return the slide of an entry, made now if it is not in the cache.
-
-        Args:
-            worklist: reads the photograph.
-            entry: of the list.
-            report: of the entry, not failed.
-
-        Returns:
-            The slide; None if the file has changed or been deleted since it was graded.
-        """
+        """Return the slide of an entry, made if needed; None if the file has changed since."""
         key = _identity(entry)
         with self._lock:
             if key in self._slides:
@@ -81,15 +72,7 @@ class SlideCache:
         return made
 
     def prepare(self, worklist: Worklist, entries: list[Entry]) -> bool:
-        """Make the slides of entries in the background.
-
-        Args:
-            worklist: of the entries.
-            entries: to be shown soon, the most likely first; ungraded ones have to wait.
-
-        Returns:
-            Whether some are still to be made.
-        """
+        """Make slides in the background, in order; return whether some are still missing."""
         soon = [
             e for e in entries[: MAX_SLIDES - 1] if e.report is None or e.report.status != "failed"
         ]

@@ -75,15 +75,7 @@ def set_name(key: str) -> str:
 
 
 def figures_table(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return the measured figures as a table.
-
-    Args:
-        metrics: of the manifest: by set, then by scale, what `training.evaluate` measured;
-            invalid entries are ignored.
-
-    Returns:
-        One row per set and scale, figures as numbers, intervals as text.
-    """
+    """Return the metrics of a manifest as a table; invalid entries are ignored."""
     import pandas as pd
 
     rows = []

@@ -35,20 +35,9 @@ def decide(
     overlay_scales: tuple[str, ...] | None = None,
     circumstances: Circumstances | None = None,
 ) -> Decision:
-    """Return the decision to store.
+    """Return the decision to store; a grade that equals the model's is an agreement.
 
-    Args:
-        report: of the model.
-        choice: of the reader; a grade that equals the model's is an agreement.
-        note: free text.
-        reader: name or initials.
-        now: with a time zone.
-        seconds: for which the photograph was viewed; None if unknown.
-        overlay_scales: at which the map was seen; None if unknown.
-        circumstances: of the study; None if unknown.
-
-    Raises:
-        ReviewError: something is missing, or contradicts the report.
+    Raises `ReviewError` if something is missing, or contradicts the report.
     """
     from drcore.reviews.decision import Decision
 
@@ -104,14 +93,7 @@ def choice_of(entry: Entry) -> Choice | None:
 
 
 def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool = False) -> None:
-    """Show the controls of the decision on an entry.
-
-    Args:
-        worklist: of the entry.
-        entry: has a report that did not fail.
-        store: of decisions.
-        hidden: the reader must not know the model's grade yet.
-    """
+    """Show the controls of a decision; `hidden` if the model's grade must not be known yet."""
     report = entry.report
     if report is None or report.status == "failed":
         return

@@ -19,12 +19,7 @@ __all__ = ["download_grades", "download_result", "result_bytes"]
 
 
 def download_result(worklist: Worklist, entry: Entry) -> None:
-    """Show the download of a photograph's result as JSON; nothing while it must stay hidden.
-
-    Args:
-        worklist: of the entry.
-        entry: any; without a report there is nothing to download.
-    """
+    """Show the download of a photograph's result as JSON; nothing while it must stay hidden."""
     if entry.report is None or entry.key in worklist.hidden:
         return
     name = entry.report.sha256[:12] or entry.key
@@ -52,15 +47,7 @@ def download_grades() -> None:
 
 
 def result_bytes(worklist: Worklist, entry: Entry) -> bytes:
-    """Return a photograph's result as JSON.
-
-    Args:
-        worklist: of the entry; a de-identified one gives a de-identified result.
-        entry: graded.
-
-    Returns:
-        UTF-8; if the database cannot be read, the result without readers' decisions and marks.
-    """
+    """Return a result as JSON; without readers' decisions if the database cannot be read."""
     from drcore.export.case import Case
     from drcore.export.deidentification import Disclosure
     from drcore.export.result_json import result_json

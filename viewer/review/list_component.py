@@ -19,13 +19,7 @@ __all__ = ["worklist_component"]
 
 
 def worklist_component(worklist: Worklist, on_pick: Callable[[str], None], *, height: int) -> None:
-    """Show the list of photographs; a click selects one.
-
-    Args:
-        worklist: to show.
-        on_pick: called with the key of the entry that was clicked.
-        height: in pixels, unless the style sheet sets it.
-    """
+    """Show the list of photographs; `on_pick` gets the key of the entry that was clicked."""
     selected = worklist.selected
 
     def picked() -> None:

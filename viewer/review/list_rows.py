@@ -20,15 +20,7 @@ HIDDEN: Chip = ("", "#00000000", "inherit")
 
 
 def list_rows(worklist: Worklist) -> list[dict[str, Any]]:
-    """Return the rows of the list as it is shown.
-
-    Args:
-        worklist: any.
-
-    Returns:
-        A dictionary for each photograph. Names are untrusted and must only ever be set as text.
-        `heading` is None, or stands above the first row of a patient.
-    """
+    """Return the rows of the list as shown; names are untrusted and only ever set as text."""
     headings = _headings(worklist) if worklist.arrangement.by_patient else {}
     rows = []
     above = None

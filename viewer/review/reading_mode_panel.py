@@ -38,11 +38,7 @@ _SECOND_READ_NAMES = {
 
 
 def panel(worklist: Worklist) -> None:
-    """Show the reading mode, what awaits the reader, and to an arbiter how the readers disagree.
-
-    Args:
-        worklist: of this session, not empty.
-    """
+    """Show reading mode, what awaits the reader, and to an arbiter how the readers disagree."""
     st.html(style_tag("review/reading_mode_panel.css"))
     allowed = allowed_modes()
     if len(allowed) > 1:

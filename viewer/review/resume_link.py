@@ -17,9 +17,6 @@ def last_list(token: str) -> None:
     """Let the browser remember the list of this session; if there is none, offer the last one.
 
     A list that was cleared or has expired is not offered again.
-
-    Args:
-        token: of the list of this session; "" if it is empty.
     """
     data = {
         "token": token,

@@ -49,14 +49,7 @@ def full_name(grade: int) -> str:
 
 
 def card(report: GradeReport) -> str:
-    """Return the card of a report.
-
-    Args:
-        report: any; untrusted text in it is escaped.
-
-    Returns:
-        HTML without scripts: outcome first, then grade, score, probabilities, remarks, eye.
-    """
+    """Return the card of a report as HTML without scripts; untrusted text is escaped."""
     if report.status == "failed":
         return _wrap(
             '<p class="outcome none"><b>Image could not be read</b></p>',
@@ -85,11 +78,7 @@ def card(report: GradeReport) -> str:
 
 
 def outcome(report: GradeReport) -> tuple[str, str]:
-    """Return the referral outcome of a report that did not fail, and its style.
-
-    Returns:
-        Text; "yes", "borderline", "no" or "none" for ungradable.
-    """
+    """Return the referral outcome of a report that did not fail, and its style."""
     if report.grade is None:
         return "Ungradable: refer or repeat the photograph", "none"
     if report.referable:

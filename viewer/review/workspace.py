@@ -32,9 +32,6 @@ def queue(worklist: Worklist) -> None:
     """Show the list, updated while photographs are graded in the background.
 
     Comes after `show`: if something changed since that was drawn, the page is drawn again.
-
-    Args:
-        worklist: not empty.
     """
     busy = worklist.pending > 0 or state.engine().state in {"waiting", "loading"}
     st.fragment(_queue, run_every=POLL if busy else None)(worklist)
@@ -45,9 +42,6 @@ def show(worklist: Worklist) -> None:
 
     Grading is left to the background, and what takes time is done before anything is drawn: the
     name of one eye must never stand beside the result of another.
-
-    Args:
-        worklist: not empty.
     """
     redraw.note_page(worklist)
     entry, grader = worklist.selected, state.engine().grader

@@ -65,11 +65,7 @@ class Job(ABC):
         return 0.0 if self.active else time.monotonic() - self._ended
 
     def start(self, *context: Any) -> None:
-        """Begin in a thread, or resume after the end; does nothing while it runs.
-
-        Args:
-            context: handed to `work`.
-        """
+        """Begin in a thread, or resume after the end; `context` is handed to `work`."""
         if self._thread is not None and self._thread.is_alive():
             return
         self._stop.clear()

@@ -21,11 +21,7 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def limit_memory_pools() -> bool:
-    """Limit the C library's memory pools; call it before threads open them.
-
-    Returns:
-        Whether the C library has such a limit; only that of Linux has one.
-    """
+    """Limit the C library's memory pools; return False if it has no such limit."""
     try:
         return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _MEMORY_POOLS))
     except (AttributeError, OSError, TypeError):

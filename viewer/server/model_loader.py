@@ -50,11 +50,7 @@ class Engine:
         return self._grader
 
     def start(self, delay: float = 0.0) -> None:
-        """Start loading unless it is loaded or loading; after a failure, retry.
-
-        Args:
-            delay: seconds to wait first, so that a page can be sent before the work begins.
-        """
+        """Start loading after some seconds, unless loaded or loading; after a failure, retry."""
         with self._lock:
             if self.state in {"loading", "ready"}:
                 return
@@ -65,14 +61,7 @@ class Engine:
             thread.start()
 
     def wait(self, timeout: float | None = None) -> Grader | None:
-        """Start, and wait until loading has ended.
-
-        Args:
-            timeout: seconds; no limit if left out.
-
-        Returns:
-            The grader, None if it failed or time was up.
-        """
+        """Start, and wait until loading has ended; return None if it failed or time was up."""
         self.start()
         self._done.wait(timeout)
         return self._grader

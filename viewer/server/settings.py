@@ -30,15 +30,10 @@ def reviews_location() -> str:
 
 
 def allowed_modes(setting: str | None = None) -> tuple[ReadingMode, ...]:
-    """Return the modes that readers of this server may choose, the first being the default.
+    """Return the modes that readers may choose, the first being the default.
 
-    Args:
-        setting: comma-separated modes; DRCORE_STUDY of the environment where left out. An empty
-            one allows all. If any word is not a mode, only the masked first read is allowed: a
-            typing error must not reveal anything.
-
-    Returns:
-        At least one mode.
+    They are the comma-separated words of DRCORE_STUDY; all modes if it is empty. If any word is not
+    a mode, only the masked first read is allowed: a typing error must not reveal anything.
     """
     text = os.environ.get("DRCORE_STUDY", "") if setting is None else setting
     words = [" ".join(word.lower().split()) for word in text.split(",") if word.strip()]

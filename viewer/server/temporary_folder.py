@@ -64,11 +64,7 @@ def _delete(folder: Path, lock: BinaryIO) -> None:
 
 
 def _hold(lock: BinaryIO) -> None:
-    """Take the lock of a folder, if the system has locks.
-
-    Raises:
-        OSError: another process holds it.
-    """
+    """Take the lock of a folder, if the system has locks; `OSError` if another process holds it."""
     try:
         import fcntl
     except ImportError:  # Windows, where an open file is lock enough
@@ -77,11 +73,7 @@ def _hold(lock: BinaryIO) -> None:
 
 
 def _abandoned(folder: Path) -> bool:
-    """Whether a folder is ours and nobody holds its lock.
-
-    Raises:
-        OSError: it is in use, or cannot be looked at.
-    """
+    """Whether a folder is ours and nobody holds its lock; `OSError` if it is in use."""
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != getattr(os, "getuid", lambda: 0)():
         return False

@@ -14,12 +14,7 @@ J = TypeVar("J", bound=Job)
 
 
 def current_job(registry: JobRegistry[J], name: str) -> J | None:
-    """Return the job of this session, or of the page's address after a reload.
-
-    Args:
-        registry: of this kind of jobs.
-        name: key in the session and parameter of the address.
-    """
+    """Return the job of this session, or of the page's address after a reload."""
     job = registry.get(st.session_state.get(name) or st.query_params.get(name))
     if job is None:
         st.session_state.pop(name, None)

@@ -77,12 +77,7 @@ def reader() -> str:
 def hides_machine(entry: Entry) -> bool:
     """Whether the model's result and other readers' decisions and marks must stay hidden.
 
-    Args:
-        entry: of this session's list.
-
-    Returns:
-        In a masked mode True until this reader's own decision on the photograph, made in this
-        mode, is stored; else False.
+    In a masked mode they are, until this reader's own decision in this mode is stored.
     """
     if mode() not in _MASKED:
         return False
@@ -95,11 +90,7 @@ def hides_machine(entry: Entry) -> bool:
 
 
 def note_machine_seen(worklist: Worklist) -> None:
-    """Note that this session's reader was shown the model's grades in the list.
-
-    Args:
-        worklist: of this session, with `hidden` up to date.
-    """
+    """Note that this session's reader was shown the model's grades that are not hidden."""
     seen: dict[str, set[str]] = st.session_state.setdefault("study-seen", {})
     seen.setdefault(reader(), set()).update(
         entry.report.sha256
@@ -116,15 +107,8 @@ def hides_record() -> bool:
 def circumstances(entry: Entry) -> Circumstances:
     """Return how a decision on an entry is being made; call it before the decision is stored.
 
-    Args:
-        entry: graded.
-
-    Returns:
-        Keyword arguments of `Decision`. `machine_visible` is True if the model's grade was on
-        screen in this session before, in any mode.
-
-    Raises:
-        ReviewError: the database cannot be read.
+    `machine_visible` is True if the model's grade was on screen in this session before, in any
+    mode.
     """
     sha256 = entry.report.sha256 if entry.report else ""
     seen: dict[str, set[str]] = st.session_state.get("study-seen", {})
@@ -139,16 +123,10 @@ def circumstances(entry: Entry) -> Circumstances:
 
 
 def waiting(worklist: Worklist, found: dict[str, ReadingStatus]) -> list[Entry]:
-    """Return the entries that await this session's reader in its mode.
+    """Return the entries that await this session's reader in its mode, in the order added.
 
-    Args:
-        worklist: of this session.
-        found: reading status of its photographs, see `statuses`.
-
-    Returns:
-        In the order added, whatever the list shows. As second reader: those that need a second
-        read and were read by somebody else; as arbiter: those whose readers disagree; else: those
-        not read in this mode.
+    As second reader: those that need a second read and were read by somebody else; as arbiter:
+    those whose readers disagree; else: those not read in this mode.
     """
     shas = {entry.key: entry.report.sha256 if entry.report else "" for entry in readable(worklist)}
     if ROLES[mode()] == "first":

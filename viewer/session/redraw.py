@@ -34,9 +34,7 @@ def note_choice(worklist: Worklist) -> None:
 def rerun_if_changed(worklist: Worklist, *, with_choice: bool = True) -> None:
     """Draw the whole page again if something else was asked for since it was drawn.
 
-    Args:
-        worklist: of this session.
-        with_choice: a grade that was chosen counts too; not for the part that shows it.
+    A grade that was chosen counts too (`with_choice`); not for the part that shows it.
     """
     session = state.session()
     drawn = session.drawn_choice if with_choice else None

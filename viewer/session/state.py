@@ -84,11 +84,7 @@ def worklist() -> Worklist:
 
 
 def store() -> ReviewStore:
-    """Return the grades and marks that this server stores.
-
-    Raises:
-        ReviewError: the database cannot be opened.
-    """
+    """Return the grades and marks that this server stores."""
     location = reviews_location()
     with _STORES_LOCK:
         if location not in _STORES:

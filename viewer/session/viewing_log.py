@@ -68,10 +68,7 @@ class ViewingLog:
     def record(self, reported: object, scales: Iterable[str]) -> None:
         """Record what the browser reports; anything invalid is ignored.
 
-        Args:
-            reported: by view id, a dictionary with `scales`, a list, and `away`, seconds;
-                untrusted.
-            scales: that exist.
+        It is untrusted: by view id, a dictionary with `scales`, a list, and `away`, seconds.
         """
         known = set(scales)
         for view_id, tally in reported.items() if isinstance(reported, dict) else ():
@@ -88,14 +85,7 @@ class ViewingLog:
                 viewing.away = max(viewing.away, float(away))
 
     def seconds(self, key: str) -> float | None:
-        """Return for how long an entry was viewed since the last decision on it.
-
-        Args:
-            key: of the entry.
-
-        Returns:
-            Seconds; None if it was never on screen.
-        """
+        """Return the seconds an entry was viewed since the last decision; None if never."""
         viewing = self._views.get(key)
         if viewing is None:
             return None
@@ -103,18 +93,10 @@ class ViewingLog:
         return max(0.0, viewing.visits + visit - viewing.away)
 
     def scales(self, key: str, reader: str) -> tuple[str, ...] | None:
-        """Return at which scales a reader has seen the map of an entry.
+        """Return at which scales a reader has seen the map of an entry; None if not reported.
 
         What was on screen since the last decision was seen by whoever decides next; what was on
         screen before, by those who decided then.
-
-        Args:
-            key: of the entry.
-            reader: who decides.
-
-        Returns:
-            Smallest first, "fused" last; empty if the map was hidden the whole time, None if the
-            browser has reported nothing.
         """
         viewing = self._views.get(key)
         if viewing is None or viewing.scales is None:
@@ -142,13 +124,7 @@ def viewing_log() -> ViewingLog:
 
 
 def watch(entry: Entry, sizes: Sequence[int]) -> None:
-    """Have the browser report which maps it paints; only this part runs again when it does.
-
-    Args:
-        entry: on screen.
-        sizes: of the maps that can be shown, in pixels; empty if the map is hidden from the
-            reader.
-    """
+    """Have the browser report which maps of these sizes (in pixels) it paints."""
     scales = [*map(str, sizes), "fused"] if sizes else []
     st.session_state["viewing-scales"] = scales
     _watch()(

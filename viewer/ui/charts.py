@@ -14,15 +14,7 @@ __all__ = ["confusion", "grade_histogram"]
 
 
 def grade_histogram(rows: Sequence[Mapping[str, str]], *, height: int = 190) -> go.Figure:
-    """Return the histogram of a batch.
-
-    Args:
-        rows: of `drcore.results.columns`.
-        height: in pixels.
-
-    Returns:
-        A bar for each grade, for ungradable and for unreadable photographs.
-    """
+    """Return the histogram of a batch: a bar for each grade, for ungradable and unreadable."""
     bars = [
         (f"{grade} \u00b7 {GRADE_NAMES[grade].split(' ')[0]}", str(grade), "", chip)
         for grade, chip in enumerate(palette.GRADES)
@@ -58,15 +50,9 @@ def grade_histogram(rows: Sequence[Mapping[str, str]], *, height: int = 190) -> 
 def confusion(
     matrix: Sequence[Sequence[int]], *, height: int = 300, dark: bool = False
 ) -> go.Figure:
-    """Return the chart of a confusion matrix of grades.
+    """Return the chart of a confusion matrix; rows are the reference, shades its shares.
 
-    Args:
-        matrix: counts, row: reference grade, column: the model's grade.
-        height: in pixels.
-        dark: whether the page is dark; Plotly cannot know what shines through the shade.
-
-    Returns:
-        Counts as text; the shade is the share of the reference grade.
+    Plotly must be told whether the page is dark: it cannot know what shines through the shade.
     """
     counts = np.asarray(matrix, float)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -20,16 +20,7 @@ def csv_download(
     help: str | None = None,  # noqa: A002 - as Streamlit calls it
     type: Literal["primary", "secondary"] = "secondary",  # noqa: A002
 ) -> None:
-    """Show a button that downloads a CSV, written when it is pressed.
-
-    Args:
-        label: of the button.
-        text: returns the CSV.
-        name: what the file holds, such as "batch"; the time is added.
-        key: of the widget.
-        help: tooltip.
-        type: of the button.
-    """
+    """Show a button that downloads a CSV, written when it is pressed; time is added to its name."""
     st.download_button(
         label,
         data=lambda: text().encode("utf-8"),

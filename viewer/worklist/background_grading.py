@@ -31,10 +31,7 @@ _STARTING = threading.Lock()
 def work_ahead(worklist: Worklist, grader: Grader, latest: Lookup | None = None) -> None:
     """Grade what is pending and make the next renditions, in a thread that ends when all is done.
 
-    Args:
-        worklist: is not kept alive by the thread, which ends with the session.
-        grader: shared.
-        latest: as for `grade`.
+    The thread does not keep the list alive: it ends with the session.
     """
     with _STARTING:
         busy = worklist.thread is not None and worklist.thread.is_alive()
@@ -62,11 +59,7 @@ def do_next(worklist: Worklist, grader: Grader, latest: Lookup | None = None) ->
 def grade(worklist: Worklist, entry: Entry, grader: Grader, latest: Lookup | None = None) -> None:
     """Grade an entry, unless that was done; never raises for a bad photograph.
 
-    Args:
-        worklist: has the entry.
-        entry: any of the list.
-        grader: shared.
-        latest: finds the decision that was made on the same file before.
+    `latest` finds the decision that was made on the same file before.
     """
     with entry.lock:
         if entry.report is not None:

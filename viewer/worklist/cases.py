@@ -36,12 +36,7 @@ class CaseSelection:
 
 
 def entries_of(worklist: Worklist, scope: Scope) -> list[Entry]:
-    """Return the entries of a scope, ungraded and hidden ones included.
-
-    Args:
-        worklist: of this session.
-        scope: all of them, those with a decision, or those of the patient on screen.
-    """
+    """Return the entries of a scope, ungraded and hidden ones included."""
     everything = worklist.everything
     if scope == "reviewed":
         return [e for e in everything if e.decision is not None and e.key not in worklist.hidden]
@@ -61,17 +56,7 @@ def entries_of(worklist: Worklist, scope: Scope) -> list[Entry]:
 def select_cases(
     worklist: Worklist, scope: Scope, store: ReviewStore, *, only_reader: str | None = None
 ) -> CaseSelection:
-    """Return what an export of a scope holds.
-
-    Args:
-        worklist: of this session.
-        scope: which photographs.
-        store: the record.
-        only_reader: take only this reader's decisions and marks; everybody's if left out.
-
-    Raises:
-        ReviewError: the record cannot be read.
-    """
+    """Return what an export of a scope holds; only one reader's decisions and marks if asked."""
     entries = entries_of(worklist, scope)
     seen = [entry for entry in entries if entry.key not in worklist.hidden]
     graded = [entry for entry in seen if entry.report is not None]
@@ -97,16 +82,7 @@ def select_cases(
 
 
 def case_of(entry: Entry, store: ReviewStore, *, only_reader: str | None = None) -> Case:
-    """Return one photograph with its decisions and marks, under its own file name.
-
-    Args:
-        entry: graded.
-        store: the record.
-        only_reader: take only this reader's decisions and marks; everybody's if left out.
-
-    Raises:
-        ReviewError: the record cannot be read.
-    """
+    """Return one photograph with its decisions and marks, under its own file name."""
     sha256 = entry.report.sha256 if entry.report else ""
     made = [
         (number, decision)

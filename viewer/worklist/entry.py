@@ -38,15 +38,10 @@ class PhotographFacts:
 
 
 def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") -> PhotographFacts:
-    """Find whose eye a photograph shows, from DICOM header or name, without decoding it.
+    """Find whose eye a photograph shows, from DICOM header or untrusted name, without decoding it.
 
-    Args:
-        name: of the file; untrusted text.
-        source: bytes, path, or frame of a DICOM file.
-        folder: name of the folder that it came in: the patient, if the name holds only the eye.
-
-    Returns:
-        What is known; nothing for a file that cannot be read, whose report will give the reason.
+    The folder that it came in is the patient if the name holds only the eye. Nothing is known of a
+    file that cannot be read; its report will give the reason.
     """
     from drcore.photographs.dicom_frames import DicomFrame, file_name
     from drcore.photographs.formats import is_dicom
@@ -184,11 +179,7 @@ class Entry:
             self._report = replace(self._report, laterality=laterality, patient=patient)
 
     def source_shown(self) -> bytes | Path | DicomFrame | Photograph:
-        """Return what the page may show: without burned-in identity, unless that was asked for.
-
-        Raises:
-            PhotographError: it cannot be read.
-        """
+        """Return what the page may show: without burned-in identity, unless that was asked for."""
         if self.facts.burned_in and not self.show_identity:
             return black_out_surroundings(self.source, self.file_name)
         return self.source
@@ -204,15 +195,7 @@ class Entry:
 def black_out_surroundings(source: bytes | Path | DicomFrame, name: str) -> Photograph:
     """Read a photograph and black out what lies around the retina: burned-in names stand there.
 
-    Args:
-        source: bytes, path, or frame of a DICOM file.
-        name: display name, for the error.
-
-    Returns:
-        The photograph; all black if no field of view is found.
-
-    Raises:
-        PhotographError: it cannot be read.
+    It is all black if no field of view is found. Raises `PhotographError` if it cannot be read.
     """
     from drcore.photographs.reader import read_photograph
     from drcore.preprocessing.field_of_view import find_field_of_view

@@ -44,16 +44,9 @@ class ImportResult:
 def import_files(worklist: Worklist, files: Iterable[tuple[str, bytes | Path]]) -> ImportResult:
     """Add photographs to a list.
 
-    A file with a photograph's extension is listed whatever it holds: its report gives the reason
-    if it cannot be read. Other files are examined, and skipped if they hold no photograph.
-
-    Args:
-        worklist: takes the photographs.
-        files: names, perhaps with folders, and bytes or paths; untrusted. They are consumed one
-            by one, so that each can be released once it is on disk.
-
-    Returns:
-        What became of them.
+    A file with a photograph's extension is listed whatever it holds: its report gives the reason if
+    it cannot be read. Other files are examined, and skipped if they hold no photograph. Names are
+    untrusted; files are consumed one by one, so that each can be released once it is on disk.
     """
     from drcore.photographs.photograph import MAX_BYTES
 

@@ -108,19 +108,9 @@ def ordered_entries(
 ) -> list[Entry]:
     """Return the entries that are shown, in order.
 
-    The selected entry is always among them, at the place that it had when it was selected: a
-    decision on it must not move it while the reader looks at it.
-
-    Args:
-        entries: all, in the order added.
-        options: order and filters.
-        selected: key of the one on screen.
-        before: the decision on it when it was selected.
-        hidden: keys of those whose results a masked reader must not know; while there are any,
-            orders and kinds that would reveal them have no effect.
-
-    Returns:
-        Some of the entries.
+    The selected entry is always among them, at the place that it had when it was selected (with the
+    decision `before`): a decision on it must not move it while the reader looks at it. While there
+    are `hidden` entries, orders and kinds that would reveal their results have no effect.
     """
     everything = list(entries)
     if options == ViewOptions():
@@ -155,15 +145,7 @@ def ordered_entries(
 def patient_studies(
     entries: Iterable[Entry], hidden: frozenset[str] = frozenset()
 ) -> list[PatientStudy]:
-    """Group photographs by patient.
-
-    Args:
-        entries: all of a list.
-        hidden: keys of those whose results do not count.
-
-    Returns:
-        Patients in order of their first photograph.
-    """
+    """Group photographs by patient; results of hidden entries do not count."""
     return [
         PatientStudy(
             group[0].patient,

@@ -28,11 +28,7 @@ class RenditionCache:
         return entry.key in self._made
 
     def get(self, entry: Entry) -> Renditions:
-        """Return the renditions of an entry, made now if they are not in the cache.
-
-        Raises:
-            PhotographError: it cannot be read.
-        """
+        """Return the renditions of an entry; `PhotographError` if it cannot be read."""
         from viewer.worklist.renditions import renditions_of
 
         # One at a time: page and threads ask for the same one at once, and each takes the memory

@@ -84,16 +84,7 @@ class Renditions:
 def renditions_of(
     source: Source, *, name: str | None = None, long_side: int = LONG_SIDE
 ) -> Renditions:
-    """Read a photograph and make its renditions.
-
-    Args:
-        source: path, encoded bytes, or a photograph that was read before.
-        name: display name, for the error.
-        long_side: of the reduced pictures, in pixels; a smaller photograph keeps its size.
-
-    Raises:
-        PhotographError: the source cannot be read as a photograph.
-    """
+    """Read a photograph and make its renditions; `PhotographError` if it is unreadable."""
     data = encoded_bytes(source, name)[0] if isinstance(source, bytes | str | Path) else b""
     photograph = read_photograph(data or source, name=name)
     mimetype = readable_type(data)
@@ -109,18 +100,7 @@ def renditions_of(
 
 
 def enhanced(original: Picture, view: str) -> Picture:
-    """Make a view of a photograph at full size; takes a second and much memory.
-
-    Args:
-        original: of `Renditions`.
-        view: one of `ENHANCED`.
-
-    Returns:
-        A JPEG of the original's size, or smaller if that has more than `MAX_PIXELS`.
-
-    Raises:
-        PhotographError: there is no such view.
-    """
+    """Make one of the views `ENHANCED` at full size; takes a second and much memory."""
     if view not in ENHANCED:
         raise PhotographError(f"There is no view of this name; choose {' or '.join(ENHANCED)}.")
     with _ENHANCING:
@@ -132,12 +112,8 @@ def enhanced(original: Picture, view: str) -> Picture:
 def readable_type(data: bytes) -> str:
     """Return the media type with which a browser may get a file unchanged.
 
-    Args:
-        data: of a file that `read_photograph` can read, or nothing.
-
-    Returns:
-        The type; empty if browsers cannot show it, or would show it differently from drcore:
-        rotated, in CMYK, animated, or with more than 8 bits.
+    It is empty if browsers cannot show it, or would show it differently from drcore: rotated, in
+    CMYK, animated, or with more than 8 bits.
     """
     if not data or (data[24:25] == _DEEP_PNG and data.startswith(b"\x89PNG")):
         return ""
@@ -152,19 +128,7 @@ def readable_type(data: bytes) -> str:
 
 
 def thumbnail(source: Source, *, name: str | None = None, side: int = THUMBNAIL_SIDE) -> str:
-    """Read a photograph at a small size.
-
-    Args:
-        source: path, encoded bytes, or a photograph that was read before.
-        name: display name, for the error.
-        side: longest side in pixels.
-
-    Returns:
-        A JPEG as data URI.
-
-    Raises:
-        PhotographError: the source cannot be read as a photograph.
-    """
+    """Read a photograph at a small size, as a JPEG in a data URI."""
     photograph: Photograph = read_photograph(source, name=name, for_grading=True)
     return data_uri(_jpeg(_shrunk(photograph.rgb, side), 78).data)
 

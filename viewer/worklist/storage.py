@@ -95,11 +95,7 @@ class WorklistStore:
         self.sweep()
 
     def add_list(self) -> str:
-        """Add an empty list and return its token.
-
-        Raises:
-            SourceError: there are too many, or the index cannot be written.
-        """
+        """Add an empty list and return its token; `SourceError` if there are too many."""
         self.sweep()
         token = secrets.token_urlsafe(24)
         with self.index() as index:
@@ -116,17 +112,7 @@ class WorklistStore:
         return token
 
     def touch(self, token: str | None) -> bool:
-        """Note that a list was opened.
-
-        Args:
-            token: from the page's address; untrusted.
-
-        Returns:
-            False if there is no list of this token, or no longer.
-
-        Raises:
-            SourceError: the index cannot be read.
-        """
+        """Note that the list of an untrusted token was opened; return False if there is none."""
         if token is None or not _TOKEN.fullmatch(token):
             return False
         with self.index() as index:
@@ -163,11 +149,7 @@ class WorklistStore:
             index.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def make_room_for(self, size: int) -> None:
-        """Make sure that `size` more bytes can be stored.
-
-        Raises:
-            SourceError: they cannot.
-        """
+        """Make sure that `size` more bytes can be stored; `SourceError` if they cannot."""
         with self.index() as index:
             (total,) = index.execute("SELECT coalesce(sum(size), 0) FROM file").fetchone()
         if total + size > self.limits.size and not self._make_room(size=size):
@@ -200,11 +182,7 @@ class WorklistStore:
 
     @contextmanager
     def index(self) -> Iterator[sqlite3.Connection]:
-        """Open the index for one transaction.
-
-        Raises:
-            SourceError: it cannot be used, or the list was deleted meanwhile.
-        """
+        """Open the index for one transaction; `SourceError` if it, or the list, cannot be used."""
         try:
             index = sqlite3.connect(self.root / "index.sqlite3", timeout=20)
             try:

@@ -72,19 +72,7 @@ class Worklist:
     def reopened(
         cls, store: WorklistStore, token: str | None, roots: Iterable[Path] = ()
     ) -> Worklist:
-        """Open a stored list as it was left.
-
-        Args:
-            store: that has it.
-            token: from the page's address; untrusted.
-            roots: as for the class; a path that is no longer below them is not opened.
-
-        Returns:
-            The list; an empty one if there is none of this token.
-
-        Raises:
-            SourceError: the store cannot be read.
-        """
+        """Open the stored list of an untrusted token; an empty one if there is none."""
         worklist = cls(store, roots)
         worklist._stored = stored = StoredWorklist.open(store, token, worklist._roots)
         if stored is None:
@@ -235,17 +223,8 @@ class Worklist:
     ) -> Entry:
         """Add a photograph; the same file again is the entry that is there already.
 
-        Args:
-            name: untrusted name of the file.
-            source: its bytes, its path, or a frame of a DICOM file.
-            origin: where it comes from; our own words.
-            folder: name of the folder that it came in; untrusted.
-
-        Returns:
-            The entry, new or old.
-
-        Raises:
-            SourceError: the list is full, or there is no space to store the file.
+        Names of file and folder are untrusted; `origin` is our own text. Raises `SourceError` if
+        the list is full, or there is no space to store the file.
         """
         from drcore.text import clean_name
 
@@ -307,11 +286,7 @@ class Worklist:
                 self._show(entry)
 
     def step(self, by: int) -> None:
-        """Select another of the entries shown, stopping at the ends.
-
-        Args:
-            by: how many entries forward; negative for back.
-        """
+        """Select the entry that is shown `by` places further, stopping at the ends."""
         with self._lock:
             shown, selected = self.entries, self.selected
             if selected is not None:
@@ -319,13 +294,7 @@ class Worklist:
                 self._show(shown[index])
 
     def correct(self, key: str, laterality: Laterality | None, patient: str | None) -> None:
-        """Correct by hand which eye of which patient a photograph shows.
-
-        Args:
-            key: of the entry; one that is not in the list changes nothing.
-            laterality: "OD", "OS", or None for unknown.
-            patient: untrusted text; None for unknown.
-        """
+        """Correct by hand which eye of which patient (untrusted text) a photograph shows."""
         with self._lock:
             entry = self._find(key)
             if entry is not None:
