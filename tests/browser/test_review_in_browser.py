@@ -298,7 +298,7 @@ def test_the_plain_address_offers_the_last_list_until_it_is_cleared(page, app_ur
     page.goto(app_url)
     link.click()
     wait_for_map(page, "phantom_mild_OS")
-    page.get_by_role("button", name="List", exact=True).click()
+    page.locator(".st-key-list-popover button").first.click()
     page.get_by_role("button", name="Clear").click()
     page.get_by_role("button", name="Remove list").click()
     page.get_by_role("button", name="Mild", exact=True).wait_for(timeout=PATIENCE)

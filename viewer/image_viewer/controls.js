@@ -14,6 +14,7 @@ const LAYOUTS = [
 const ICONS = {
   adjust: '<circle cx="8" cy="8" r="6"/><path d="M8 2a6 6 0 0 1 0 12z" fill="currentColor"/>',
   fit: '<path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"/>',
+  keyboard: '<rect x="1" y="4" width="14" height="8" rx="1"/><path d="M4 7h0M7 7h0M10 7h0M12 7h0M5 10h6" stroke-linecap="round"/>',
   mark: '<path d="M8 14s5-4.6 5-8A5 5 0 0 0 3 6c0 3.4 5 8 5 8z"/><circle cx="8" cy="6" r="1.6"/>',
 };
 const icon = (paths) => `<svg viewBox="0 0 16 16" aria-hidden="true">${paths}</svg>`;
@@ -70,8 +71,8 @@ function controlsHtml() {
         title="Fit to window (Z, or double click)">${icon(ICONS.fit)}</button>
       <button type="button" data-do="marking" aria-pressed="false" aria-label="Mark a lesion"
         title="Mark a lesion (M)">${icon(ICONS.mark)}</button>
-      <button type="button" data-do="help" aria-expanded="false"
-        title="Keyboard shortcuts (?)">Shortcuts</button>
+      <button type="button" data-do="help" aria-expanded="false" aria-label="Shortcuts"
+        title="Keyboard shortcuts (?)">${icon(ICONS.keyboard)}</button>
     </div></div>
     <div class="cards"><div class="card adjust" hidden>
       ${slider("Brightness", "brightness", 50, 200, 5)}${slider("Contrast", "contrast", 50, 250, 5)}

@@ -194,6 +194,7 @@ class Panels {
       input.value = value;
       const unit = input.dataset.set === "level" ? `${value} grades` : `${value} %`;
       input.nextElementSibling.textContent = unit;
+      input.title = unit;
       input.setAttribute("aria-valuetext", unit);
     }
     const off = !slide.maps;

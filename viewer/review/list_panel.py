@@ -62,9 +62,9 @@ def panel(worklist: Worklist) -> None:
         messages.problem(worklist.trouble)
     entry = worklist.selected
     with st.container(horizontal=True, gap="xxsmall", key="list-front"):
-        sort = st.popover("Sort & filter", key="sort-popover", width="stretch")
-        eye = st.popover("Eye & patient", key="eye-popover", width="stretch")
-        settings = st.popover("List", key="list-popover", width="stretch", help="List settings")
+        sort = st.popover("Sort & filter", key="sort-popover", width="content")
+        eye = st.popover("Eye & patient", key="eye-popover", width="content")
+        settings = st.popover("List", key="list-popover", width="content", help="List settings")
     with sort.container(width=290):
         _sorting(worklist)
     with eye.container(width=290):

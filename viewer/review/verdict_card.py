@@ -56,23 +56,22 @@ def card(report: GradeReport) -> str:
             f'<p class="reason">{escape(report.reason)}</p>',
         )
     parts = [_outcome_line(report)]
+    view = report.field_of_view
+    remarks = [view.note if view else ""]
     if report.grade is not None:
-        parts += [_grade_line(report, report.grade), _score_bar(report), _probabilities(report)]
-        remarks = [agreement_sentence(report), near_threshold_sentence(report)]
+        remarks += [agreement_sentence(report), near_threshold_sentence(report)]
         if report.grade < REFERABLE:
             remarks.append("Grades 0 and 1 are hard to distinguish for this model.")
         if report.placed < 1:
             remarks.append(placement_sentence(report))
-        parts.append(f"<p>{' '.join(filter(None, remarks))}</p>")
+        parts.append(_grade_line(report, report.grade))
     else:
-        parts += [
-            f'<p class="reason">{escape(report.reason)}</p>',
-            _score_bar(report),
-            "<p>Score shown for information only \u2013 not a grade.</p>",
-        ]
-    view = report.field_of_view
-    texts = (eye_sentence(report), view.note if view else "")
-    parts += [f"<p>{escape(text)}</p>" for text in texts if text]
+        parts.append(f'<p class="reason">{escape(report.reason)}</p>')
+        remarks.append("Score shown for information only \u2013 not a grade.")
+    parts.append(f"<p>{escape(' '.join(filter(None, remarks)))}</p>")
+    parts += [_score_bar(report), _probabilities(report) if report.grade is not None else ""]
+    eye = eye_sentence(report)
+    parts.append(f"<p>{escape(eye)}</p>" if eye else "")
     parts.append('<p class="limits">DMO not assessed \u2013 check the macula yourself.</p>')
     return _wrap(*parts)
 
