@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Literal, get_args
 
 from drcore.errors import ReviewError
+from drcore.icdr import REFERABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,9 +33,6 @@ SECOND_READS: tuple[SecondRead, ...] = get_args(SecondRead)
 
 State = Literal["unread", "second read", "arbitration", "settled"]
 """What a photograph waits for."""
-
-_REFERABLE = 2
-"""Moderate retinopathy or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ def differ(first: Decision, second: Decision, design: StudyRules) -> bool:
     """
     if first.grade is None or second.grade is None:
         return first.grade is not second.grade
-    if design.referable and (first.grade >= _REFERABLE) != (second.grade >= _REFERABLE):
+    if design.referable and (first.grade >= REFERABLE) != (second.grade >= REFERABLE):
         return True
     return abs(first.grade - second.grade) > design.tolerance
 
@@ -164,5 +162,5 @@ def _needs_second(first: Decision, second_read: SecondRead) -> bool:
     if second_read == "unlike the machine":
         return first.grade != first.machine_grade
     if second_read == "referable":
-        return first.grade is None or first.grade >= _REFERABLE
+        return first.grade is None or first.grade >= REFERABLE
     return second_read == "every photograph"

@@ -20,6 +20,7 @@ from drcore.agreement.statistics import (
     percentile_interval,
     wilson_interval,
 )
+from drcore.icdr import REFERABLE
 from drcore.text import csv_text
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ AGREEMENT_COLUMNS = (
 """Columns of `agreement_csv`; n_2_3 counts photographs of grade 2 to the reference and 3 to what
 is compared. Shares have four decimals, and are empty where there is nothing to tell."""
 
-_REFERABLE = 2
 Interval = tuple[float, float]
 
 
@@ -216,8 +216,8 @@ def agreement_of(reference: str, compared: str, pairs: Iterable[Pair]) -> Agreem
     if len(set(patients)) >= FEWEST_PATIENTS and same < len(both):
         drawn = bootstrap_matrices(rows, columns, patients)
         interval = percentile_interval(kappa_of_matrices(drawn))
-    referable, found = counts[_REFERABLE:].sum(), counts[_REFERABLE:, _REFERABLE:].sum()
-    others, passed = counts[:_REFERABLE].sum(), counts[:_REFERABLE, :_REFERABLE].sum()
+    referable, found = counts[REFERABLE:].sum(), counts[REFERABLE:, REFERABLE:].sum()
+    others, passed = counts[:REFERABLE].sum(), counts[:REFERABLE, :REFERABLE].sum()
     return Agreement(
         reference=reference, compared=compared, photographs=len(both), patients=len(set(patients)),
         one_ungradable=len(given) - len(both) - neither, both_ungradable=neither,

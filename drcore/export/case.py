@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drcore.agreement.patient_grade import same_patient
+from drcore.eye import EYE_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from drcore.reviews.mark import Mark
 
 __all__ = ["Case", "by_patient", "eye_order"]
-
-_EYES = {"OD": 0, "OS": 1, None: 2}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,4 +68,4 @@ def by_patient(cases: Iterable[Case]) -> list[list[Case]]:
 
 def eye_order(cases: Iterable[Case]) -> list[Case]:
     """Sort the photographs of a patient: right eye, left eye, then those that do not tell."""
-    return sorted(cases, key=lambda case: _EYES[case.report.laterality])
+    return sorted(cases, key=lambda case: EYE_ORDER[case.report.laterality])

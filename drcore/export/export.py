@@ -19,9 +19,9 @@ from drcore.export.case import Case, by_patient
 from drcore.export.deidentification import Disclosure, pseudonym
 from drcore.export.overlays import OverlayWriter
 from drcore.export.result_json import result
-from drcore.export.standards.codes import REPORT_NOTICE
 from drcore.export.standards.dicom_identity import anonymous_header, patient_name, study_of
 from drcore.export.standards.fhir import report_bundle
+from drcore.icdr import NOTICE
 from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.dicom_header import Header, holds_dicom, read_header
 from drcore.results.columns import COLUMNS, row_of
@@ -326,7 +326,7 @@ def _about(run: _Run, documents: Sequence[str], problems: Sequence[str]) -> str:
     kept = "photographs by their hash, no patient" if run.privacy.deidentified else "with patients"
     lines = [
         f"Made by drcore {__version__} on {run.made_at.isoformat(timespec='seconds')}, {kept}.",
-        REPORT_NOTICE,
+        NOTICE,
         "",
         f"{len(documents)} documents.",
         *(["", "Not exported:", *(f"- {problem}" for problem in problems)] if problems else []),

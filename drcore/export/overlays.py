@@ -12,7 +12,7 @@ from drcore.errors import DrcoreError, SourceError
 from drcore.export.archive import ExportArchive, photograph_stem
 from drcore.export.deidentification import Disclosure
 from drcore.export.pictures import illustrate, jpeg
-from drcore.export.standards.codes import NOTICE
+from drcore.icdr import MODEL_NOTICE
 from drcore.maps.overlay import MAP_RANGE
 from drcore.results.columns import COLUMNS, row_of
 from drcore.text import csv_text
@@ -90,7 +90,7 @@ class OverlayWriter:
             "kind": "drcore overlays 1",
             "made_at": made_at.isoformat(timespec="seconds"),
             "drcore": __version__,
-            "notice": NOTICE,
+            "notice": MODEL_NOTICE,
             "deidentified": self._privacy.deidentified,
             "colour_range": {"from": MAP_RANGE[0], "to": MAP_RANGE[1], "unit": UNIT},
             "photographs": self._entries,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from drcore import __version__
 from drcore.export.deidentification import Disclosure
-from drcore.export.standards.codes import REPORT_NOTICE
+from drcore.icdr import NOTICE
 from drcore.reviews.decision import decisions_json
 from drcore.reviews.mark import marks_json
 
@@ -58,7 +58,7 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
         "drcore": __version__,
         "decisions": json.loads(decisions_json(case.decisions)),
         "marks": json.loads(marks_json(case.marks)),
-        "notice": REPORT_NOTICE,
+        "notice": NOTICE,
     }
 
 

@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drcore.eye import EYE_NAMES
+from drcore.icdr import FULL_NAMES, REFERABLE
 from viewer.ui import palette
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ __all__ = [
     "border_sentence",
     "card",
     "eye_sentence",
-    "full_name",
     "placement_sentence",
     "referral_sentence",
     "set_sentence",
@@ -32,19 +33,6 @@ _STYLE = Path(__file__).with_name("verdict_card.css").read_text(encoding="utf-8"
 
 _TOP = 4.0
 """End of the score's scale, in grades."""
-
-_FULL_NAMES = (
-    "No apparent retinopathy",
-    "Mild non-proliferative retinopathy",
-    "Moderate non-proliferative retinopathy",
-    "Severe non-proliferative retinopathy",
-    "Proliferative retinopathy",
-)
-
-
-def full_name(grade: int) -> str:
-    """Return the ICDR name of a grade, written out."""
-    return _FULL_NAMES[grade]
 
 
 def card(report: GradeReport) -> str:
@@ -70,7 +58,7 @@ def card(report: GradeReport) -> str:
             _gate("Fit for grading", good=True),
             '<div class="grade">'
             f'<span class="digit" style="background:{colour};color:{ink}">{text}</span>'
-            f"<span><small>ICDR grade {text}</small><b>{full_name(report.grade)}</b></span></div>",
+            f"<span><small>ICDR grade {text}</small><b>{FULL_NAMES[report.grade]}</b></span></div>",
             f'<p class="referable {"yes" if referable else "no"}"><b>'
             + ("Referable" if referable else "Not referable")
             + f"</b> \u2013 grade {'2 or more' if referable else '0 or 1'}"
@@ -111,8 +99,6 @@ def agreement_sentence(report: GradeReport) -> str:
 
 def referral_sentence(report: GradeReport) -> str:
     """Say how close the call between referable and not was; of a report with a grade."""
-    from drcore.icdr import REFERABLE  # brings OpenCV, which the first page can spare
-
     line = report.thresholds[REFERABLE - 1]
     if abs(report.score - line) < BORDER:
         return "A close call."
@@ -149,11 +135,11 @@ def border_sentence(report: GradeReport) -> str:
 
 def eye_sentence(report: GradeReport) -> str:
     """Say whose eye it is, as far as that is known; untrusted text, to be escaped."""
-    side = {"OD": "Right eye (OD)", "OS": "Left eye (OS)"}.get(report.laterality or "", "")
-    if not side:
+    eye = report.laterality
+    if eye is None:
         return ""
     patient = f", patient {report.patient}" if report.patient else ""
-    return f"{side}{patient}."
+    return f"{EYE_NAMES[eye]} ({eye}){patient}."
 
 
 def _gate(text: str, *, good: bool) -> str:

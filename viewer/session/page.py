@@ -10,18 +10,13 @@ from typing import Any
 import streamlit as st
 
 from drcore import logs
+from drcore.icdr import NOTICE
 from viewer.server.model_loader import Engine
 from viewer.session import state
 from viewer.ui.assets import VIEWER, script
 from viewer.ui.messages import problem
 
-__all__ = ["NOTICE", "download_decisions", "engine_status", "open_page"]
-
-
-NOTICE = (
-    "Research use only. Not a medical device. Decisions about patients stay with the clinician. "
-    "Diabetic macular oedema is not graded."
-)
+__all__ = ["download_decisions", "engine_status", "open_page"]
 
 FIRST_PAINT = 0.8
 """Seconds after which the model begins to load, so that the first page comes before it."""

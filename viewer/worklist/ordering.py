@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from drcore.agreement.patient_grade import PatientGrade, Reading, patient_grade
+from drcore.eye import EYE_ORDER
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
@@ -42,8 +43,6 @@ MACHINE_ORDERS: frozenset[Order] = frozenset({"severity", "uncertainty", "disagr
 
 KINDS = ("0", "1", "2", "3", "4", "referable", "ungradable", "failed")
 """What can be shown alone. All of it but "failed" is the machine's word."""
-
-_EYES = {"OD": 0, "OS": 1, None: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +173,7 @@ def studies(entries: Iterable[Entry], hidden: frozenset[str] = frozenset()) -> l
     return [
         PatientStudy(
             group[0].patient,
-            tuple(sorted(group, key=lambda entry: _EYES[entry.laterality])),
+            tuple(sorted(group, key=lambda entry: EYE_ORDER[entry.laterality])),
             patient_grade(_reading(entry, entry.key in hidden) for entry in group),
         )
         for group in groups.values()
@@ -204,7 +203,7 @@ def _together(shown: list[Entry]) -> list[Entry]:
     return [
         entry
         for group in groups.values()
-        for entry in sorted(group, key=lambda entry: _EYES[entry.laterality])
+        for entry in sorted(group, key=lambda entry: EYE_ORDER[entry.laterality])
     ]
 
 

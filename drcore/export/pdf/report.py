@@ -13,7 +13,8 @@ from drcore.export.case import Case, eye_order
 from drcore.export.deidentification import Disclosure
 from drcore.export.pdf.fonts import BOLD, REGULAR, marked_up, register
 from drcore.export.pictures import illustrate
-from drcore.export.standards.codes import GRADE_CODES, REPORT_NOTICE, SIDE_NAMES
+from drcore.eye import EYE_NAMES
+from drcore.icdr import FULL_NAMES, NOTICE
 from drcore.text import clean_name
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _numbered(
             self.rect(_MARGIN, 10.5 * _MM, wide, 6 * _MM, stroke=0, fill=1)
             self.setFillColor(HexColor("#1d1503"))
             self.setFont(REGULAR, 6.6)
-            self.drawCentredString(size[0] / 2, 12.6 * _MM, REPORT_NOTICE)
+            self.drawCentredString(size[0] / 2, 12.6 * _MM, NOTICE)
             self.setFillColor(HexColor("#5b6570"))
             told = (
                 f"Model {report.model_version} \u00b7 drcore {__version__} \u00b7 {_time(made_at)}"
@@ -195,7 +196,7 @@ def _patient_sentence(patient: PatientGrade) -> str:
     if patient.grade is None:
         return f"No grade.{gaps}"
     refer = {True: " Referable.", False: " Not referable.", None: ""}[patient.referable]
-    return f"Grade {patient.grade}: {GRADE_CODES[patient.grade].meaning}.{refer}{gaps}"
+    return f"Grade {patient.grade}: {FULL_NAMES[patient.grade]}.{refer}{gaps}"
 
 
 def _readers_sentence(cases: Sequence[Case]) -> str:
@@ -223,8 +224,8 @@ def _photograph(
     from reportlab.platypus import KeepTogether, Spacer, Table
 
     report = case.report
-    side = SIDE_NAMES.get(report.laterality or "", "Eye not named")
-    side += f" ({report.laterality})" if report.laterality else ""
+    eye = report.laterality
+    side = f"{EYE_NAMES[eye]} ({eye})" if eye else "Eye not named"
     heading = Table(
         [[_words(f'<font name="{BOLD}" size="10">{side}</font>'),
           _words(marked_up(clean_name(report.name), 90), muted=True, right=True)]],
@@ -274,7 +275,7 @@ def _model_words(report: GradeReport, width: float) -> list[Any]:
             _words(f"Score {report.score:.2f}, shown for completeness; not to be read as a grade."),
             *_field_words(report),
         ]
-    name = GRADE_CODES[report.grade].meaning
+    name = FULL_NAMES[report.grade]
     refer = "Referable (grade 2 or more)" if report.referable else "Not referable (grade 0 or 1)"
     parts = ", ".join(f"{threshold:.2f}" for threshold in report.thresholds)
     words = [

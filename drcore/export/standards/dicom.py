@@ -18,7 +18,6 @@ from drcore import __version__
 from drcore.errors import DrcoreError, PhotographError, SourceError
 from drcore.export.standards.codes import (
     GRADE_CODES,
-    NOTICE,
     PRIVATE_SCHEME,
     QUESTIONS,
     RETINA,
@@ -29,6 +28,7 @@ from drcore.export.standards.codes import (
     model_name,
 )
 from drcore.export.standards.dicom_identity import identity_of
+from drcore.icdr import MODEL_NOTICE
 from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.dicom_header import DicomSource, Header, read_header
 
@@ -171,9 +171,7 @@ def overlay_capture(
             reference.ReferencedFrameNumber = number
         image.SourceImageSequence = [reference]
         image.SeriesDescription = "Overlay of the grade's evidence, research use only"
-        image.DerivationDescription = (
-            f"Regression Activation Map of {report.model_version} over the photograph. {NOTICE}"
-        )
+        image.DerivationDescription = f"Regression Activation Map of {report.model_version} over the photograph. {MODEL_NOTICE}"
         if header.burned_in is not None:
             image.BurnedInAnnotation = "YES" if header.burned_in else "NO"
         return _file(image)
@@ -267,7 +265,7 @@ def _content(report: GradeReport, header: Header, number: int) -> Dataset:
         title=codes.DCM.ImagingMeasurementReport,
     )
     root = document[0]
-    words = [NOTICE, *([report.reason] if report.grade is None and report.reason else [])]
+    words = [MODEL_NOTICE, *([report.reason] if report.grade is None and report.reason else [])]
     for text in words:
         comment = hd.sr.TextContentItem(
             name=hd.sr.CodedConcept("121106", "DCM", "Comment"),

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from drcore.errors import SourceError
 from drcore.export.standards.codes import (
     GRADE_CODES,
-    NOTICE,
     PRIVATE_SCHEME,
     QUESTIONS,
     RETINA,
-    SIDE_NAMES,
     UNGRADABLE,
     WHOLE_EYE_CODES,
     Concept,
     model_name,
 )
+from drcore.eye import EYE_NAMES
+from drcore.icdr import MODEL_NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ def observation(
         "issued": moment,
         "device": {"reference": "#model"},
         "bodySite": _body_site(report),
-        "note": [{"text": NOTICE}],
+        "note": [{"text": MODEL_NOTICE}],
         "derivedFrom": [
             {"type": "Media", "identifier": {"system": _HASHES, "value": report.sha256}},
             *_study(study_uid),
@@ -163,7 +163,7 @@ def diagnostic_report(
         "code": _coded(QUESTIONS["report"]),
         "effectiveDateTime": moment,
         "issued": moment,
-        "conclusion": " ".join([*(_sentence(report) for report in reports), NOTICE]),
+        "conclusion": " ".join([*(_sentence(report) for report in reports), MODEL_NOTICE]),
         "conclusionCode": [
             _coded(GRADE_CODES[grade])
             for grade in sorted({r.grade for r in seen if r.grade is not None}, reverse=True)
@@ -249,14 +249,14 @@ def _device(model_version: str) -> Resource:
         "id": "model",
         "deviceName": [{"name": name, "type": "model-name"}],
         "version": [{"value": version}],
-        "note": [{"text": NOTICE}],
+        "note": [{"text": MODEL_NOTICE}],
     }
 
 
 def _body_site(report: GradeReport) -> Resource:
     if report.laterality is None:
         return _coded(RETINA)
-    site = _coded(WHOLE_EYE_CODES[report.laterality], f"{SIDE_NAMES[report.laterality]}, retina")
+    site = _coded(WHOLE_EYE_CODES[report.laterality], f"{EYE_NAMES[report.laterality]}, retina")
     return {"coding": [*site["coding"], *_coded(RETINA)["coding"]], "text": site["text"]}
 
 
@@ -278,7 +278,7 @@ def _study(study_uid: str | None) -> list[Resource]:
 
 
 def _sentence(report: GradeReport) -> str:
-    eye = SIDE_NAMES.get(report.laterality or "", "Eye not named")
+    eye = EYE_NAMES[report.laterality] if report.laterality else "Eye not named"
     if report.grade is None:
         return f"{eye}: {'ungradable' if report.status == 'ungradable' else 'not read'}."
     answer = "referable" if report.referable else "not referable"

@@ -15,7 +15,7 @@ from drcore.export.case import Case
 from drcore.export.deidentification import Disclosure
 from drcore.export.pdf.fonts import marked_up, register
 from drcore.export.pdf.report import patient_pdf
-from drcore.export.standards.codes import REPORT_NOTICE
+from drcore.icdr import NOTICE
 from drcore.reviews.decision import Decision
 from drcore.reviews.mark import Mark
 
@@ -86,7 +86,7 @@ def test_notice_and_patient_stand_on_every_page(case, other_eye, page):
     assert len(pages) >= 3
     for number, sheet in enumerate(pages, start=1):
         text = " ".join(sheet.extract_text().split())
-        assert REPORT_NOTICE in text
+        assert NOTICE in text
         assert f"Page {number} of {len(pages)}" in text
         assert "atient 7" in text
     width, height = (595, 842) if page == "A4" else (612, 792)
