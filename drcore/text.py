@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["cell", "clean_name", "csv_safe", "csv_text", "one_line", "printable"]
+__all__ = ["cell", "clean_name", "csv_safe", "csv_text", "fold", "one_line", "printable"]
 
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -43,6 +43,18 @@ def one_line(said: object, limit: int = 160) -> str:
     if isinstance(said, BaseException) and not text:
         return type(said).__name__
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def fold(name: str) -> str:
+    """Return the key under which spellings of one name meet: "AR", "ar" and "AR " are one.
+
+    Args:
+        name: of a reader or a patient.
+
+    Returns:
+        The name in lower case, words parted by single spaces.
+    """
+    return " ".join(name.split()).casefold()
 
 
 # What a spreadsheet takes for the start of a formula, with the full-width, small and mathematical

@@ -171,7 +171,10 @@ def overlay_capture(
             reference.ReferencedFrameNumber = number
         image.SourceImageSequence = [reference]
         image.SeriesDescription = "Overlay of the grade's evidence, research use only"
-        image.DerivationDescription = f"Regression Activation Map of {report.model_version} over the photograph. {MODEL_NOTICE}"
+        image.DerivationDescription = (
+            f"Regression Activation Map of {report.model_version} over the photograph. "
+            + MODEL_NOTICE
+        )
         if header.burned_in is not None:
             image.BurnedInAnnotation = "YES" if header.burned_in else "NO"
         return _file(image)
