@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from drcore.errors import ReviewError
 from drcore.icdr import REFERABLE
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +22,6 @@ __all__ = [
     "State",
     "StudyRules",
     "differ",
-    "reader_name_key",
     "reading_statuses",
     "standing",
 ]
@@ -80,11 +80,6 @@ class ReadingStatus:
     final: Decision | None
 
 
-def reader_name_key(name: str) -> str:
-    """Return what tells readers apart: "AR", "ar" and "AR " are one."""
-    return " ".join(name.split()).casefold()
-
-
 def differ(first: Decision, second: Decision, design: StudyRules) -> bool:
     """Say whether two decisions on a photograph are too far apart.
 
@@ -121,7 +116,7 @@ def standing(sha256: str, decisions: Iterable[Decision], design: StudyRules) -> 
         if decision.role == "arbiter":
             arbiter = decision
         else:
-            by_reader[reader_name_key(decision.reader)] = decision
+            by_reader[fold(decision.reader)] = decision
     readings = tuple(by_reader.values())
     state = _state(readings, arbiter, design)
     final = None

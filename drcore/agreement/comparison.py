@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from drcore.agreement.adjudication import reader_name_key
 from drcore.agreement.selection import reader_names
 from drcore.agreement.statistics import (
     bootstrap_matrices,
@@ -21,7 +20,7 @@ from drcore.agreement.statistics import (
     wilson_interval,
 )
 from drcore.icdr import REFERABLE
-from drcore.text import csv_text
+from drcore.text import csv_text, fold
 
 if TYPE_CHECKING:
     from drcore.agreement.adjudication import ReadingStatus
@@ -127,7 +126,7 @@ def model_against_readers(
     names = reader_names(given)
     pairs: dict[tuple[str, str], list[Pair]] = {}
     for decision in given:
-        key = (names[reader_name_key(decision.reader)], decision.model_version)
+        key = (names[fold(decision.reader)], decision.model_version)
         pair = Pair(_patient(decision, identities), decision.grade, decision.machine_grade)
         pairs.setdefault(key, []).append(pair)
     return dict(sorted(pairs.items()))
@@ -149,7 +148,7 @@ def reader_against_reader(
     names = reader_names(given)
     by_photograph: dict[str, dict[str, Decision]] = {}
     for decision in given:
-        name = names[reader_name_key(decision.reader)]
+        name = names[fold(decision.reader)]
         # The photograph may have been graded by several models: the reader's first answer to it.
         by_photograph.setdefault(decision.sha256, {}).setdefault(name, decision)
     pairs: dict[tuple[str, str], list[Pair]] = {}

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from drcore.eye import EYE_NAMES, Laterality
 from drcore.icdr import REFERABLE
 
-__all__ = ["Eye", "EyeGrade", "PatientGrade", "Reading", "patient_grade", "same_patient"]
+__all__ = ["Eye", "EyeGrade", "PatientGrade", "Reading", "patient_grade"]
 
 Eye: TypeAlias = "Laterality | Literal['unknown']"
 Finding = Literal["graded", "ungradable", "unread"]
@@ -105,11 +105,6 @@ def patient_grade(readings: Iterable[Reading]) -> PatientGrade:
     graded = [eye.grade for eye in eyes if eye.grade is not None]
     gaps = _gaps(by_eye, eyes)
     return PatientGrade(max(graded, default=None), eyes, not gaps, gaps)
-
-
-def same_patient(one: str, other: str) -> bool:
-    """Say whether two patient numbers are the same but for case and spaces."""
-    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
 
 
 def _eye_grade(eye: Eye, readings: list[Reading]) -> EyeGrade:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drcore.agreement.adjudication import reader_name_key
 from drcore.agreement.selection import reader_names
 from drcore.agreement.statistics import wilson_interval
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
@@ -85,7 +85,7 @@ def times_by_reader(decisions: Iterable[Decision]) -> dict[tuple[str, str], Time
     names = reader_names(given)
     groups: dict[tuple[str, str], list[Decision]] = {}
     for one in given:
-        key = (names[reader_name_key(one.reader)], one.mode or "not recorded")
+        key = (names[fold(one.reader)], one.mode or "not recorded")
         groups.setdefault(key, []).append(one)
     return {key: times_of(group) for key, group in sorted(groups.items())}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal, get_args
 
-from drcore.agreement.adjudication import reader_name_key
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
@@ -49,13 +49,13 @@ def reader_names(decisions: Iterable[Decision]) -> dict[str, str]:
         decisions: of the record.
 
     Returns:
-        By `reader_name_key`, in order of the names, the spelling that came
+        By `fold`, in order of the names, the spelling that came
         first; "no name" for an empty one.
     """
     names: dict[str, str] = {}
     for decision in decisions:
         shown = " ".join(decision.reader.split()) or "no name"
-        names.setdefault(reader_name_key(decision.reader), shown)
+        names.setdefault(fold(decision.reader), shown)
     return dict(sorted(names.items(), key=lambda item: item[1].casefold()))
 
 
@@ -73,7 +73,7 @@ def counted(decisions: Iterable[Decision], selection: Selection) -> list[Decisio
     names = reader_names(given)
     kept: dict[tuple[str, str, str], tuple[int, Decision]] = {}
     for place, decision in enumerate(given):
-        who = reader_name_key(decision.reader)
+        who = fold(decision.reader)
         if not _wanted(decision, names[who], selection):
             continue
         key = (decision.sha256, who, decision.model_version)

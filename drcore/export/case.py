@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drcore.agreement.patient_grade import same_patient
 from drcore.eye import EYE_ORDER
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,18 +52,11 @@ def by_patient(cases: Iterable[Case]) -> list[list[Case]]:
         A group for each patient, in the order of their first photographs; a photograph without a
         patient is a group of its own.
     """
-    groups: list[list[Case]] = []
-    known: list[tuple[str, list[Case]]] = []
+    groups: dict[object, list[Case]] = {}
     for case in cases:
         patient = case.report.patient
-        found = next((g for name, g in known if patient and same_patient(name, patient)), None)
-        if found is not None:
-            found.append(case)
-            continue
-        groups.append([case])
-        if patient:
-            known.append((patient, groups[-1]))
-    return [eye_order(group) for group in groups]
+        groups.setdefault(fold(patient) if patient else len(groups), []).append(case)
+    return [eye_order(group) for group in groups.values()]
 
 
 def eye_order(cases: Iterable[Case]) -> list[Case]:

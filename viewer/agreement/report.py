@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from drcore.text import fold
 from viewer.session import reading_mode, state
 from viewer.ui import messages
 
@@ -139,7 +140,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
     Raises:
         ReviewError: the record cannot be read.
     """
-    from drcore.agreement.adjudication import reader_name_key, reading_statuses
+    from drcore.agreement.adjudication import reading_statuses
     from drcore.agreement.comparison import (
         agreement_of,
         final_against_model,
@@ -156,7 +157,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
     return Measured(
         decisions=len(chosen),
         photographs=len({one.sha256 for one in chosen}),
-        readers=len({reader_name_key(one.reader) for one in chosen}),
+        readers=len({fold(one.reader) for one in chosen}),
         model=[
             agreement_of(reader, version, pairs)
             for (reader, version), pairs in model_against_readers(chosen, identities).items()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from drcore.agreement.adjudication import SECOND_READS, reader_name_key
+from drcore.agreement.adjudication import SECOND_READS
 from drcore.errors import DrcoreError
 from drcore.reviews.reading_modes import ReadingMode
+from drcore.text import fold
 from viewer.session import state
 from viewer.ui import messages
 
@@ -125,7 +126,7 @@ def _readings(stands: ReadingStatus | None) -> str:
     rows = [_row(name, one) for name, one in zip(names, stands.readings, strict=False)]
     if stands.arbiter is not None:
         rows.append(_row("Arbiter", stands.arbiter))
-    own = any(reader_name_key(one.reader) == reader_name_key(reader()) for one in stands.readings)
+    own = any(fold(one.reader) == fold(reader()) for one in stands.readings)
     told = {
         "settled": "Settled." if stands.arbiter else "The readers agree.",
         "second read": "Waits for a second reader.",

@@ -12,11 +12,11 @@ import streamlit as st
 from drcore.agreement.adjudication import (
     ReadingStatus,
     StudyRules,
-    reader_name_key,
     reading_statuses,
 )
 from drcore.errors import DrcoreError
 from drcore.reviews.reading_modes import MODES, ROLES, ReadingMode, Role
+from drcore.text import fold
 from viewer.session import state
 
 if TYPE_CHECKING:
@@ -174,16 +174,13 @@ def waiting(worklist: Worklist, found: dict[str, ReadingStatus]) -> list[Entry]:
         done = _read() if reader() else frozenset()
         return [entry for entry in _readable(worklist) if shas[entry.key] not in done]
     wanted = "second read" if mode() == "second reader" else "arbitration"
-    mine = reader_name_key(reader())
+    mine = fold(reader())
     return [
         entry
         for entry in _readable(worklist)
         if (stands := found.get(shas[entry.key])) is not None
         and stands.state == wanted
-        and (
-            wanted == "arbitration"
-            or all(reader_name_key(one.reader) != mine for one in stands.readings)
-        )
+        and (wanted == "arbitration" or all(fold(one.reader) != mine for one in stands.readings))
     ]
 
 

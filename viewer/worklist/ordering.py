@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from drcore.agreement.patient_grade import PatientGrade, Reading, patient_grade
 from drcore.eye import EYE_ORDER
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
@@ -184,7 +185,7 @@ def patient_key(entry: Entry) -> str:
     """Return what the photographs of one patient share, and no others."""
     if entry.patient is None:
         return f"entry {entry.key}"
-    return f"patient {' '.join(entry.patient.split()).casefold()}"
+    return f"patient {fold(entry.patient)}"
 
 
 def _reading(entry: Entry, hidden: bool) -> Reading:  # noqa: FBT001

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from drcore.agreement.patient_grade import EyeGrade, Reading, patient_grade, same_patient
+from drcore.agreement.patient_grade import EyeGrade, Reading, patient_grade
 
 
 def test_the_worse_eye_is_the_patients_grade():
@@ -82,8 +82,3 @@ def test_what_nobody_has_judged_leaves_doubt():
 def test_impossible_readings_are_refused(grade, seen):
     with pytest.raises(ValueError, match="no grade"):
         Reading("OD", grade, seen)
-
-
-def test_patients_are_told_apart_but_for_case_and_spaces():
-    assert same_patient(" a  7", "A 7")
-    assert not same_patient("10", "100")
