@@ -22,8 +22,8 @@ __all__ = [
     "State",
     "StudyRules",
     "differ",
+    "reading_status",
     "reading_statuses",
-    "standing",
 ]
 
 SecondRead = Literal["every photograph", "unlike the machine", "referable", "none"]
@@ -80,13 +80,13 @@ class ReadingStatus:
     final: Decision | None
 
 
-def differ(first: Decision, second: Decision, design: StudyRules) -> bool:
+def differ(first: Decision, second: Decision, rules: StudyRules) -> bool:
     """Say whether two decisions on a photograph are too far apart.
 
     Args:
         first: of one reader.
         second: of another.
-        design: the rules.
+        rules: of the study.
 
     Returns:
         True where only one calls it ungradable, where the grades differ by more than the tolerance,
@@ -94,18 +94,18 @@ def differ(first: Decision, second: Decision, design: StudyRules) -> bool:
     """
     if first.grade is None or second.grade is None:
         return first.grade is not second.grade
-    if design.referable and (first.grade >= REFERABLE) != (second.grade >= REFERABLE):
+    if rules.referable and (first.grade >= REFERABLE) != (second.grade >= REFERABLE):
         return True
-    return abs(first.grade - second.grade) > design.tolerance
+    return abs(first.grade - second.grade) > rules.tolerance
 
 
-def standing(sha256: str, decisions: Iterable[Decision], design: StudyRules) -> ReadingStatus:
+def reading_status(sha256: str, decisions: Iterable[Decision], rules: StudyRules) -> ReadingStatus:
     """Say where the reading of one photograph stands.
 
     Args:
         sha256: of the file.
         decisions: on it, in the order of the record; a reader's later one replaces the earlier.
-        design: the rules.
+        rules: of the study.
 
     Returns:
         State, and the final decision where there is one.
@@ -118,19 +118,19 @@ def standing(sha256: str, decisions: Iterable[Decision], design: StudyRules) -> 
         else:
             by_reader[fold(decision.reader)] = decision
     readings = tuple(by_reader.values())
-    state = _state(readings, arbiter, design)
+    state = _state(readings, arbiter, rules)
     final = None
     if state == "settled":
         final = arbiter or max(readings, key=lambda one: -1 if one.grade is None else one.grade)
     return ReadingStatus(sha256, readings, arbiter, state, final)
 
 
-def reading_statuses(decisions: Iterable[Decision], design: StudyRules) -> dict[str, ReadingStatus]:
+def reading_statuses(decisions: Iterable[Decision], rules: StudyRules) -> dict[str, ReadingStatus]:
     """Say where the reading of every photograph in the record stands.
 
     Args:
         decisions: in the order of the record.
-        design: the rules.
+        rules: of the study.
 
     Returns:
         By SHA-256 of the file, in the order in which photographs were first read.
@@ -138,17 +138,17 @@ def reading_statuses(decisions: Iterable[Decision], design: StudyRules) -> dict[
     by_photograph: dict[str, list[Decision]] = {}
     for decision in decisions:
         by_photograph.setdefault(decision.sha256, []).append(decision)
-    return {sha256: standing(sha256, made, design) for sha256, made in by_photograph.items()}
+    return {sha256: reading_status(sha256, made, rules) for sha256, made in by_photograph.items()}
 
 
-def _state(readings: Sequence[Decision], arbiter: Decision | None, design: StudyRules) -> State:
+def _state(readings: Sequence[Decision], arbiter: Decision | None, rules: StudyRules) -> State:
     if arbiter is not None:
         return "settled"
     if not readings:
         return "unread"
-    if any(differ(one, other, design) for one, other in combinations(readings, 2)):
+    if any(differ(one, other, rules) for one, other in combinations(readings, 2)):
         return "arbitration"
-    if len(readings) == 1 and _needs_second(readings[0], design.second_read):
+    if len(readings) == 1 and _needs_second(readings[0], rules.second_read):
         return "second read"
     return "settled"
 

@@ -169,7 +169,7 @@ def final_against_model(
 
     Args:
         decisions: that count.
-        standings: where the reading of each photograph stands; what one reader alone settled, or
+        reading_statuses: where the reading of each photograph stands; what one reader alone settled, or
             nobody yet, is left out.
         identities: corrected by hand, by SHA-256.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
     from drcore.reviews.reading_modes import ReadingMode
 
-__all__ = ["ANSWERS", "Answer", "Selection", "counted", "reader_names"]
+__all__ = ["ANSWERS", "Answer", "Selection", "reader_names", "select_decisions"]
 
 Answer = Literal["first", "last"]
 """Which of a reader's decisions on one photograph counts: the first is untouched by the machine's
@@ -59,7 +59,7 @@ def reader_names(decisions: Iterable[Decision]) -> dict[str, str]:
     return dict(sorted(names.items(), key=lambda item: item[1].casefold()))
 
 
-def counted(decisions: Iterable[Decision], selection: Selection) -> list[Decision]:
+def select_decisions(decisions: Iterable[Decision], selection: Selection) -> list[Decision]:
     """Return the decisions that count: of a reader on a photograph by a model, one.
 
     Args:

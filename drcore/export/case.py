@@ -36,7 +36,7 @@ class Case:
     marks: tuple[tuple[int, Mark], ...] = ()
 
     @property
-    def standing(self) -> list[Decision]:
+    def last_decisions(self) -> list[Decision]:
         """The last decision of each reader, newest first."""
         last = {decision.reader: decision for _, decision in self.decisions}
         return sorted(last.values(), key=lambda decision: decision.decided_at, reverse=True)

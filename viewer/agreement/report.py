@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
     from drcore.agreement.comparison import Agreement
-    from drcore.agreement.reading_time import MapGroup, Times
+    from drcore.agreement.reading_time import MapGroup, ReadingTimes
     from drcore.agreement.selection import Selection
     from drcore.reviews.decision import Decision
     from drcore.reviews.store import ReviewStore
@@ -72,7 +72,7 @@ class Measured:
     model: list[Agreement]
     final: list[Agreement]
     between: list[Agreement]
-    times: dict[tuple[str, str], Times]
+    times: dict[tuple[str, str], ReadingTimes]
     groups: dict[str, tuple[MapGroup, MapGroup]]
 
     @property
@@ -148,9 +148,9 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
         reader_against_reader,
     )
     from drcore.agreement.reading_time import map_groups, times_by_reader
-    from drcore.agreement.selection import counted
+    from drcore.agreement.selection import select_decisions
 
-    chosen = counted(record, selection)
+    chosen = select_decisions(record, selection)
     identities = store.identities()
     final = final_against_model(chosen, reading_statuses(record, reading_mode.design()), identities)
     suspect = [one for one in chosen if one.machine_grade]
@@ -305,7 +305,7 @@ def _spoken(one: Agreement) -> str:
     )
 
 
-def _times_table(times: dict[tuple[str, str], Times]) -> str:
+def _times_table(times: dict[tuple[str, str], ReadingTimes]) -> str:
     rows = [
         [reader, mode.capitalize(), str(one.decisions), _seconds(one), _timed(one)]
         for (reader, mode), one in times.items()
@@ -370,14 +370,14 @@ def _with_interval(value: float, interval: tuple[float, float], written: Any) ->
     return f"{written(value)}\n({written(interval[0])} to {written(interval[1])})"
 
 
-def _seconds(times: Times) -> str:
+def _seconds(times: ReadingTimes) -> str:
     if not times.timed:
         return "\u2013"
     low, high = times.quartiles
     return f"{times.median:.0f} s\nhalf of them {low:.0f} to {high:.0f} s"
 
 
-def _timed(times: Times) -> str:
+def _timed(times: ReadingTimes) -> str:
     return "all" if times.timed == times.decisions else str(times.timed)
 
 

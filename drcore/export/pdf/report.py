@@ -203,12 +203,12 @@ def _readers_sentence(cases: Sequence[Case]) -> str:
     """The worse eye by each reader who decided on any photograph."""
     readers: dict[str, None] = {}
     for case in cases:
-        readers |= dict.fromkeys(decision.reader for decision in case.standing)
+        readers |= dict.fromkeys(decision.reader for decision in case.last_decisions)
     if not readers:
         return "Not reviewed."
     told = []
     for reader in list(readers)[:4]:
-        own = [next((d for d in c.standing if d.reader == reader), None) for c in cases]
+        own = [next((d for d in c.last_decisions if d.reader == reader), None) for c in cases]
         grades = [d.grade for d in own if d is not None and d.grade is not None]
         done = sum(d is not None for d in own)
         grade = f"grade {max(grades)}" if grades else "ungradable"
@@ -305,16 +305,16 @@ def _field_words(report: GradeReport) -> list[Any]:
 
 def _reader_words(case: Case, privacy: Disclosure, made_at: datetime) -> list[Any]:
     heading = _words(f'<font name="{BOLD}">Reader</font>')
-    if not case.standing:
+    if not case.last_decisions:
         return [heading, _words("Not reviewed by a reader.", muted=True)]
     words = [heading]
-    for decision in case.standing[:4]:
+    for decision in case.last_decisions[:4]:
         when = _time(decision.decided_at.astimezone(made_at.tzinfo))
         reader = marked_up(decision.reader or "Reader not named", 80)
         words.append(_words(f"{reader}: {_said(decision)} <font color='#5b6570'>{when}</font>"))
         if decision.note and privacy.with_notes:
             words.append(_words(f"\u201c{marked_up(decision.note, 500)}\u201d", muted=True))
-    more = len(case.standing) - 4
+    more = len(case.last_decisions) - 4
     if more > 0:
         words.append(_words(f"and {more} more reader{'s' if more > 1 else ''}", muted=True))
     return words
