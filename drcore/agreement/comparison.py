@@ -169,8 +169,8 @@ def final_against_model(
 
     Args:
         decisions: that count.
-        reading_statuses: where the reading of each photograph stands; what one reader alone settled, or
-            nobody yet, is left out.
+        reading_statuses: of each photograph; what one reader alone settled, or nobody yet, is left
+            out.
         identities: corrected by hand, by SHA-256.
 
     Returns:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from drcore.text import fold
 
 if TYPE_CHECKING:
-    from drcore.reviews.decision import Decision
-    from drcore.reviews.reading_modes import ReadingMode
+    from drcore.reviews.decision import Decision, ReadingMode
 
 __all__ = ["ANSWERS", "Answer", "Selection", "reader_names", "select_decisions"]
 

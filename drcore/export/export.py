@@ -25,8 +25,7 @@ from drcore.icdr import NOTICE
 from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.dicom_header import Header, holds_dicom, read_header
 from drcore.results.columns import COLUMNS, row_of
-from drcore.reviews.decision import decisions_csv, decisions_json
-from drcore.reviews.mark import marks_csv, marks_json
+from drcore.reviews.tables import decisions_csv, decisions_json, marks_csv, marks_json
 from drcore.text import csv_text
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from drcore import __version__
 from drcore.export.deidentification import Disclosure
 from drcore.icdr import NOTICE
-from drcore.reviews.decision import decisions_json
-from drcore.reviews.mark import marks_json
+from drcore.reviews.tables import decisions_json, marks_json
 
 if TYPE_CHECKING:
     from drcore.export.case import Case

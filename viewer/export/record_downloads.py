@@ -57,8 +57,7 @@ def record_bytes(name: str, *, deidentified: bool) -> bytes:
         ReviewError: the record cannot be read.
     """
     from drcore.export.deidentification import anonymous_decision, anonymous_mark
-    from drcore.reviews.decision import decisions_csv, decisions_json
-    from drcore.reviews.mark import marks_csv, marks_json
+    from drcore.reviews.tables import decisions_csv, decisions_json, marks_csv, marks_json
 
     kind, _, form = name.partition(".")
     if kind == "marks":

@@ -10,7 +10,7 @@ import streamlit as st
 
 from drcore.agreement.adjudication import SECOND_READS
 from drcore.errors import DrcoreError
-from drcore.reviews.reading_modes import ReadingMode
+from drcore.reviews.decision import ReadingMode
 from drcore.text import fold
 from viewer.session import state
 from viewer.ui import messages

@@ -15,7 +15,7 @@ from drcore.agreement.adjudication import (
     reading_statuses,
 )
 from drcore.errors import DrcoreError
-from drcore.reviews.reading_modes import MODES, ROLES, ReadingMode, Role
+from drcore.reviews.decision import MODES, ROLES, ReadingMode, Role
 from drcore.text import fold
 from viewer.session import state
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
     from drcore.photographs.photograph import Photograph
-    from drcore.reviews.store import Decision
+    from drcore.reviews.decision import Decision
 
 __all__ = ["Entry", "PhotographFacts", "covered", "facts_of"]
 

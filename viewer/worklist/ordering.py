@@ -14,7 +14,7 @@ from drcore.text import fold
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
-    from drcore.reviews.store import Decision
+    from drcore.reviews.decision import Decision
     from viewer.worklist.worklist import Entry
 
 __all__ = [

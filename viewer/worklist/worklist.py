@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
     from drcore.reviews.correction import IdentityCorrection
-    from drcore.reviews.store import Decision
+    from drcore.reviews.decision import Decision
     from viewer.worklist.renditions import Pictures
     from viewer.worklist.storage import WorklistStore
 
