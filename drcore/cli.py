@@ -178,9 +178,9 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", type=Path, metavar="FOLDER", help="use these weights, not the bundled ones"
     )
     grade.add_argument("--device", choices=("cpu", "cuda"), help="default: CUDA where there is one")
-    told = grade.add_mutually_exclusive_group()
-    told.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-    told.add_argument(
+    verbosity = grade.add_mutually_exclusive_group()
+    verbosity.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    verbosity.add_argument(
         "--verbose", action="store_true", help="tell of each photograph (by its hash, no names)"
     )
     grade.add_argument("--log-json", action="store_true", help="one JSON object a line on stderr")
@@ -226,10 +226,10 @@ def _model(options: argparse.Namespace) -> int:
     from drcore.model.bundle import bundled_folder
     from drcore.model.manifest import read_manifest
 
-    manifest = read_manifest(options.weights or bundled_folder())
-    lines = [f"{manifest.get('name')} {manifest.get('version')}"]
+    manifest = read_manifest(options.weights or bundled_folder()).model_dump()
+    lines = [f"{manifest['name']} {manifest['version']}"]
     for key in ("created", "intended_use", "licence", "thresholds", "certainty", "metrics"):
-        lines += _outline(key, manifest.get(key), "")
+        lines += _outline(key, manifest[key], "")
     print("\n".join(lines))
     return 0
 

@@ -1,4 +1,4 @@
-"""What the program says of its own work: one structured line an event, and no patient in it."""
+"""Logging: one structured line per event, without patient data."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def configure(
 
 
 def configure_from_environment(environment: Mapping[str, str] = os.environ) -> None:
-    """Do as the environment says.
+    """Configure logging from environment variables.
 
     Args:
         environment: DRCORE_LOG, a level; DRCORE_LOG_JSON and DRCORE_LOG_NAMES, "1" for yes.
@@ -98,8 +98,8 @@ def event(name: str, level: Level = "debug", **fields: object) -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     if not _LOGGER.isEnabledFor(number):
         return
-    told = {key: value for key, value in fields.items() if _names or key not in _PERSONAL}
-    _LOGGER.log(number, "%s", _words(name, told), extra={"event": name, "fields": told})
+    shown = {key: value for key, value in fields.items() if _names or key not in _PERSONAL}
+    _LOGGER.log(number, "%s", _words(name, shown), extra={"event": name, "fields": shown})
 
 
 def accident(doing: str, error: BaseException, *, says: bool = False) -> None:

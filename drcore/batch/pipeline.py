@@ -59,7 +59,7 @@ def grade_batch(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="drcore-read")
     waiting: deque[tuple[PhotographSource, Future[Prepared | GradeReport]]] = deque()
     remaining = iter(found)
-    together = 1 if grader.runner.alone else batch
+    together = 1 if grader.runner.prefers_single else batch
 
     def read_ahead() -> None:
         while len(waiting) < batch + workers and (item := next(remaining, None)) is not None:
@@ -88,7 +88,7 @@ def grade_batch(
 def _begin(grader: Grader, item: PhotographSource) -> Prepared | GradeReport:
     """Do what a thread can do of a photograph: up to its report, where that needs no others."""
     attempted = _attempt(grader, item)
-    return grader.finish([attempted])[0] if grader.runner.alone else attempted
+    return grader.finish([attempted])[0] if grader.runner.prefers_single else attempted
 
 
 def _attempt(grader: Grader, item: PhotographSource) -> Prepared | GradeReport:

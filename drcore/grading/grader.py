@@ -1,4 +1,4 @@
-"""The public face: photograph in, graded and explained report out."""
+"""Grading: from a photograph to a report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Named = tuple[str, Source]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A photograph on its way into the networks; its pixels are let go, so that many may wait."""
+    """A photograph ready for the networks, without its pixels, so that many can wait."""
 
     photograph: Photograph
     frame: RetinaSquare
@@ -69,7 +69,7 @@ class Grader:
         """Open the weights that ship with the package.
 
         Args:
-            device: "cpu" or "cuda"; CUDA where there is one, if left out.
+            device: "cpu" or "cuda"; CUDA if available, if None.
 
         Returns:
             The grader.
@@ -85,7 +85,7 @@ class Grader:
 
         Args:
             folder: written by `drcore.model.bundle.save_bundle`.
-            device: "cpu" or "cuda"; CUDA where there is one, if left out.
+            device: "cpu" or "cuda"; CUDA if available, if None.
 
         Returns:
             The grader.
@@ -113,7 +113,7 @@ class Grader:
 
         Args:
             source: path, encoded bytes, binary file object, or RGB uint8 (H, W, 3).
-            name: display name; from the path where left out.
+            name: display name; from the path if None.
 
         Returns:
             The report; "ungradable" is an answer, not an error.
@@ -128,7 +128,7 @@ class Grader:
 
         Args:
             source: as for `grade`.
-            name: display name; from the path where left out.
+            name: display name; from the path if None.
 
         Returns:
             What `finish` takes: a prepared photograph, or the failed report of a bad one.

@@ -10,9 +10,9 @@ import numpy as np
 from drcore import logs
 from drcore.errors import DrcoreError
 from drcore.eye import Laterality
-from drcore.maps.attenuation import placed
+from drcore.maps.attenuation import attenuate
 from drcore.maps.fusion import FusionRule, fuse, resample
-from drcore.maps.refinement import focus
+from drcore.maps.refinement import refine
 from drcore.preprocessing.field_of_view import FieldOfView
 from drcore.preprocessing.gradability import Quality
 from drcore.preprocessing.retina_square import RetinaSquare
@@ -62,7 +62,7 @@ class GradeReport:
         score: continuous severity in grades, the mean of `scores` with the weights of `fusion`; NaN
             where it failed.
         scores: by input size in pixels.
-        thresholds: the four scores that part the grades.
+        thresholds: scores at which grades 1, 2, 3 and 4 begin.
         probabilities: of the grades 0-4, sum 1; None without a grade or without calibration.
         grade_set: neighbouring grades, `grade` among them, that hold the reference grade as often
             as the calibration says (`GradeCalibration.coverage`, 90 %); None like `probabilities`.
@@ -77,7 +77,7 @@ class GradeReport:
         model_version: name and version of the weights.
         burned_in: whether the DICOM header says that identity is burnt into the pixels; None where
             nothing is said.
-        placed: 0-1, how much of the evidence is shown in its place; see `drcore.maps.attenuation`.
+        placed: 0-1, how much of a map's detail is shown; see `drcore.maps.attenuation`.
     """
 
     name: str
@@ -148,7 +148,7 @@ class GradeReport:
         Args:
             scale: input size in pixels, or "fused".
             rule: how to fuse; only for "fused".
-            scales: which input sizes to fuse, all where left out; only for "fused".
+            scales: which input sizes to fuse, all if None; only for "fused".
 
         Returns:
             The map and its place on the photograph.
@@ -168,12 +168,12 @@ class GradeReport:
     ) -> Cells:
         """Return the map with its evidence at the places that stand out.
 
-        Where the score is one that healthy eyes have, nothing is placed.
+        Where the score is one that healthy eyes have, the map is flat.
 
         Args:
             scale: input size in pixels, or "fused".
             rule: how to fuse; only for "fused".
-            scales: which input sizes to fuse, all where left out; only for "fused".
+            scales: which input sizes to fuse, all if None; only for "fused".
 
         Returns:
             The map and its place on the photograph, a cell for each pixel of the network's input.
@@ -182,7 +182,7 @@ class GradeReport:
             DrcoreError: the photograph failed, or there is no such scale.
         """
         frame = self._there()
-        return self._on_photograph(frame, self._focused(frame, scale, rule, scales))
+        return self._on_photograph(frame, self._refined(frame, scale, rule, scales))
 
     def ram(
         self,
@@ -193,12 +193,12 @@ class GradeReport:
     ) -> NDArray[np.float32]:
         """Return the focused Regression Activation Map on the original photograph's pixels.
 
-        Where the score is one that healthy eyes have, nothing is placed.
+        Where the score is one that healthy eyes have, the map is flat.
 
         Args:
             scale: input size in pixels, or "fused".
             rule: how to fuse; only for "fused". "mean" and "max" are in grade units.
-            scales: which input sizes to fuse, all where left out; only for "fused".
+            scales: which input sizes to fuse, all if None; only for "fused".
 
         Returns:
             float32 (height, width), grades above a healthy retina; NaN outside the field of view.
@@ -207,7 +207,7 @@ class GradeReport:
             DrcoreError: the photograph failed, or there is no such scale.
         """
         frame = self._there()
-        values = self._focused(frame, scale, rule, scales)
+        values = self._refined(frame, scale, rule, scales)
         full = np.asarray(frame.warp_back(values), np.float32)
         full[~frame.field_of_view.mask(self.height, self.width, self._rim)] = np.nan
         return full
@@ -228,15 +228,15 @@ class GradeReport:
             step=step,
         )
 
-    def _focused(
+    def _refined(
         self, frame: RetinaSquare, scale: Scale, rule: FusionRule, scales: Sequence[int] | None
     ) -> NDArray[np.float32]:
-        # Fused before it is focused: one pass at the finest scale, and no coarse focus that blurs.
+        # Fused before it is refined: one pass at the finest scale, and no coarse one that blurs.
         ram = self._square_map(frame, scale, rule, scales)
         finest = min(max(self._wanted(scale, scales)), SQUARE)
         coverage = frame.coverage(ram.shape[0], self._rim)
-        return focus(
-            placed(ram, coverage, self.placed),
+        return refine(
+            attenuate(ram, coverage, self.placed),
             coverage,
             self._contrast,
             frame.coverage(finest, self._rim),
@@ -286,7 +286,7 @@ def log_report(
         network: seconds in the networks, its share of what went through together; None likewise.
     """
     times = {"reading_ms": reading, "network_ms": network}
-    told: dict[str, Any] = {
+    milliseconds: dict[str, Any] = {
         key: round(1000 * value, 1) for key, value in times.items() if value is not None
     }
     logs.event(
@@ -296,5 +296,5 @@ def log_report(
         width=report.width,
         height=report.height,
         image=report.name,
-        **told,
+        **milliseconds,
     )

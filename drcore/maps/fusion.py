@@ -1,4 +1,4 @@
-"""Regression Activation Maps in grade units: bringing scales together and on the photograph."""
+"""Fusing Regression Activation Maps of several scales."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def fuse(
             score, all three with the same weights. "max", in grade units: the highest claim of
             any scale. "minmax_sum": each map stretched to 0-1, then added (Wang & Yang 2017,
             section 4); no unit. "product": each stretched to 0-1, then multiplied; no unit.
-        weights: how much each map counts in the mean, not all 0; all alike where left out. The
+        weights: how much each map counts in the mean, not all 0; equal if None. The
             other rules have none.
 
     Returns:

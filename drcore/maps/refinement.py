@@ -1,4 +1,4 @@
-"""From cells to lesions: within its neighbourhood, a map's evidence goes to what stands out.
+"""From cells to lesions: a map's evidence is moved, within its neighbourhood, to visible detail.
 
 A network that sees some 300 pixels around each cell can tell that there are lesions here, and
 hardly where to the pixel. What it saw tells: local contrast is neutral where retina looks like its
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drcore.maps.fusion import covered_mean
 
-__all__ = ["DETAIL", "NEIGHBOURHOODS", "focus"]
+__all__ = ["DETAIL", "NEIGHBOURHOODS", "refine"]
 
 DETAIL = 512
 """Side in pixels at which the contrast is kept."""
@@ -31,7 +31,7 @@ _STEEPEST = 40.0
 Map = NDArray[np.float32]
 
 
-def focus(ram: Map, coverage: Map, contrast: NDArray[np.uint8], fine_coverage: Map) -> Map:
+def refine(ram: Map, coverage: Map, contrast: NDArray[np.uint8], fine_coverage: Map) -> Map:
     """Share out a map's evidence by the local contrast of what its network saw.
 
     Args:

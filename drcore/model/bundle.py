@@ -1,35 +1,25 @@
-"""Weights on disk: safetensors beside a manifest that says what they are. No pickle."""
+"""Weights on disk: safetensors files described by a manifest. No pickle."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drcore.errors import CheckpointError
+from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
 from drcore.model.calibration import GradeCalibration
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from drcore.model.manifest import NetworkEntry
     from drcore.model.network import RamNetwork
-from drcore.model.manifest import (
-    _KNOWN_OF_NETWORK,
-    FORMAT,
-    FORMAT_VERSION,
-    MANIFEST,
-    _certainty,
-    _fusion,
-    _placement,
-    _preparation,
-    _thresholds,
-    read_manifest,
-)
 
 __all__ = ["Bundle", "bundled_folder", "load_bundle", "save_bundle"]
 
@@ -42,11 +32,11 @@ class Bundle:
         name, version: of the model.
         networks: by input size in pixels, in evaluation mode.
         preparation: how squares become input.
-        thresholds: the four scores that part grade 0 from 1, 1 from 2, 2 from 3, 3 from 4.
-        certainty: how sure a grade is; None where nobody has calibrated it.
+        thresholds: scores at which grades 1, 2, 3 and 4 begin.
+        certainty: probabilities of grades; None if not calibrated.
         fusion: by input size in pixels, how much each scale counts in the score and in the fused
-            map, sum 1; all alike where left out.
-        placement: from which score maps are shown in their places; None for always.
+            map, sum 1; equal if empty.
+        placement: from which score maps are shown in detail; None for always.
         created: ISO date.
         training: data, recipes and seeds, for the reader.
         metrics: measured figures, for the reader.
@@ -68,7 +58,7 @@ class Bundle:
     intended_use: str = ""
 
     def __post_init__(self) -> None:
-        """Let all scales count alike where nobody has said otherwise."""
+        """Give all scales equal weight if none is given."""
         if not self.fusion:
             alike = dict.fromkeys(self.networks, 1 / max(len(self.networks), 1))
             object.__setattr__(self, "fusion", alike)
@@ -88,32 +78,12 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         bundle: what to write.
         folder: created where missing; files of the same name are replaced.
     """
-    import torch
-    from safetensors.torch import save
+    from drcore.model.manifest import FORMAT, FORMAT_VERSION, MANIFEST
 
     folder.mkdir(parents=True, exist_ok=True)
-    entries = []
-    for size, network in sorted(bundle.networks.items()):
-        file = folder / f"{network.config.name}.safetensors"
-        tensors = {
-            name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
-            for name, value in network.state_dict().items()
-            if not name.endswith("num_batches_tracked")  # only training reads it
-        }
-        overflow = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
-        if overflow:
-            raise CheckpointError(f"{overflow[0]} does not fit into half precision.")
-        file.write_bytes(save(tensors))  # save_file would hide it from other users of the machine
-        entries.append(
-            {
-                "preset": network.config.name,
-                "input_size": size,
-                "architecture": asdict(network.config),
-                "file": file.name,
-                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                "level": float(network.level),
-            }
-        )
+    entries = [
+        _save_network(size, network, folder) for size, network in sorted(bundle.networks.items())
+    ]
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -123,7 +93,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "licence": bundle.licence,
         "intended_use": bundle.intended_use,
         "networks": entries,
-        "preparation": bundle.preparation.to_dict(),
+        "preparation": asdict(bundle.preparation),
         "fusion": {
             "rule": "mean",
             "scales": sorted(bundle.networks),
@@ -131,12 +101,43 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         },
         "thresholds": list(bundle.thresholds),
         "certainty": None if bundle.certainty is None else bundle.certainty.to_dict(),
-        "placement": None if bundle.placement is None else bundle.placement.to_dict(),
+        "placement": None
+        if bundle.placement is None
+        else {
+            "nowhere": bundle.placement.flat_below,
+            "everywhere": bundle.placement.full_above,
+        },
         "training": bundle.training,
         "metrics": bundle.metrics,
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _save_network(size: int, network: RamNetwork, folder: Path) -> dict[str, Any]:
+    """Write the weights of a network; return its entry of the manifest."""
+    import torch
+    from safetensors.torch import save
+
+    file = folder / f"{network.config.name}.safetensors"
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")  # only training reads it
+    }
+    overflow = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+    if overflow:
+        raise CheckpointError(f"{overflow[0]} does not fit into half precision.")
+    data = save(tensors)
+    file.write_bytes(data)  # save_file would hide it from other users of the machine
+    return {
+        "preset": network.config.name,
+        "input_size": size,
+        "architecture": asdict(network.config),
+        "file": file.name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "level": float(network.level),
+    }
 
 
 def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
@@ -152,67 +153,69 @@ def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
     Raises:
         CheckpointError: something is missing, damaged, or not understood; says what.
     """
+    from drcore.model.manifest import read_manifest
+
     manifest = read_manifest(folder)
+    networks = dict(_load_network(entry, folder, device) for entry in manifest.networks)
     try:
-        preparation = _preparation(manifest["preparation"])
-        thresholds = _thresholds(manifest["thresholds"])
-        networks = dict(_network(entry, folder, device) for entry in manifest["networks"])
-        if not networks:
-            raise CheckpointError(f"The manifest of {folder.name} names no network. Get it again.")
-        return Bundle(
-            name=str(manifest["name"]),
-            version=str(manifest["version"]),
-            networks=networks,
-            preparation=preparation,
-            thresholds=thresholds,
-            certainty=_certainty(manifest.get("certainty"), thresholds),
-            fusion=_fusion(manifest["fusion"], sorted(networks)),
-            placement=_placement(manifest.get("placement")),
-            created=str(manifest.get("created", "")),
-            training=dict(manifest.get("training", {})),
-            metrics=dict(manifest.get("metrics", {})),
-            licence=str(manifest.get("licence", "")),
-            intended_use=str(manifest.get("intended_use", "")),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        parts: dict[str, Any] = {
+            "preparation": manifest.preprocessing(),
+            "certainty": manifest.calibration(),
+            "fusion": manifest.weights_of_scales(),
+            "placement": manifest.attenuation(),
+        }
+    except DrcoreError as error:
         raise CheckpointError(
-            f"The manifest of {folder.name} lacks or garbles an entry ({one_line(error)}). "
-            "Get the weights again."
+            f"The manifest of {folder.name} cannot be used: {error} Get the weights again."
         ) from error
+    a, b, c, d = manifest.thresholds
+    return Bundle(
+        networks=networks,
+        thresholds=(a, b, c, d),
+        **parts,
+        **{
+            name: getattr(manifest, name)
+            for name in (
+                "name", "version", "created", "training", "metrics", "licence", "intended_use",
+            )
+        },
+    )  # fmt: skip
 
 
-def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, RamNetwork]:
+def _load_network(entry: NetworkEntry, folder: Path, device: str) -> tuple[int, RamNetwork]:
+    """Build the network of a manifest's entry and give it its weights."""
     import torch
-    from safetensors.torch import load
 
     from drcore.model.network import PRESETS, RamNetwork
 
-    unknown = sorted(set(entry) - _KNOWN_OF_NETWORK)
-    if unknown:
-        raise CheckpointError(
-            "A network in the manifest has entries that this drcore does not understand: "
-            f"{one_line(', '.join(unknown))}. Update drcore."
-        )
-    preset = entry["preset"]
-    config = PRESETS.get(preset)
+    config = PRESETS.get(entry.preset)
     if (
         config is None
-        or json.loads(json.dumps(asdict(config))) != entry["architecture"]
-        or config.input_size != entry["input_size"]
+        or json.loads(json.dumps(asdict(config))) != entry.architecture
+        or config.input_size != entry.input_size
     ):
         raise CheckpointError(
-            f"The network {one_line(preset)} in the manifest is not one that drcore can build. "
-            "Update drcore, or use other weights."
+            f"The network {one_line(entry.preset)} in the manifest is not one that drcore can "
+            "build. Update drcore, or use other weights."
         )
-    level = float(entry["level"])
-    if not math.isfinite(level):
+    network = RamNetwork(config)
+    tensors = _read_weights(entry, folder)
+    _check_weights(tensors, network, entry.file)
+    network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
+    network.set_level(entry.level)
+    network.requires_grad_(requires_grad=False)
+    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return config.input_size, network
+
+
+def _read_weights(entry: NetworkEntry, folder: Path) -> dict[str, Tensor]:
+    """Read a weight file whose name and checksum are those of the manifest."""
+    from safetensors.torch import load
+
+    file = folder / entry.file
+    if file.name != entry.file or file.suffix != ".safetensors":
         raise CheckpointError(
-            f"The level of {one_line(preset)} in the manifest is not a finite number."
-        )
-    file = folder / str(entry["file"])
-    if file.name != entry["file"] or file.suffix != ".safetensors":
-        raise CheckpointError(
-            f"The manifest names {one_line(entry['file'])}: not a safetensors file here."
+            f"The manifest names {one_line(entry.file)}: not a safetensors file here."
         )
     try:
         data = file.read_bytes()
@@ -220,19 +223,24 @@ def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, Ram
         raise CheckpointError(
             f"The weights {one_line(file.name)} are missing. Get them again."
         ) from error
-    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise CheckpointError(
             f"The weights {file.name} do not have the checksum that the manifest gives: "
             "they are damaged or were exchanged. Get them again."
         )
     try:
-        tensors = load(data)
+        return load(data)
     except Exception as error:  # not only its own SafetensorError, on a hostile header
         raise CheckpointError(
             f"The weights {file.name} are not whole safetensors ({one_line(error)}). Get them "
             "again."
         ) from error
-    network = RamNetwork(config)
+
+
+def _check_weights(tensors: dict[str, Tensor], network: RamNetwork, file: str) -> None:
+    """Refuse tensors that do not fit the network or hold what is no finite number."""
+    import torch
+
     wanted = {k: v for k, v in network.state_dict().items() if "num_batches_tracked" not in k}
     wrong = sorted(set(wanted) ^ set(tensors)) or [
         k
@@ -240,13 +248,6 @@ def _network(entry: dict[str, Any], folder: Path, device: str) -> tuple[int, Ram
         if tensors[k].shape != v.shape or not tensors[k].is_floating_point()
     ]
     if wrong:
-        raise CheckpointError(
-            f"The weights {file.name} do not fit the network: {one_line(wrong[0])}."
-        )
+        raise CheckpointError(f"The weights {file} do not fit the network: {one_line(wrong[0])}.")
     if not all(torch.isfinite(v).all() for v in tensors.values()):
-        raise CheckpointError(f"The weights {file.name} hold numbers that are not finite.")
-    network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
-    network.set_level(level)
-    network.requires_grad_(requires_grad=False)
-    network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return config.input_size, network
+        raise CheckpointError(f"The weights {file} hold numbers that are not finite.")

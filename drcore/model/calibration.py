@@ -1,14 +1,14 @@
-"""How sure a grade is: a probability for each grade, and a set that holds the true one."""
+"""Probabilities of the grades of a score, and sets of grades that hold the true one."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drcore.errors import CheckpointError, DrcoreError
+from drcore.errors import DrcoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,9 +45,8 @@ class GradeCalibration:
         P(grade > k) = 1 / (1 + exp(-(score - cuts[k]) / w)), w = width + widening * spread.
 
     The grade itself does not come from here. Its thresholds are chosen for quadratic weighted
-    kappa, which shuns large errors; the most probable grade is the one that is right most often.
-    A rare grade between two common ones (mild, severe) may be given without being the most
-    probable. The set of grades holds the given grade whatever its probability.
+    kappa, which penalises large errors; the most probable grade is right most often. A rare grade
+    between two common ones (mild, severe) may be given without being the most probable. The set of grades holds the given grade whatever its probability.
 
     Attributes:
         cuts: the four rising scores at which grade > k and grade <= k are equally probable.
@@ -113,35 +112,6 @@ class GradeCalibration:
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of a manifest."""
         return {"kind": _KIND, **asdict(self), "cuts": list(self.cuts)}
-
-    @classmethod
-    def from_dict(cls, entry: object) -> GradeCalibration:
-        """Read the entry of a manifest, trusting nothing in it.
-
-        Args:
-            entry: what `to_dict` returned.
-
-        Returns:
-            The certainty.
-
-        Raises:
-            CheckpointError: the entry is not understood, or holds impossible numbers.
-        """
-        known = {"kind", *(f.name for f in fields(cls))}
-        if not isinstance(entry, dict) or set(entry) != known or entry["kind"] != _KIND:
-            raise CheckpointError("The certainty in the manifest is not understood. Update drcore.")
-        cuts, numbers = entry["cuts"], {k: v for k, v in entry.items() if k not in {"kind", "cuts"}}
-        if not isinstance(cuts, list) or len(cuts) != _GRADES - 1:
-            raise CheckpointError("The certainty in the manifest does not have four cuts.")
-        if not all(type(value) in {int, float} for value in (*cuts, *numbers.values())):
-            raise CheckpointError("The certainty in the manifest holds what is not a number.")
-        try:
-            a, b, c, d = (float(value) for value in cuts)
-            return cls(cuts=(a, b, c, d), **{k: float(v) for k, v in numbers.items()})
-        except (DrcoreError, OverflowError) as error:
-            raise CheckpointError(
-                f"The certainty in the manifest cannot be used: {error} Get the weights again."
-            ) from error
 
 
 def nonconformity(probabilities: ArrayLike, grade: int) -> NDArray[np.float64]:

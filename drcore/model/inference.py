@@ -1,4 +1,4 @@
-"""Running a bundle's networks: squares in, scores and maps out, the fastest way the device has.
+"""Running a bundle's networks on a device: squares in, scores and maps out.
 
 An eye and its mirror image have one grade: the mean of both is steadier, and so is the map, of
 which it remains the mean. Every square therefore goes through its network twice.
@@ -38,11 +38,11 @@ class Runner(Protocol):
     """Runs the networks of a bundle; safe to share between threads.
 
     Attributes:
-        alone: True where a photograph is done fastest by itself, and threads may run at once;
+        prefers_single: True where one photograph at a time is fastest, also from several threads;
             False where photographs should go through the networks together.
     """
 
-    alone: bool
+    prefers_single: bool
 
     def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Predictions]:
         """Grade squares.
@@ -83,7 +83,7 @@ class TorchRunner:
         device: "cpu" or "cuda".
     """
 
-    alone = False
+    prefers_single = False
 
     def __init__(self, networks: Mapping[int, RamNetwork], device: str) -> None:
         self._networks = dict(sorted(networks.items()))
@@ -128,7 +128,7 @@ class OpenVinoRunner:
         networks: by input size in pixels, in evaluation mode.
     """
 
-    alone = True
+    prefers_single = True
 
     def __init__(self, networks: Mapping[int, RamNetwork]) -> None:
         # The compiler's converter, which we do not use, can report its use over the network.

@@ -1,42 +1,145 @@
-"""The manifest of a bundle of weights, read and checked."""
+"""The manifest of a bundle of weights: its form, and how it is read without trusting it."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from drcore.errors import CheckpointError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
 from drcore.model.calibration import GradeCalibration
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
 
-__all__ = ["FORMAT_VERSION", "MANIFEST"]
-
+__all__ = ["FORMAT", "FORMAT_VERSION", "MANIFEST", "Manifest", "NetworkEntry", "read_manifest"]
 
 FORMAT = "drcore-bundle"
 FORMAT_VERSION = 3
-"""Version that is written. Version 1 is read too: it has no `certainty`."""
+"""Version that is written. Version 1 has no `certainty`, versions 1 and 2 no `placement`."""
 
 MANIFEST = "manifest.json"
 _MAX_MANIFEST = 1 << 20
-_KNOWN_OF_NETWORK = {"preset", "input_size", "architecture", "file", "sha256", "level"}
-_KNOWN = {
-    "format", "format_version", "name", "version", "created", "licence", "intended_use",
-    "networks", "preparation", "fusion", "thresholds", "training", "metrics",
-}  # fmt: skip
-_KNOWN_OF_VERSION = {
-    1: _KNOWN,
-    2: _KNOWN | {"certainty"},
-    3: _KNOWN | {"certainty", "placement"},
-}
+_SINCE_VERSION = {"certainty": 2, "placement": 3}
+
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read and check the head of a manifest, without touching the weights.
+class _Entry(BaseModel):
+    """An entry that knows all its keys, converts nothing and holds finite numbers only."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class NetworkEntry(_Entry):
+    """One network and its weight file."""
+
+    preset: str
+    input_size: int
+    architecture: dict[str, Any]
+    file: str
+    sha256: str
+    level: float
+
+
+class _Preparation(_Entry):
+    kind: Literal["local-contrast"]
+    margin: float
+    gain: float
+    sigma: float
+    mean: float
+    std: Annotated[float, Field(gt=0)]
+
+
+class _Fusion(_Entry):
+    rule: Literal["mean"]
+    scales: list[int]
+    weights: list[Probability] | None = None
+
+
+class _Certainty(_Entry):
+    kind: Literal["cumulative-logistic"]
+    cuts: list[float]
+    width: float
+    widening: float
+    coverage: float
+    level: float
+    sensitive: float
+
+
+class _Placement(_Entry):
+    nowhere: float
+    everywhere: float
+
+
+class Manifest(_Entry):
+    """What `manifest.json` holds; `GradeCalibration` and its like are made by the properties."""
+
+    format: Literal["drcore-bundle"]
+    format_version: int
+    name: str
+    version: str
+    created: str = ""
+    licence: str = ""
+    intended_use: str = ""
+    networks: Annotated[list[NetworkEntry], Field(min_length=1)]
+    preparation: _Preparation
+    fusion: _Fusion
+    thresholds: Annotated[list[float], Field(min_length=4, max_length=4)]
+    certainty: _Certainty | None = None
+    placement: _Placement | None = None
+    training: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+
+    @field_validator("thresholds")
+    @classmethod
+    def _thresholds_rise(cls, values: list[float]) -> list[float]:
+        if sorted(set(values)) != values:
+            raise ValueError(f"the thresholds {values} do not rise")
+        return values
+
+    def preprocessing(self) -> Preprocessing:
+        """Return how squares become network input."""
+        return Preprocessing(**self.preparation.model_dump())
+
+    def calibration(self) -> GradeCalibration | None:
+        """Return the calibration of grades; refuse one that refers fewer eyes than the default."""
+        if self.certainty is None:
+            return None
+        entry = self.certainty.model_dump(exclude={"kind"})
+        calibration = GradeCalibration(**{**entry, "cuts": tuple(entry["cuts"])})
+        if calibration.sensitive > self.thresholds[1]:
+            raise DrcoreError(
+                "the sensitive operating point is above the threshold of grade 2: it would miss "
+                "more than the default."
+            )
+        return calibration
+
+    def attenuation(self) -> Attenuation | None:
+        """Return between which scores maps are shown in full; None for always."""
+        if self.placement is None:
+            return None
+        return Attenuation(self.placement.nowhere, self.placement.everywhere)
+
+    def weights_of_scales(self) -> dict[int, float]:
+        """Return by input size in pixels how much a scale counts, sum 1."""
+        scales = sorted(entry.input_size for entry in self.networks)
+        weights = self.fusion.weights or [1 / len(scales)] * len(scales)
+        sound = (
+            self.fusion.scales == scales
+            and len(weights) == len(scales)
+            and math.isclose(sum(weights), 1, abs_tol=1e-6)
+        )
+        if not sound:
+            raise DrcoreError(f"the fusion {one_line(self.fusion)} does not fit the networks.")
+        return dict(zip(scales, weights, strict=True))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check a manifest, without touching the weights.
 
     Args:
         folder: holds `manifest.json`.
@@ -47,11 +150,31 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, damaged, or of a format that is not understood.
     """
+    content = _read(folder)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{folder.name} is not a {FORMAT}: its manifest does not say so.")
+    version = content.get("format_version")
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        raise CheckpointError(
+            f"The weights in {folder.name} have manifest version {one_line(version)}; this drcore "
+            f"understands {', '.join(map(str, range(1, FORMAT_VERSION)))} and {FORMAT_VERSION}. "
+            "Update drcore, or use other weights."
+        )
+    early = [key for key, since in _SINCE_VERSION.items() if version < since and key in content]
+    if early:
+        raise CheckpointError(_not_understood(folder, early))
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        raise CheckpointError(_explain(folder, error)) from error
+
+
+def _read(folder: Path) -> object:
     file = folder / MANIFEST
     try:
         if file.stat().st_size > _MAX_MANIFEST:
             raise CheckpointError(f"The manifest of {folder.name} is too large to be one.")
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(
             f"There is no readable {MANIFEST} in the folder {folder.name}. "
@@ -61,70 +184,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"The manifest of {folder.name} is not JSON ({one_line(error)}). Get the weights again."
         ) from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{folder.name} is not a {FORMAT}: its manifest does not say so.")
-    version = manifest.get("format_version")
-    if type(version) is not int or version not in _KNOWN_OF_VERSION:
-        raise CheckpointError(
-            f"The weights in {folder.name} have manifest version {one_line(version)}; this drcore "
-            f"understands {', '.join(map(str, range(1, FORMAT_VERSION)))} and {FORMAT_VERSION}. "
-            "Update drcore, or use other weights."
-        )
-    unknown = sorted(set(manifest) - _KNOWN_OF_VERSION[version])
+
+
+def _explain(folder: Path, error: ValidationError) -> str:
+    """Say in one sentence what the first fault is."""
+    faults = error.errors(include_url=False)
+    unknown = [".".join(map(str, f["loc"])) for f in faults if f["type"] == "extra_forbidden"]
     if unknown:
-        raise CheckpointError(
-            f"The manifest of {folder.name} has entries that this drcore does not understand: "
-            f"{one_line(', '.join(unknown))}. Update drcore."
-        )
-    return manifest
-
-
-def _preparation(entry: dict[str, Any]) -> Preprocessing:
-    known = {f.name for f in fields(Preprocessing)}
-    if set(entry) != known or entry["kind"] != Preprocessing().kind:
-        raise CheckpointError(
-            f"The preparation {one_line(entry)} in the manifest is not understood."
-        )
-    numbers = {k: float(v) for k, v in entry.items() if k != "kind"}
-    if not all(math.isfinite(v) for v in numbers.values()) or numbers["std"] <= 0:
-        raise CheckpointError("The preparation in the manifest holds impossible numbers.")
-    return Preprocessing(kind=entry["kind"], **numbers)
-
-
-def _thresholds(entry: list[float]) -> tuple[float, float, float, float]:
-    a, b, c, d = (float(value) for value in entry)
-    if not (math.isfinite(a) and a < b < c < d and math.isfinite(d)):
-        raise CheckpointError(f"The thresholds {one_line(entry)} in the manifest do not rise.")
-    return a, b, c, d
-
-
-def _certainty(
-    entry: object, thresholds: tuple[float, float, float, float]
-) -> GradeCalibration | None:
-    if entry is None:
-        return None
-    certainty = GradeCalibration.from_dict(entry)
-    if certainty.sensitive > thresholds[1]:
-        raise CheckpointError(
-            "The sensitive operating point in the manifest is above the threshold of grade 2: it "
-            "would miss more than the default. Get the weights again."
-        )
-    return certainty
-
-
-def _fusion(entry: dict[str, Any], scales: list[int]) -> dict[int, float]:
-    rest = {name: value for name, value in entry.items() if name != "weights"}
-    weights = entry.get("weights", [1 / len(scales)] * len(scales))
-    sound = (
-        rest == {"rule": "mean", "scales": scales}
-        and len(weights) == len(scales)
-        and all(type(weight) in {int, float} and 0 <= weight <= 1 for weight in weights)
-        and math.isclose(sum(weights), 1, abs_tol=1e-6)
+        return _not_understood(folder, unknown)
+    place = ".".join(map(str, faults[0]["loc"]))
+    return (
+        f"The manifest of {folder.name} cannot be used at '{one_line(place)}': "
+        f"{one_line(faults[0]['msg'])}. Get the weights again, or update drcore."
     )
-    if not sound:
-        raise CheckpointError(f"The fusion {one_line(entry)} in the manifest is not understood.")
-    return {size: float(weight) for size, weight in zip(scales, weights, strict=True)}
 
 
-def _placement(entry: object) -> Attenuation | None:
-    return None if entry is None else Attenuation.from_dict(entry)
+def _not_understood(folder: Path, entries: list[str]) -> str:
+    return (
+        f"The manifest of {folder.name} has entries that this drcore does not understand: "
+        f"{one_line(', '.join(entries))}. Update drcore."
+    )

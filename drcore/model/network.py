@@ -177,7 +177,7 @@ class RamNetwork(nn.Module):
 
         Args:
             squares: float (B, 3, S, S), normalised.
-            coverage: float (B, m, m), 0-1, how much of each cell is retina; all where left out.
+            coverage: float (B, m, m), 0-1, how much of each cell is retina; all if None.
 
         Returns:
             Scores (B,) in grades, and Regression Activation Maps (B, m, m) in grades, with
@@ -202,7 +202,7 @@ class RamNetwork(nn.Module):
 
         Args:
             features: float (B, K, m, m), see `features`.
-            coverage: float (B, m, m), 0-1, how much of each cell is retina; all where left out.
+            coverage: float (B, m, m), 0-1, how much of each cell is retina; all if None.
 
         Returns:
             Scores and maps, see `forward`.

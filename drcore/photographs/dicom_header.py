@@ -99,7 +99,7 @@ def read_header(
 
     Args:
         source: a path, the encoded bytes, or a binary file object.
-        name: display name; taken from the path or the file object where left out.
+        name: display name; from the path or file object if None.
         max_pixels: refuse files whose frames declare more pixels than this.
 
     Returns:

@@ -42,7 +42,7 @@ def read_frames(
 
     Args:
         source: a path, the encoded bytes, or a binary file object.
-        name: display name; taken from the path or the file object where left out.
+        name: display name; from the path or file object if None.
         max_pixels: refuse files that declare more pixels than this, all frames together.
 
     Returns:
@@ -99,7 +99,7 @@ def photographs_in(
 
     Args:
         source: a path, or the encoded bytes.
-        name: display name; taken from the path where left out.
+        name: display name; from the path if None.
 
     Returns:
         Display name and source of each photograph, for `read_photograph` and `Grader.grade`:

@@ -38,7 +38,7 @@ def encoded_bytes(
 
     Args:
         source: a path, the encoded bytes, or a binary file object.
-        name: display name; taken from the path or the file object where left out.
+        name: display name; from the path or file object if None.
 
     Returns:
         The bytes, and the cleaned display name.

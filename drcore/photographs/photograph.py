@@ -1,4 +1,4 @@
-"""Reading a fundus photograph: bytes in, upright RGB pixels out, or a sentence saying why not."""
+"""A fundus photograph in memory, its limits, and what its file name says."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_BYTES = 512 * 1024 * 1024
 """Largest encoded file, in bytes."""
 
 MIN_SIDE = 32
-"""Shortest side, in pixels, in which a retina could still be told from noise."""
+"""Shortest side of a photograph that is accepted, in pixels."""
 
 GRADING_SIDE = 640
 """Reduced decoding keeps at least this many pixels on the short side: above the largest network
@@ -54,7 +54,7 @@ class Photograph:
         reduction: original pixels per pixel of `rgb` along each axis: 1, 2, 4 or 8.
         name: display name without folders or control characters; still untrusted text.
         sha256: SHA-256 of the encoded file (of the pixels, where an array was given), hex.
-        laterality: "OD", "OS", or None where neither DICOM header nor name tells.
+        laterality: "OD", "OS", or None where neither DICOM header nor name says so.
         patient: the DICOM header's PatientID, or what the name says beside the laterality, or
             None where there is neither.
         burned_in: whether the DICOM header says that identity is burnt into the pixels; None

@@ -30,7 +30,7 @@ def read_photograph(
     Args:
         source: a path, the encoded bytes, a binary file object, RGB uint8 (H, W, 3) pixels, a
             frame of a DICOM file, or a photograph that was read before.
-        name: display name; taken from the path or the file object where left out.
+        name: display name; from the path or file object if None.
         for_grading: let a large JPEG be decoded at 1/2, 1/4 or 1/8 of its size (the discrete
             cosine transform gives these for free), never below `GRADING_SIDE` px.
         max_pixels: refuse pictures that declare more pixels than this.

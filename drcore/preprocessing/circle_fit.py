@@ -9,10 +9,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = []
+__all__ = ["fit_circle", "share_inside"]
 
 
-def _fit_circle(
+def fit_circle(
     points: NDArray[np.float64], w: int, h: int, least: float
 ) -> tuple[float, float, float] | None:
     """RANSAC over triplets, then least squares on the inliers; None where no circle explains it."""
@@ -42,11 +42,11 @@ def _fit_circle(
     if inlier.mean() < least or covered < 8 or not 0.22 * short < radius < 0.75 * diagonal:
         return None
     # The outline runs through centres of pixels, half a pixel inside their edge; the low threshold
-    # lets in pixels that the rim only touches, half a pixel outside it. The two cancel.
+    # includes pixels that the rim only touches, half a pixel outside it. The two cancel.
     return x, y, radius
 
 
-def _share_inside(retina: NDArray[np.uint8], circle: tuple[float, float, float]) -> float:
+def share_inside(retina: NDArray[np.uint8], circle: tuple[float, float, float]) -> float:
     """Share of the retina that a circle keeps: one that leaves much out has met a false rim."""
     rows, columns = np.nonzero(retina)
     x, y, radius = circle

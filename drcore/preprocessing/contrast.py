@@ -1,4 +1,4 @@
-"""Ways of looking at the same retina: red-free, CLAHE and local contrast."""
+"""Contrast views of a retina: red-free, CLAHE and local contrast."""
 
 from __future__ import annotations
 

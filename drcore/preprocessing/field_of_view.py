@@ -1,4 +1,4 @@
-"""Finding the field of view: the circle that the camera's aperture lets in, and what is cut."""
+"""Finding the field of view: the circle of retina in a photograph, and where it is cut off."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-from drcore.preprocessing.circle_fit import _fit_circle, _share_inside
+from drcore.preprocessing.circle_fit import fit_circle, share_inside
 
 __all__ = ["FieldOfView", "find_field_of_view"]
 
@@ -290,8 +290,8 @@ def _circle_of(
     """Circle through at least that share of an arc, if there is one and it holds the retina."""
     if len(arc) < 24:
         return None
-    circle = _fit_circle(arc, retina.shape[1], retina.shape[0], least)
-    return circle if circle is not None and _share_inside(retina, circle) >= 0.9 else None
+    circle = fit_circle(arc, retina.shape[1], retina.shape[0], least)
+    return circle if circle is not None and share_inside(retina, circle) >= 0.9 else None
 
 
 def _visible_rectangle(

@@ -74,7 +74,7 @@ class Quality:
         coarse_detail: the same for detail about three times as large.
         sharpness: detail / coarse_detail; falls with blur, whatever the retina shows.
         colour_agreement: correlation of detail in red with detail in green, -1 to 1. Red light
-            shows deeper layers than green: in a retina the two never agree wholly, in a picture
+            shows deeper layers than green: in a retina the two never agree completely, in a picture
             tinted with one colour they do.
         colour_change: standard deviation of green / red over the coarser structure.
         sparseness: kurtosis of detail in green, 3 for noise; vessels are few and stand out.
@@ -111,7 +111,7 @@ def assess(
         rgb: uint8 (H, W, 3), 0-255.
         field_of_view: in pixels of `rgb`.
         reduction: original pixels per pixel of `rgb`.
-        limits: beyond which it is not; the defaults where left out.
+        limits: beyond which a photograph is not gradable; defaults if None.
 
     Returns:
         Measures, and the first reason found against grading.
@@ -209,7 +209,7 @@ def _reason(measured: dict[str, float], limits: Limits, *, rim: bool) -> str:
             measured["clipped"] > limits.clipped
             or measured["white"] > limits.white
             # With red at its limit nearly everywhere, nothing in it agrees with green any more, and
-            # a retina cannot be told from other things.
+            # a retina cannot be distinguished from other things.
             or (
                 measured["red_clipped"] > limits.red_clipped
                 and measured["colour_agreement"] < limits.colour_agreement[0]

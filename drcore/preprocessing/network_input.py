@@ -1,8 +1,8 @@
-"""From a square of retina to what the network eats: one definition for training and grading."""
+"""From a square of retina to network input: one definition for training and grading."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -66,10 +66,6 @@ class Preprocessing:
         planes -= np.float32(self.mean)
         planes /= np.float32(self.std)
         return planes
-
-    def to_dict(self) -> dict[str, str | float]:
-        """Return the fields for the manifest."""
-        return asdict(self)
 
 
 def _resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

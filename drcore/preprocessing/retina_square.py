@@ -1,4 +1,4 @@
-"""The one geometry: original pixels <-> the normalised square that the field of view fills."""
+"""Geometry: original pixels <-> the square that the field of view fills."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RetinaSquare:
     what the photograph does not have is black. Coordinates are continuous: pixel (row i,
     column j) covers [j, j + 1) x [i, i + 1), its centre is (j + 0.5, i + 0.5). The same object
     carries photographs, masks and activation maps of any resolution: an m x m map over the
-    square is `at(m)`; a photograph decoded at a reduced size is told by its width.
+    square is `at(m)`; a photograph decoded at a reduced size is recognised by its width.
 
     Attributes:
         field_of_view: the circle, in pixels of the photograph.

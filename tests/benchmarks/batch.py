@@ -68,7 +68,7 @@ def decode(grader: Grader, files: list[Path], pool: ThreadPoolExecutor) -> None:
 
 
 def network(grader: Grader, prepared: list[Prepared], pool: ThreadPoolExecutor) -> None:
-    if grader.runner.alone:
+    if grader.runner.prefers_single:
         list(pool.map(lambda item: grader.finish([item]), prepared))
         return
     for first in range(0, len(prepared), BATCH):

@@ -42,11 +42,11 @@ def model() -> None:
     except DrcoreError as error:
         messages.problem(str(error))
         return
-    st.header(f"{manifest['name']} {manifest['version']}")
-    if manifest.get("intended_use"):
-        st.text(str(manifest["intended_use"]))
-    st.caption(f"Scores that part the grades: {thresholds_text(manifest['thresholds'])}")
-    _figures(manifest.get("metrics") or {})
+    st.header(f"{manifest.name} {manifest.version}")
+    if manifest.intended_use:
+        st.text(manifest.intended_use)
+    st.caption(f"Scores that part the grades: {thresholds_text(manifest.thresholds)}")
+    _figures(manifest.metrics)
     st.subheader("Model card")
     if MODEL_CARD.is_file():
         with st.container(key="model-card"):
@@ -109,7 +109,7 @@ def versions() -> None:
     """Show the versions, and where decisions are kept."""
     try:
         manifest = read_manifest(bundled_folder())
-        weights = f"{manifest['name']} {manifest['version']}"
+        weights = f"{manifest.name} {manifest.version}"
     except DrcoreError:
         weights = "not available"
     location = state.reviews_location()

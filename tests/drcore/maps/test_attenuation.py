@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from drcore.errors import CheckpointError, DrcoreError
-from drcore.maps.attenuation import Attenuation, placed
+from drcore.errors import DrcoreError
+from drcore.maps.attenuation import Attenuation, attenuate
 from drcore.maps.fusion import covered_mean
 
 RAMP = Attenuation(1.0, 1.4)
@@ -26,32 +26,10 @@ def test_the_mean_over_the_retina_stays(share: float) -> None:
     rng = np.random.default_rng(1)
     ram = rng.normal(0.4, 8, (32, 32)).astype(np.float32)
     coverage = rng.random((32, 32), dtype=np.float32) * (rng.random((32, 32)) > 0.3)
-    result = placed(ram, coverage.astype(np.float32), share)
+    result = attenuate(ram, coverage.astype(np.float32), share)
     assert covered_mean(result, coverage) == pytest.approx(covered_mean(ram, coverage), abs=1e-5)
     spread = float(np.ptp(result)) / float(np.ptp(ram))
     assert spread == pytest.approx(share, abs=1e-5)
-
-
-def test_it_survives_the_manifest() -> None:
-    assert Attenuation.from_dict(RAMP.to_dict()) == RAMP
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"nowhere": 1.0},
-        {"nowhere": 1.0, "everywhere": 1.0},
-        {"nowhere": math.nan, "everywhere": 1.0},
-        {"nowhere": 1.0, "everywhere": math.inf},
-        {"nowhere": True, "everywhere": 2.0},
-        {"nowhere": "1", "everywhere": 2.0},
-        {"nowhere": 1.0, "everywhere": 2.0, "more": 3},
-        [1.0, 2.0],
-    ],
-)
-def test_nonsense_in_a_manifest_is_refused(entry: object) -> None:
-    with pytest.raises(CheckpointError):
-        Attenuation.from_dict(entry)
 
 
 def test_numbers_that_make_no_ramp_are_refused() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from drcore.maps.fusion import covered_mean
-from drcore.maps.refinement import DETAIL, focus
+from drcore.maps.refinement import DETAIL, refine
 
 
 def disc(size: int) -> np.ndarray:
@@ -29,7 +29,7 @@ def cell_map(*cells: tuple[int, int, float], size: int = 32) -> np.ndarray:
 
 
 def focused(ram: np.ndarray, contrast: np.ndarray, size: int = DETAIL) -> np.ndarray:
-    return focus(ram, disc(ram.shape[0]), contrast, disc(size))
+    return refine(ram, disc(ram.shape[0]), contrast, disc(size))
 
 
 @pytest.mark.parametrize("size", [128, 256, 512])
@@ -99,7 +99,7 @@ def test_evidence_moves_no_further_than_its_neighbourhood() -> None:
 def test_no_retina_and_no_contrast_are_no_division() -> None:
     none = np.zeros((32, 32), np.float32)
     with np.errstate(all="raise"):
-        result = focus(none, none, neutral(), np.zeros((DETAIL, DETAIL), np.float32))
+        result = refine(none, none, neutral(), np.zeros((DETAIL, DETAIL), np.float32))
         assert np.isfinite(result).all()
         assert np.isfinite(focused(none, neutral())).all()
 

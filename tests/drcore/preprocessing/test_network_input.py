@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -58,9 +56,3 @@ def test_normalise_is_planes_first_shifted_and_scaled():
 
 def test_neutral_grey_is_zero_to_the_network():
     assert (Preprocessing().normalise(np.full((8, 8, 3), 128, np.uint8)) == 0).all()
-
-
-def test_fields_survive_the_manifest():
-    preparation = Preprocessing(margin=0.03, gain=5.0)
-    assert Preprocessing(**preparation.to_dict()) == preparation
-    assert set(preparation.to_dict()) == {f.name for f in dataclasses.fields(Preprocessing)}

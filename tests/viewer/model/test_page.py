@@ -41,7 +41,9 @@ def test_the_page_draws_the_figures(open_app, monkeypatch, bundle_folder):
     app = open_app()
     monkeypatch.setattr(card, "bundled_folder", lambda: bundle_folder)
     real = card.read_manifest
-    monkeypatch.setattr(card, "read_manifest", lambda folder: {**real(folder), "metrics": METRICS})
+    monkeypatch.setattr(
+        card, "read_manifest", lambda folder: real(folder).model_copy(update={"metrics": METRICS})
+    )
     app.switch_page("model/page.py").run()
     assert not app.exception
     assert len(app.dataframe[0].value) == 2
