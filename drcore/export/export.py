@@ -119,19 +119,10 @@ def write_export(
         raise SourceError(
             "There is nothing to export: choose photographs and what to make of them."
         )
-    privacy = privacy or Disclosure()
-    cancelled = False
     try:
         with ExportArchive(file, made_at) as archive:
-            run = _Run(archive, privacy, made_at, page)
-            steps = _steps(cases, chosen, run)
-            for number, step in enumerate(steps, start=1):
-                if stop is not None and stop.is_set():
-                    cancelled = True
-                    break
-                _do(step, run)
-                if progress is not None:
-                    progress(number, len(steps))
+            run = _Run(archive, privacy or Disclosure(), made_at, page)
+            cancelled = _do_all(_steps(cases, chosen, run), run, progress, stop)
             run.problems += _general_problems(cases, chosen, run.privacy)
             problems = _shortened(run.problems)
             documents = list(archive.names)
@@ -175,6 +166,22 @@ def _step(work: Callable[[Sequence[Case], _Run], None], cases: Sequence[Case]) -
 
 def _overlay(writer: OverlayWriter, case: Case) -> Step:
     return lambda run: writer.add(case)  # noqa: ARG005 - every step is given the run
+
+
+def _do_all(
+    steps: Sequence[Step],
+    run: _Run,
+    progress: Callable[[int, int], None] | None,
+    stop: threading.Event | None,
+) -> bool:
+    """Do the steps in order; returns True where it was stopped before the last."""
+    for number, step in enumerate(steps, start=1):
+        if stop is not None and stop.is_set():
+            return True
+        _do(step, run)
+        if progress is not None:
+            progress(number, len(steps))
+    return False
 
 
 def _do(step: Step, run: _Run) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drcore import __version__
-from drcore.errors import DrcoreError, SourceError
+from drcore.errors import DrcoreError
 from drcore.export.archive import ExportArchive, photograph_stem
-from drcore.export.deidentification import Disclosure
 from drcore.export.pictures import illustrate, jpeg
 from drcore.icdr import MODEL_NOTICE
 from drcore.maps.overlay import MAP_RANGE
@@ -18,12 +16,12 @@ from drcore.results.columns import COLUMNS, row_of
 from drcore.text import csv_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from drcore.export.case import Case
+    from drcore.export.deidentification import Disclosure
 
-__all__ = ["OverlayWriter", "overlay_zip"]
+__all__ = ["OverlayWriter"]
 
 UNIT = "grades above a healthy retina"
 
@@ -60,8 +58,7 @@ class OverlayWriter:
         name = f"{photograph_stem(report.name, report.sha256)}-overlay.jpg"
         path = self._archive.add(self._folder, name, picture)
         file = path.removeprefix(f"{self._folder}/") if self._folder else path
-        row = row_of(report)
-        self._rows.append({"overlay": file, **row})
+        self._rows.append({"overlay": file, **row_of(report)})
         self._entries.append(
             {
                 "file": file,
@@ -99,34 +96,3 @@ class OverlayWriter:
         self._archive.add(self._folder, "manifest.json", text)
         table = csv_text(self._rows, ("overlay", *COLUMNS))
         self._archive.add(self._folder, "photographs.csv", table)
-
-
-def overlay_zip(
-    cases: Iterable[Case], file: Path, *, made_at: datetime, privacy: Disclosure | None = None
-) -> list[str]:
-    """Write the overlays of many photographs, one at a time, with a manifest and a table.
-
-    Args:
-        cases: in any order; may be a generator.
-        file: of the ZIP; replaced.
-        made_at: date of the archive, with a time zone.
-        privacy: what may be told.
-
-    Returns:
-        A sentence for each photograph whose overlay could not be written.
-
-    Raises:
-        SourceError: the file cannot be written.
-    """
-    problems = []
-    with ExportArchive(file, made_at) as archive:
-        writer = OverlayWriter(archive, privacy or Disclosure())
-        for case in cases:
-            try:
-                writer.add(case)
-            except SourceError:
-                raise
-            except DrcoreError as error:
-                problems.append(str(error))
-        writer.finish(made_at)
-    return problems

@@ -135,15 +135,8 @@ def overlay_capture(
             report; its header lacks what the image must refer to; or the pixels are no picture.
     """
     header, number = _origin(report, source)
-    if overlay.dtype != np.uint8 or overlay.ndim != 3 or overlay.shape[2] != 3 or not overlay.size:
-        raise SourceError(
-            f"{header.label}: expected an overlay of uint8 (h, w, 3), got {overlay.dtype} "
-            f"{overlay.shape}."
-        )
-    if max(overlay.shape) > 65535:
-        raise SourceError(f"{header.label}: DICOM holds at most 65535 pixels a side. Shrink it.")
+    _check_picture(overlay, header)
     import highdicom as hd
-    from pydicom.dataset import Dataset
 
     try:
         evidence = _evidence(header, patient_name=patient_name)
@@ -164,12 +157,7 @@ def overlay_capture(
             transfer_syntax_uid="1.2.840.10008.1.2.1",
         )
         _sign(image, report, made_at, header)
-        reference = Dataset()
-        reference.ReferencedSOPClassUID = evidence.SOPClassUID
-        reference.ReferencedSOPInstanceUID = evidence.SOPInstanceUID
-        if header.frames > 1:
-            reference.ReferencedFrameNumber = number
-        image.SourceImageSequence = [reference]
+        image.SourceImageSequence = [_reference(evidence, number if header.frames > 1 else None)]
         image.SeriesDescription = "Overlay of the grade's evidence, research use only"
         image.DerivationDescription = (
             f"Regression Activation Map of {report.model_version} over the photograph. "
@@ -182,6 +170,27 @@ def overlay_capture(
         raise
     except Exception as error:
         raise _unfit(header, error) from error
+
+
+def _check_picture(overlay: NDArray[np.uint8], header: Header) -> None:
+    if overlay.dtype != np.uint8 or overlay.ndim != 3 or overlay.shape[2] != 3 or not overlay.size:
+        raise SourceError(
+            f"{header.label}: expected an overlay of uint8 (h, w, 3), got {overlay.dtype} "
+            f"{overlay.shape}."
+        )
+    if max(overlay.shape) > 65535:
+        raise SourceError(f"{header.label}: DICOM holds at most 65535 pixels a side. Shrink it.")
+
+
+def _reference(evidence: Dataset, frame: int | None) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = evidence.SOPClassUID
+    reference.ReferencedSOPInstanceUID = evidence.SOPInstanceUID
+    if frame is not None:
+        reference.ReferencedFrameNumber = frame
+    return reference
 
 
 def _origin(report: GradeReport, source: DicomSource | DicomFrame | Header) -> tuple[Header, int]:

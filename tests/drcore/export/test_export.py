@@ -22,7 +22,6 @@ from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
 from drcore.export.case import Case, by_patient
 from drcore.export.deidentification import Disclosure, retina_only
 from drcore.export.export import KINDS, write_export
-from drcore.export.overlays import overlay_zip
 from drcore.export.result_json import result_json
 from drcore.photographs.dicom_reader import photographs_in
 from drcore.reviews.decision import Decision
@@ -176,20 +175,18 @@ def test_documents_are_what_they_say(cases, tmp_path):
 
 
 def test_manifest_tells_of_each_overlay(cases, tmp_path):
-    file = tmp_path / "overlays.zip"
-    problems = overlay_zip(iter(cases), file, made_at=MADE_AT)
-    assert len(problems) == 1
-    assert problems[0].endswith("the file is empty.")
-    with zipfile.ZipFile(file) as archive:
-        manifest = json.loads(archive.read("manifest.json"))
-        rows = archive.read("photographs.csv").decode().splitlines()
-        for entry, case in zip(manifest["photographs"], cases, strict=False):
-            with Image.open(io.BytesIO(archive.read(entry["file"]))) as image:
-                assert image.size == (case.report.width, case.report.height)
-            assert entry["sha256"] == case.report.sha256
-            assert entry["model_version"] == "random 1"
-            assert (entry["scale"], entry["grade"]) == ("fused", case.report.grade)
-            assert entry["score"] == pytest.approx(case.report.score, abs=1e-4)
+    done, documents = exported(cases, tmp_path, ("overlays",))
+    assert len(done.problems) == 1
+    assert done.problems[0].endswith("the file is empty.")
+    manifest = json.loads(documents["overlays/manifest.json"])
+    rows = documents["overlays/photographs.csv"].decode().splitlines()
+    for entry, case in zip(manifest["photographs"], cases, strict=False):
+        with Image.open(io.BytesIO(documents[f"overlays/{entry['file']}"])) as image:
+            assert image.size == (case.report.width, case.report.height)
+        assert entry["sha256"] == case.report.sha256
+        assert entry["model_version"] == "random 1"
+        assert (entry["scale"], entry["grade"]) == ("fused", case.report.grade)
+        assert entry["score"] == pytest.approx(case.report.score, abs=1e-4)
     assert manifest["colour_range"] == {
         "from": 0.0, "to": 12.0, "unit": "grades above a healthy retina",
     }  # fmt: skip
@@ -209,10 +206,9 @@ def test_names_in_the_archive_are_safe_and_unique(cases, tmp_path):
         "x" * 900,
     ]
     named = [replace(cases[0], report=replace(cases[0].report, name=name)) for name in odd]
-    file = tmp_path / "overlays.zip"
-    assert overlay_zip(named, file, made_at=MADE_AT) == []
-    with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".jpg")]
+    done, documents = exported(named, tmp_path, ("overlays",))
+    assert done.problems == ()
+    names = [name.removeprefix("overlays/") for name in documents if name.endswith(".jpg")]
     assert len({name.lower() for name in names}) == len(odd)
     for name in names:
         assert name.isascii()
