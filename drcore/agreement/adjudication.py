@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SECOND_READS",
+    "Basis",
     "ReadingStatus",
     "SecondRead",
     "State",
@@ -30,6 +31,9 @@ SecondRead = Literal["every photograph", "unlike the machine", "referable", "non
 """Which photographs a second reader sees: all; those where the first reader's grade is not the
 machine's; those that the first reader calls referable or ungradable; or none."""
 SECOND_READS: tuple[SecondRead, ...] = get_args(SecondRead)
+
+Basis = Literal["arbiter", "agreement", "reader"]
+"""Who settled the grade: an arbiter, readers who agree, or the only reader."""
 
 State = Literal["unread", "second read", "arbitration", "settled"]
 """What a photograph waits for."""
@@ -78,6 +82,22 @@ class ReadingStatus:
     arbiter: Decision | None
     state: State
     final: Decision | None
+
+    @property
+    def basis(self) -> Basis | None:
+        """Whose the final grade is; None while there is none."""
+        if self.final is None:
+            return None
+        if self.arbiter is not None:
+            return "arbiter"
+        return "reader" if len(self.readings) == 1 else "agreement"
+
+    @property
+    def final_by(self) -> tuple[Decision, ...]:
+        """The decisions that the final grade stands on, oldest first; empty while there is none."""
+        if self.final is None:
+            return ()
+        return (self.arbiter,) if self.arbiter is not None else self.readings
 
 
 def differ(first: Decision, second: Decision, rules: StudyRules) -> bool:

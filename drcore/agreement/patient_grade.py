@@ -129,5 +129,5 @@ def _gaps(by_eye: dict[Eye, list[Reading]], eyes: tuple[EyeGrade, ...]) -> tuple
         gaps.append(f"{unread} photograph{'s' if unread > 1 else ''} not judged")
     if "unknown" in found:
         number = found["unknown"].photographs
-        gaps.append(f"{number} photograph{'s' if number > 1 else ''} of an eye not named")
+        gaps.append(f"laterality not recorded ({number} photograph{'s' if number > 1 else ''})")
     return tuple(gaps)

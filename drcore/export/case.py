@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from drcore.agreement.adjudication import ReadingStatus, StudyRules, reading_status
+from drcore.agreement.visits import Visit, group_visits
 from drcore.eye import EYE_ORDER
-from drcore.text import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
     from drcore.reviews.mark import Mark
 
-__all__ = ["Case", "by_patient", "eye_order"]
+__all__ = ["Case", "by_visit", "eye_order"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,35 +29,40 @@ class Case:
         source: what `drcore.photographs.reader.read_photograph` reads again for the pixels.
         decisions: of readers on this photograph, with their numbers in the record, oldest first.
         marks: of readers on this photograph, with their numbers in the record.
+        rules: by which readers agree; one reader's grade is final where nobody else has read.
     """
 
     report: GradeReport
     source: Source
     decisions: tuple[tuple[int, Decision], ...] = ()
     marks: tuple[tuple[int, Mark], ...] = ()
+    rules: StudyRules = field(default_factory=StudyRules)
+
+    @property
+    def reading(self) -> ReadingStatus:
+        """Where reading stands: the final grade, or why there is none."""
+        made = (decision for _, decision in self.decisions)
+        return reading_status(self.report.sha256, made, replace(self.rules, second_read="none"))
 
     @property
     def last_decisions(self) -> list[Decision]:
-        """The last decision of each reader, newest first."""
-        last = {decision.reader: decision for _, decision in self.decisions}
-        return sorted(last.values(), key=lambda decision: decision.decided_at, reverse=True)
+        """The last decision of each reader, the arbiter's first, then newest first."""
+        reading = self.reading
+        newest = sorted(reading.readings, key=lambda made: made.decided_at, reverse=True)
+        return [*([reading.arbiter] if reading.arbiter else []), *newest]
 
 
-def by_patient(cases: Iterable[Case]) -> list[list[Case]]:
-    """Group photographs by patient, right eye first.
+def by_visit(cases: Iterable[Case]) -> list[Visit[Case]]:
+    """Group photographs by patient and date of the examination, right eye first.
 
     Args:
         cases: in any order.
 
     Returns:
-        A group for each patient, in the order of their first photographs; a photograph without a
-        patient is a group of its own.
+        In the order of their first photographs; one without a patient is a group of its own.
     """
-    groups: dict[object, list[Case]] = {}
-    for case in cases:
-        patient = case.report.patient
-        groups.setdefault(fold(patient) if patient else len(groups), []).append(case)
-    return [eye_order(group) for group in groups.values()]
+    visits = group_visits(cases, lambda case: (case.report.patient, case.report.exam_date))
+    return [replace(visit, members=tuple(eye_order(visit.members))) for visit in visits]
 
 
 def eye_order(cases: Iterable[Case]) -> list[Case]:

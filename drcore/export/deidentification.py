@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from drcore.reviews.mark import Mark
 
 __all__ = [
-    "Disclosure", "anonymous_decision", "anonymous_mark", "deidentified", "pseudonym",
+    "Disclosure",
+    "deidentified",
+    "deidentify_decision",
+    "deidentify_mark",
+    "pseudonym",
     "retina_only",
 ]  # fmt: skip
 
@@ -82,18 +86,18 @@ def deidentified(case: Case, *, notes: bool = False) -> Case:
         The same photograph under its pseudonym, without patient; laterality stays.
     """
     name = pseudonym(case.report.sha256)
-    report = replace(case.report, name=name, patient=None)
+    report = replace(case.report, name=name, patient=None, exam_date=None)
     if report.status == "failed":  # its reason begins with the file's name
         report = replace(report, reason="the photograph could not be read.")
     return replace(
         case,
         report=report,
-        decisions=tuple((n, anonymous_decision(made, notes=notes)) for n, made in case.decisions),
-        marks=tuple((n, anonymous_mark(mark, notes=notes)) for n, mark in case.marks),
+        decisions=tuple((n, deidentify_decision(made, notes=notes)) for n, made in case.decisions),
+        marks=tuple((n, deidentify_mark(mark, notes=notes)) for n, mark in case.marks),
     )
 
 
-def anonymous_decision(decision: Decision, *, notes: bool = False) -> Decision:
+def deidentify_decision(decision: Decision, *, notes: bool = False) -> Decision:
     """Take out of a decision what tells the patient.
 
     Args:
@@ -107,7 +111,7 @@ def anonymous_decision(decision: Decision, *, notes: bool = False) -> Decision:
     return replace(decision, image=pseudonym(decision.sha256), patient=None, note=note)
 
 
-def anonymous_mark(mark: Mark, *, notes: bool = False) -> Mark:
+def deidentify_mark(mark: Mark, *, notes: bool = False) -> Mark:
     """Take out of a mark what may tell the patient.
 
     Args:

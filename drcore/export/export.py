@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from drcore import __version__
+from drcore.agreement.visits import Visit
 from drcore.errors import DrcoreError, SourceError
 from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
-from drcore.export.case import Case, by_patient
+from drcore.export.case import Case, by_visit
 from drcore.export.deidentification import Disclosure, pseudonym
+from drcore.export.final_grade import FINAL_COLUMNS, final_cells
 from drcore.export.overlays import OverlayWriter
 from drcore.export.result_json import result
 from drcore.export.standards.dicom_identity import anonymous_header, patient_name, study_of
@@ -31,11 +33,14 @@ from drcore.text import csv_text
 if TYPE_CHECKING:
     from drcore.export.pdf.report import Page
 
-__all__ = ["KINDS", "Exported", "Kind", "write_export"]
+__all__ = ["KINDS", "RESULT_COLUMNS", "Exported", "Kind", "write_export"]
 
 Kind = Literal["pdf", "overlays", "csv", "json", "dicom", "fhir"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+RESULT_COLUMNS = (COLUMNS[0], *FINAL_COLUMNS, *COLUMNS[1:])
+"""Columns of results.csv: the photograph, the readers' result, the model's."""
 
 T = TypeVar("T")
 
@@ -70,11 +75,13 @@ class _Run:
     page: Page
     problems: list[str] = field(default_factory=list)
 
-    def name(self, cases: Sequence[Case]) -> str:
-        """The stem of a patient's documents."""
+    def name(self, visit: Visit[Case]) -> str:
+        """The stem of a visit's documents."""
+        first = visit.members[0].report
         if self.privacy.deidentified:
-            return pseudonym(cases[0].report.sha256)
-        return safe_stem(cases[0].report.patient or cases[0].report.name)
+            return pseudonym(first.sha256)
+        stem = safe_stem(first.patient or first.name)
+        return f"{stem}-{visit.exam_date}" if visit.exam_date else stem
 
 
 Step = Callable[[_Run], None]
@@ -93,10 +100,10 @@ def write_export(
 ) -> Exported:
     """Write what was chosen of many photographs into one file, document by document.
 
-    A ZIP holds `reports/` (PDF, one a patient), `overlays/` with a manifest, `results`,
-    `decisions` and `marks` as CSV or JSON, `dicom/` (structured report and overlay of each
-    photograph that came as DICOM) and `fhir/` (a bundle a patient). Where only one document comes
-    of it, the file is that document.
+    A ZIP holds `reports/` (a PDF for each visit of a patient), `overlays/` with a manifest,
+    `results`, `decisions` and `marks` as CSV or JSON, `dicom/` (structured report and overlay of
+    each photograph that came as DICOM) and `fhir/` (a bundle for each visit). Where only one
+    document comes of it, the file is that document.
 
     Args:
         cases: photographs, with what was said of them.
@@ -139,11 +146,14 @@ def write_export(
 
 def _steps(cases: Sequence[Case], kinds: Sequence[Kind], run: _Run) -> list[Step]:
     readable = [case for case in cases if case.report.status != "failed"]
-    patients = by_patient(cases)
-    seen = [group for group in patients if any(c.report.status != "failed" for c in group)]
+    seen = [
+        visit
+        for visit in by_visit(cases)
+        if any(case.report.status != "failed" for case in visit.members)
+    ]
     steps: list[Step] = []
     if "pdf" in kinds:
-        steps += [_step(_pdf, group) for group in seen]
+        steps += [_of_visit(_pdf, visit) for visit in seen]
     if "overlays" in kinds and readable:
         writer = OverlayWriter(run.archive, run.privacy, "overlays")
         pictured = [case for case in readable if _may_be_seen(case, run.privacy)]
@@ -156,12 +166,16 @@ def _steps(cases: Sequence[Case], kinds: Sequence[Kind], run: _Run) -> list[Step
     if "dicom" in kinds:
         steps += [_step(_dicom, [case]) for case in readable if _from_dicom(case)]
     if "fhir" in kinds:
-        steps += [_step(_fhir, group) for group in seen]
+        steps += [_of_visit(_fhir, visit) for visit in seen]
     return steps
 
 
 def _step(work: Callable[[Sequence[Case], _Run], None], cases: Sequence[Case]) -> Step:
     return lambda run: work(cases, run)
+
+
+def _of_visit(work: Callable[[Visit[Case], _Run], None], visit: Visit[Case]) -> Step:
+    return lambda run: work(visit, run)
 
 
 def _overlay(writer: OverlayWriter, case: Case) -> Step:
@@ -200,22 +214,24 @@ def _do(step: Step, run: _Run) -> None:
         run.problems.append(f"A document could not be made (unexpected {type(error).__name__}).")
 
 
-def _pdf(cases: Sequence[Case], run: _Run) -> None:
+def _pdf(visit: Visit[Case], run: _Run) -> None:
     from drcore.export.pdf.report import patient_pdf
 
     name = ""
     if run.privacy.with_names:
-        headers = (_header(case) for case in cases)
+        headers = (_header(case) for case in visit.members)
         name = next((patient_name(header) for header in headers if header is not None), "")
     data = patient_pdf(
-        cases, made_at=run.made_at, privacy=run.privacy, patient_name=name, page=run.page
-    )
-    run.archive.add("reports", f"{run.name(cases)}-report.pdf", data)
+        visit.members, made_at=run.made_at, privacy=run.privacy, patient_name=name, page=run.page,
+        caution=visit.caution,
+    )  # fmt: skip
+    run.archive.add("reports", f"{run.name(visit)}-report.pdf", data)
 
 
 def _csv(cases: Sequence[Case], run: _Run) -> None:
     told = [run.privacy.apply(case) for case in cases]
-    run.archive.add("", "results.csv", csv_text([row_of(case.report) for case in told], COLUMNS))
+    rows = [row_of(case.report) | final_cells(case.reading) for case in told]
+    run.archive.add("", "results.csv", csv_text(rows, RESULT_COLUMNS))
     run.archive.add("", "decisions.csv", decisions_csv(_numbered(c.decisions for c in told)))
     run.archive.add("", "marks.csv", marks_csv(_numbered(c.marks for c in told)))
 
@@ -239,6 +255,7 @@ def _numbered(groups: Iterable[tuple[tuple[int, T], ...]]) -> list[tuple[int, T]
 
 
 def _dicom(cases: Sequence[Case], run: _Run) -> None:
+    from drcore.export.legend import with_legend
     from drcore.export.pictures import illustrate
     from drcore.export.standards.dicom import overlay_capture, structured_report
 
@@ -250,26 +267,32 @@ def _dicom(cases: Sequence[Case], run: _Run) -> None:
         header = anonymous_header(header)
     names = run.privacy.with_names
     stem = photograph_stem(case.report.name, case.report.sha256)
-    report = structured_report(case.report, header, made_at=run.made_at, patient_name=names)
+    report = structured_report(
+        case.report, header, made_at=run.made_at, patient_name=names, reading=case.reading
+    )
     run.archive.add("dicom", f"{stem}-report.dcm", report)
     if _may_be_seen(case, run.privacy):
-        picture = illustrate(case, run.privacy).overlay
+        picture = with_legend(illustrate(case, run.privacy).overlay, case.report, case.reading)
         overlay = overlay_capture(
-            case.report, picture, header, made_at=run.made_at, patient_name=names
-        )
+            case.report, picture, header, made_at=run.made_at, patient_name=names,
+            reading=case.reading,
+        )  # fmt: skip
         run.archive.add("dicom", f"{stem}-overlay.dcm", overlay)
 
 
-def _fhir(cases: Sequence[Case], run: _Run) -> None:
-    told = [run.privacy.apply(case) for case in cases]
+def _fhir(visit: Visit[Case], run: _Run) -> None:
+    told = [run.privacy.apply(case) for case in visit.members]
     study = None
     if not run.privacy.deidentified:
         headers = [_header(case) for case in told]
         studies = {None if header is None else study_of(header) for header in headers}
         study = studies.pop() if len(studies) == 1 else None
-    bundle = report_bundle([c.report for c in told], made_at=run.made_at, study_uid=study)
+    bundle = report_bundle(
+        [case.report for case in told], made_at=run.made_at, study_uid=study,
+        readings={case.report.sha256: case.reading for case in told},
+    )  # fmt: skip
     text = json.dumps(bundle, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    run.archive.add("fhir", f"{run.name(cases)}-fhir.json", text)
+    run.archive.add("fhir", f"{run.name(visit)}-fhir.json", text)
 
 
 def _from_dicom(case: Case) -> bool:
@@ -329,15 +352,29 @@ def _shortened(problems: list[str]) -> list[str]:
 
 
 def _about(run: _Run, documents: Sequence[str], problems: Sequence[str]) -> str:
-    kept = "photographs by their hash, no patient" if run.privacy.deidentified else "with patients"
     lines = [
-        f"Made by drcore {__version__} on {run.made_at.isoformat(timespec='seconds')}, {kept}.",
+        f"Made by drcore {__version__} on {run.made_at.isoformat(timespec='seconds')}.",
+        _identity_words(run.privacy),
+        "Columns of results.csv that begin with final_ are the readers' result; the others are the "
+        "model's.",
         NOTICE,
         "",
         f"{len(documents)} documents.",
         *(["", "Not exported:", *(f"- {problem}" for problem in problems)] if problems else []),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _identity_words(privacy: Disclosure) -> str:
+    """What this export tells of patients and readers."""
+    notes = "readers' notes" if privacy.with_notes else "no notes"
+    if privacy.deidentified:
+        return (
+            "De-identified: photographs go by a code, without file name, patient, study and "
+            f"examination date. It holds laterality, readers' names and {notes}."
+        )
+    names = "patients' names from DICOM headers, " if privacy.patient_names else ""
+    return f"It identifies patients: file names, patient numbers, {names}readers' names and notes."
 
 
 def _alone(file: Path, name: str) -> str:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from drcore import __version__
 from drcore.errors import DrcoreError
 from drcore.export.archive import ExportArchive, photograph_stem
+from drcore.export.final_grade import FINAL_COLUMNS, final_cells, final_values
+from drcore.export.legend import with_legend
 from drcore.export.pictures import illustrate, jpeg
-from drcore.icdr import MODEL_NOTICE
+from drcore.icdr import NOTICE
 from drcore.maps.overlay import MAP_RANGE
 from drcore.results.columns import COLUMNS, row_of
 from drcore.text import csv_text
@@ -54,11 +56,12 @@ class OverlayWriter:
         report = case.report
         if report.status == "failed":
             raise DrcoreError(f"{report.name}: there is no overlay, because {report.reason}")
-        picture = jpeg(illustrate(case, self._privacy).overlay)
+        overlay = illustrate(case, self._privacy).overlay
+        picture = jpeg(with_legend(overlay, report, case.reading))
         name = f"{photograph_stem(report.name, report.sha256)}-overlay.jpg"
         path = self._archive.add(self._folder, name, picture)
         file = path.removeprefix(f"{self._folder}/") if self._folder else path
-        self._rows.append({"overlay": file, **row_of(report)})
+        self._rows.append({"overlay": file, **row_of(report), **final_cells(case.reading)})
         self._entries.append(
             {
                 "file": file,
@@ -66,6 +69,7 @@ class OverlayWriter:
                 "sha256": report.sha256,
                 "model_version": report.model_version,
                 "scale": "fused",
+                "final": final_values(case.reading),
                 "status": report.status,
                 "grade": report.grade,
                 "score": None if math.isnan(report.score) else round(report.score, 4),
@@ -87,12 +91,12 @@ class OverlayWriter:
             "kind": "drcore overlays 1",
             "made_at": made_at.isoformat(timespec="seconds"),
             "drcore": __version__,
-            "notice": MODEL_NOTICE,
+            "notice": NOTICE,
             "deidentified": self._privacy.deidentified,
             "colour_range": {"from": MAP_RANGE[0], "to": MAP_RANGE[1], "unit": UNIT},
             "photographs": self._entries,
         }
         text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
         self._archive.add(self._folder, "manifest.json", text)
-        table = csv_text(self._rows, ("overlay", *COLUMNS))
+        table = csv_text(self._rows, ("overlay", *COLUMNS, *FINAL_COLUMNS))
         self._archive.add(self._folder, "photographs.csv", table)

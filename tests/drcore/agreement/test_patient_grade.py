@@ -67,7 +67,7 @@ def test_nothing_at_all():
 def test_photographs_of_an_unknown_eye_count_and_leave_doubt():
     result = patient_grade([Reading("OD", 0), Reading("OS", 0), Reading(None, 2)])
     assert (result.grade, result.referable, result.complete) == (2, True, False)
-    assert result.gaps == ("1 photograph of an eye not named",)
+    assert result.gaps == ("laterality not recorded (1 photograph)",)
     assert patient_grade([Reading(None, 0), Reading(None, 0)]).referable is None
 
 

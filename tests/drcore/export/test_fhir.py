@@ -84,8 +84,9 @@ def test_report_refers_to_its_observations_and_concludes(report, ungradable, gra
     ]
     assert [item["resourceType"] for item in rest] == ["Observation"] * 2
     assert read.conclusion == (
-        "Right eye: ICDR grade 2 (Moderate non-proliferative), referable. "
-        f"Left eye: ungradable. Eye not named: not read. {MODEL_NOTICE}"
+        "Right eye: not yet read by a clinician; model: ICDR grade 2 (Moderate non-proliferative), "
+        "referable. Left eye: not yet read by a clinician; model: ungradable. "
+        f"Laterality not recorded: could not be read. {MODEL_NOTICE}"
     )
     assert [concept.coding[0].code for concept in read.conclusionCode] == ["LA18645-4"]
     assert read.imagingStudy[0].identifier.value == f"urn:oid:{STUDY}"
