@@ -61,9 +61,12 @@ def _draw_scale(
     """The colours over black, as `drcore.maps.overlay` lays them over a photograph."""
     low, high = "low evidence", "high"
     left = size + round(draw.textlength(f"{low} ", font))
-    right = left + strip.width // 3
-    draw.text((size, size // 2), low, (235, 235, 235), font)
-    draw.text((right + size // 2, size // 2), high, (235, 235, 235), font)
+    right = min(left + strip.width // 3, strip.width - round(draw.textlength(high, font)) - size)
+    if right - left >= 2 * size:
+        draw.text((size, size // 2), low, (235, 235, 235), font)
+        draw.text((right + size // 2, size // 2), high, (235, 235, 235), font)
+    else:
+        left, right = 0, strip.width
     stops = colour_stops(64)
     for x in range(left, right):
         _, rgb, alpha = stops[min((x - left) * len(stops) // (right - left), len(stops) - 1)]

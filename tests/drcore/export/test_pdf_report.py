@@ -95,11 +95,9 @@ def test_notice_and_patient_stand_on_every_page(case, other_eye, page):
 
 def test_both_eyes_fit_on_one_page(case, other_eye):
     sure = {"probabilities": (0.01, 0.1, 0.6, 0.2, 0.09), "grade_set": (2, 3)}
-    case, other_eye = (
-        replace(one, report=replace(one.report, **sure)) for one in (case, other_eye)
-    )
+    eyes = [replace(one, report=replace(one.report, **sure)) for one in (case, other_eye)]
     for page in ("A4", "Letter"):
-        pdf = patient_pdf([case, other_eye], made_at=MADE_AT, page=page)
+        pdf = patient_pdf(eyes, made_at=MADE_AT, page=page)
         assert len(pypdf.PdfReader(io.BytesIO(pdf)).pages) == 1
 
 
