@@ -46,7 +46,8 @@ class GradeCalibration:
 
     The grade itself does not come from here. Its thresholds are chosen for quadratic weighted
     kappa, which penalises large errors; the most probable grade is right most often. A rare grade
-    between two common ones (mild, severe) may be given without being the most probable. The set of grades holds the given grade whatever its probability.
+    between two common ones (mild, severe) may be given without being the most probable. The
+    set of grades holds the given grade whatever its probability.
 
     Attributes:
         cuts: the four rising scores at which grade > k and grade <= k are equally probable.

@@ -58,19 +58,6 @@ class NetworkConfig:
         """Cells a side of the map."""
         return self.input_size // self.stride
 
-    @property
-    def receptive_field(self) -> int:
-        """Side, in input pixels, of what one cell of the map can see."""
-        field, jump = 3, 2
-        for stage in self.stages:
-            for block in range(stage.blocks):
-                first = block == 0
-                # A stride that was taken out dilates what follows it, not the layer itself.
-                dilation = _dilation(self.stages, stage, first=first)
-                field += (stage.kernel - 1) * jump * dilation
-                jump *= stage.stride if first else 1
-        return field
-
 
 def _dilation(stages: tuple[Stage, ...], stage: Stage, *, first: bool) -> int:
     if not first:

@@ -60,19 +60,6 @@ class RetinaSquare:
         square = (np.asarray(points, np.float64) - centre) * self.scale + self.size / 2
         return np.asarray(square, np.float64)
 
-    def to_photograph(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map coordinates of the square back to the photograph; inverse of `to_square`.
-
-        Args:
-            points: float (..., 2), x and y in square pixels.
-
-        Returns:
-            float (..., 2), x and y in photograph pixels.
-        """
-        centre = np.array([self.field_of_view.x, self.field_of_view.y])
-        original = (np.asarray(points, np.float64) - self.size / 2) / self.scale + centre
-        return np.asarray(original, np.float64)
-
     def warp(self, image: Pixels, *, nearest: bool = False) -> Pixels:
         """Bring a photograph, or a mask of its geometry, into the square.
 

@@ -233,6 +233,7 @@ def _geometry(rng: RNG, shop: Workshop) -> str:
     """Circles that lie anywhere, of any size, through every way of the frame."""
     from drcore.preprocessing.field_of_view import FieldOfView
     from drcore.preprocessing.retina_square import RetinaSquare
+    from tests.support.geometry import to_photograph
 
     del shop
     w, h = (int(v) for v in rng.integers(1, 400, 2))
@@ -245,7 +246,7 @@ def _geometry(rng: RNG, shop: Workshop) -> str:
     frame = RetinaSquare(fov, w, h, int(rng.choice([1, 8, 128, 512])))
     points = rng.uniform(-500, 500, (5, 2))
     assert np.allclose(
-        frame.to_photograph(frame.to_square(points)), points, atol=1e-6 * (1 + radius)
+        to_photograph(frame, frame.to_square(points)), points, atol=1e-6 * (1 + radius)
     )
     image = rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
     assert frame.warp(image).shape == (frame.size, frame.size, 3)

@@ -9,6 +9,7 @@ import pytest
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import FieldOfView, find_field_of_view
 from drcore.preprocessing.retina_square import RetinaSquare
+from tests.support.geometry import to_photograph
 
 
 def field(
@@ -73,8 +74,8 @@ def centroid(image: np.ndarray, near: np.ndarray, reach: float) -> np.ndarray:
 def test_points_go_there_and_back_exactly(geometry, size):
     frame = frame_of(geometry, size)
     points = np.random.default_rng(0).uniform(-500, 1500, (50, 2))
-    assert np.allclose(frame.to_photograph(frame.to_square(points)), points, atol=1e-9)
-    assert np.allclose(frame.to_square(frame.to_photograph(points)), points, atol=1e-9)
+    assert np.allclose(to_photograph(frame, frame.to_square(points)), points, atol=1e-9)
+    assert np.allclose(frame.to_square(to_photograph(frame, points)), points, atol=1e-9)
 
 
 @geometries
@@ -110,7 +111,7 @@ def test_dots_on_the_photograph_are_found_back_from_the_square(geometry, size):
         square = frame.warp(draw(frame.width, frame.height, pair[None], sigma))
         assert square.shape == (size, size)
         assert square.dtype == np.float32
-        found = frame.to_photograph(centroid(square, np.array([size / 2, size / 2]), size))
+        found = to_photograph(frame, centroid(square, np.array([size / 2, size / 2]), size))
         # Half a pixel of the original, though a pixel of the square may be six of them.
         assert np.abs(found - pair).max() < 0.5, (pair, found)
 
@@ -139,7 +140,7 @@ def test_cell_of_a_map_comes_back_where_it_lies(geometry, cells):
     step = 2 * fov.radius / cells
     seen = 0
     for row, column in np.random.default_rng(1).integers(2, cells - 2, (10, 2)):
-        centre = frame.to_photograph(np.array([column + 0.5, row + 0.5]))
+        centre = to_photograph(frame, np.array([column + 0.5, row + 0.5]))
         edge = np.min([centre, np.array([frame.width, frame.height]) - centre])
         if edge < step + 1:
             continue  # what is cut off has no centroid to check
@@ -243,7 +244,7 @@ def test_reduced_decoding_lands_on_the_same_square(encoded, width, height, reduc
     square = frame.warp(read.rgb)[..., 1].astype(np.float32)
     square[square < 6] = 0  # ringing of the compression
     at = frame.to_square(place)
-    found = frame.to_photograph(centroid(square, at, reach * frame.scale))
+    found = to_photograph(frame, centroid(square, at, reach * frame.scale))
     assert np.abs(found - place).max() < 0.5  # of the original's pixels
 
 
@@ -263,7 +264,7 @@ def test_dots_on_a_rotated_and_cut_photograph(phantom, encoded, turned, orientat
     stored = turned((255 * marked).astype(np.uint8), orientation)
     dots = read_photograph(encoded(stored, "PNG", orientation))
     square = frame.warp(dots.rgb)[..., 0].astype(float)
-    found = frame.to_photograph(centroid(square, np.array([112, 112]), 224))
+    found = to_photograph(frame, centroid(square, np.array([112, 112]), 224))
     assert np.abs(found - place).max() < 0.5
     back = frame.warp_back(square.astype(np.float32))
     assert np.abs(centroid(back, place, 30) - place).max() < 0.5
