@@ -8,7 +8,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["cell", "clean_name", "csv_safe", "csv_text", "fold", "one_line", "printable"]
+__all__ = [
+    "cell", "clean_name", "csv_safe", "csv_text", "fold", "one_line", "printable", "shortened",
+]  # fmt: skip
 
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -27,6 +29,18 @@ def clean_name(name: str) -> str:
     last = re.split(r"[\\/]", name)[-1]
     kept = "".join(c for c in last if unicodedata.category(c) not in _INVISIBLE).strip()[:200]
     return "unnamed" if kept in {"", ".", ".."} else kept
+
+
+def shortened(name: str) -> str:
+    """Return a clean name of at most 200 characters that keeps its end, which tells eye and kind.
+
+    Args:
+        name: of a file or a folder; untrusted text.
+
+    Returns:
+        The name, with an ellipsis where it was cut.
+    """
+    return clean_name(name if len(name) <= 200 else f"{name[:140]}\u2026{name[-50:]}")
 
 
 def one_line(said: object, limit: int = 160) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drcore.agreement.adjudication import ReadingStatus, StudyRules, reading_status
 from drcore.agreement.visits import Visit, group_visits
 from drcore.eye import EYE_ORDER
+from drcore.photographs.dicom_frames import DicomFrame
+from drcore.photographs.dicom_header import Header, holds_dicom, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
     from drcore.reviews.mark import Mark
 
-__all__ = ["Case", "by_visit", "eye_order"]
+__all__ = ["Case", "by_visit", "eye_order", "header_of", "is_from_dicom"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,3 +71,17 @@ def by_visit(cases: Iterable[Case]) -> list[Visit[Case]]:
 def eye_order(cases: Iterable[Case]) -> list[Case]:
     """Sort the photographs of a patient: right eye, left eye, then those that do not tell."""
     return sorted(cases, key=lambda case: EYE_ORDER[case.report.laterality])
+
+
+def is_from_dicom(case: Case) -> bool:
+    """Say whether a photograph came as a DICOM file."""
+    source = case.source.file if isinstance(case.source, DicomFrame) else case.source
+    return isinstance(source, str | Path | bytes) and holds_dicom(source)
+
+
+def header_of(case: Case) -> Header | None:
+    """Read the DICOM header of a photograph; None where it came as something else."""
+    source = case.source.file if isinstance(case.source, DicomFrame) else case.source
+    if not isinstance(source, str | Path | bytes) or not holds_dicom(source):
+        return None
+    return read_header(source, name=case.report.name)

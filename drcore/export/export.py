@@ -12,20 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
-from drcore import __version__
 from drcore.agreement.visits import Visit
-from drcore.errors import DrcoreError, SourceError
+from drcore.errors import DrcoreError, PhotographError, SourceError
+from drcore.export.about import about_text, general_problems, shortened
 from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
-from drcore.export.case import Case, by_visit
+from drcore.export.case import Case, by_visit, header_of, is_from_dicom
 from drcore.export.deidentification import Disclosure, pseudonym
 from drcore.export.final_grade import FINAL_COLUMNS, final_cells
 from drcore.export.overlays import OverlayWriter
 from drcore.export.result_json import result
 from drcore.export.standards.dicom_identity import anonymous_header, patient_name, study_of
 from drcore.export.standards.fhir import report_bundle
-from drcore.icdr import NOTICE
-from drcore.photographs.dicom_frames import DicomFrame
-from drcore.photographs.dicom_header import Header, holds_dicom, read_header
 from drcore.results.columns import COLUMNS, row_of
 from drcore.reviews.tables import decisions_csv, decisions_json, marks_csv, marks_json
 from drcore.text import csv_text
@@ -44,9 +41,6 @@ RESULT_COLUMNS = (COLUMNS[0], *FINAL_COLUMNS, *COLUMNS[1:])
 
 T = TypeVar("T")
 
-_TOLD = 200
-"""Problems told one by one; beyond it their number is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Exported:
@@ -57,12 +51,16 @@ class Exported:
         ending: of the file: ".zip", or that of the only document.
         problems: a sentence for what could not be exported; de-identified where the export is.
         cancelled: whether it was stopped before all was written.
+        held_back: SHA-256 of photographs whose pictures were held back, because there may be
+            writing on the retina. Let a person look at them, and name those that may go in
+            `Privacy.confirmed`.
     """
 
     documents: int
     ending: str
     problems: tuple[str, ...]
     cancelled: bool = False
+    held_back: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -74,6 +72,8 @@ class _Run:
     made_at: datetime
     page: Page
     problems: list[str] = field(default_factory=list)
+    withheld: dict[str, str] = field(default_factory=dict)
+    """Why pictures may not leave, by SHA-256."""
 
     def name(self, visit: Visit[Case]) -> str:
         """The stem of a visit's documents."""
@@ -130,18 +130,19 @@ def write_export(
         with ExportArchive(file, made_at) as archive:
             run = _Run(archive, privacy or Disclosure(), made_at, page)
             cancelled = _do_all(_steps(cases, chosen, run), run, progress, stop)
-            run.problems += _general_problems(cases, chosen, run.privacy)
-            problems = _shortened(run.problems)
+            run.problems += general_problems(cases, chosen, run.privacy)
+            problems = shortened(run.problems)
             documents = list(archive.names)
             if len(documents) != 1 or problems:
-                archive.add("", "about.txt", _about(run, documents, problems))
+                archive.add("", "about.txt", about_text(run.privacy, made_at, documents, problems))
         ending = _alone(file, documents[0]) if len(documents) == 1 and not problems else ".zip"
     except OSError as error:
         raise SourceError(
             f"The export cannot be written ({error.strerror or error}). Free some space and try "
             "again."
         ) from error
-    return Exported(len(documents), ending, tuple(problems), cancelled)
+    held_back = tuple(sha256 for sha256, why in run.withheld.items() if why == "writing")
+    return Exported(len(documents), ending, tuple(problems), cancelled, held_back)
 
 
 def _steps(cases: Sequence[Case], kinds: Sequence[Kind], run: _Run) -> list[Step]:
@@ -151,12 +152,14 @@ def _steps(cases: Sequence[Case], kinds: Sequence[Kind], run: _Run) -> list[Step
         for visit in by_visit(cases)
         if any(case.report.status != "failed" for case in visit.members)
     ]
+    pictured = [case for case in readable if run.privacy.may_show(case)]
     steps: list[Step] = []
+    if run.privacy.deidentified:
+        steps += [_step(_look, [case]) for case in pictured if _is_shown(case, kinds)]
     if "pdf" in kinds:
         steps += [_of_visit(_pdf, visit) for visit in seen]
     if "overlays" in kinds and readable:
         writer = OverlayWriter(run.archive, run.privacy, "overlays")
-        pictured = [case for case in readable if _may_be_seen(case, run.privacy)]
         steps += [_overlay(writer, case) for case in pictured]
         steps.append(lambda run: writer.finish(run.made_at))
     if "csv" in kinds:
@@ -164,7 +167,7 @@ def _steps(cases: Sequence[Case], kinds: Sequence[Kind], run: _Run) -> list[Step
     if "json" in kinds:
         steps.append(_step(_json, cases))
     if "dicom" in kinds:
-        steps += [_step(_dicom, [case]) for case in readable if _from_dicom(case)]
+        steps += [_step(_dicom, [case]) for case in readable if is_from_dicom(case)]
     if "fhir" in kinds:
         steps += [_of_visit(_fhir, visit) for visit in seen]
     return steps
@@ -179,7 +182,7 @@ def _of_visit(work: Callable[[Visit[Case], _Run], None], visit: Visit[Case]) -> 
 
 
 def _overlay(writer: OverlayWriter, case: Case) -> Step:
-    return lambda run: writer.add(case)  # noqa: ARG005 - every step is given the run
+    return lambda run: None if case.report.sha256 in run.withheld else writer.add(case)
 
 
 def _do_all(
@@ -214,12 +217,27 @@ def _do(step: Step, run: _Run) -> None:
         run.problems.append(f"A document could not be made (unexpected {type(error).__name__}).")
 
 
+def _look(cases: Sequence[Case], run: _Run) -> None:
+    """Find out whether a picture may leave de-identified; the sentence is told once."""
+    from drcore.export.withheld import PictureWithheldError, check_picture
+
+    if cases[0].report.sha256 in run.withheld:
+        return
+    try:
+        check_picture(run.privacy.apply(cases[0]), run.privacy)
+    except PictureWithheldError as error:
+        run.withheld[error.sha256] = error.why
+        run.problems.append(str(error))
+    except PhotographError:
+        return  # whatever needs the picture will tell
+
+
 def _pdf(visit: Visit[Case], run: _Run) -> None:
     from drcore.export.pdf.report import patient_pdf
 
     name = ""
     if run.privacy.with_names:
-        headers = (_header(case) for case in visit.members)
+        headers = (header_of(case) for case in visit.members)
         name = next((patient_name(header) for header in headers if header is not None), "")
     data = patient_pdf(
         visit.members, made_at=run.made_at, privacy=run.privacy, patient_name=name, page=run.page,
@@ -260,7 +278,7 @@ def _dicom(cases: Sequence[Case], run: _Run) -> None:
     from drcore.export.standards.dicom import overlay_capture, structured_report
 
     case = run.privacy.apply(cases[0])
-    header = _header(case)
+    header = header_of(case)
     if header is None:
         raise SourceError(f"{case.report.name}: the file is no DICOM file any more. Open it again.")
     if run.privacy.deidentified:
@@ -271,7 +289,7 @@ def _dicom(cases: Sequence[Case], run: _Run) -> None:
         case.report, header, made_at=run.made_at, patient_name=names, reading=case.reading
     )
     run.archive.add("dicom", f"{stem}-report.dcm", report)
-    if _may_be_seen(case, run.privacy):
+    if run.privacy.may_show(case) and case.report.sha256 not in run.withheld:
         picture = with_legend(illustrate(case, run.privacy).overlay, case.report, case.reading)
         overlay = overlay_capture(
             case.report, picture, header, made_at=run.made_at, patient_name=names,
@@ -284,7 +302,7 @@ def _fhir(visit: Visit[Case], run: _Run) -> None:
     told = [run.privacy.apply(case) for case in visit.members]
     study = None
     if not run.privacy.deidentified:
-        headers = [_header(case) for case in told]
+        headers = [header_of(case) for case in told]
         studies = {None if header is None else study_of(header) for header in headers}
         study = studies.pop() if len(studies) == 1 else None
     bundle = report_bundle(
@@ -295,86 +313,8 @@ def _fhir(visit: Visit[Case], run: _Run) -> None:
     run.archive.add("fhir", f"{run.name(visit)}-fhir.json", text)
 
 
-def _from_dicom(case: Case) -> bool:
-    source = case.source.file if isinstance(case.source, DicomFrame) else case.source
-    return isinstance(source, str | Path | bytes) and holds_dicom(source)
-
-
-def _header(case: Case) -> Header | None:
-    source = case.source.file if isinstance(case.source, DicomFrame) else case.source
-    if not isinstance(source, str | Path | bytes) or not holds_dicom(source):
-        return None
-    return read_header(source, name=case.report.name)
-
-
-def _may_be_seen(case: Case, privacy: Disclosure) -> bool:
-    return privacy.burned_in or not case.report.burned_in
-
-
-def _general_problems(
-    cases: Sequence[Case], kinds: Sequence[Kind], privacy: Disclosure
-) -> list[str]:
-    """What is known of all photographs beforehand, each reason once."""
-    problems = []
-    failed = [case.report for case in cases if case.report.status == "failed"]
-    if privacy.deidentified and failed:
-        problems.append(f"{_count(len(failed))} could not be read.")
-    elif failed:
-        problems += [
-            report.reason
-            if report.reason.startswith(report.name)
-            else f"{report.name}: {report.reason}"
-            for report in failed
-        ]
-    readable = [case for case in cases if case.report.status != "failed"]
-    hidden = [case for case in readable if not _may_be_seen(case, privacy)]
-    if hidden and {"pdf", "overlays", "dicom"} & set(kinds):
-        problems.append(
-            f"The pictures of {_count(len(hidden))} were left out: the DICOM header says that the "
-            "patient's identity is burnt into them."
-        )
-    other = sum(not _from_dicom(case) for case in readable) if "dicom" in kinds else 0
-    if other:
-        problems.append(
-            f"{_count(other)} did not come as DICOM and cannot leave as DICOM: a DICOM report has "
-            "to name the study."
-        )
-    return problems
-
-
-def _count(number: int) -> str:
-    return f"{number} photograph{'' if number == 1 else 's'}"
-
-
-def _shortened(problems: list[str]) -> list[str]:
-    more = len(problems) - _TOLD
-    return problems if more <= 0 else [*problems[:_TOLD], f"And {more} problems more."]
-
-
-def _about(run: _Run, documents: Sequence[str], problems: Sequence[str]) -> str:
-    lines = [
-        f"Made by drcore {__version__} on {run.made_at.isoformat(timespec='seconds')}.",
-        _identity_words(run.privacy),
-        "Columns of results.csv that begin with final_ are the readers' result; the others are the "
-        "model's.",
-        NOTICE,
-        "",
-        f"{len(documents)} documents.",
-        *(["", "Not exported:", *(f"- {problem}" for problem in problems)] if problems else []),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _identity_words(privacy: Disclosure) -> str:
-    """What this export tells of patients and readers."""
-    notes = "readers' notes" if privacy.with_notes else "no notes"
-    if privacy.deidentified:
-        return (
-            "De-identified: photographs go by a code, without file name, patient, study and "
-            f"examination date. It holds laterality, readers' names and {notes}."
-        )
-    names = "patients' names from DICOM headers, " if privacy.patient_names else ""
-    return f"It identifies patients: file names, patient numbers, {names}readers' names and notes."
+def _is_shown(case: Case, kinds: Sequence[Kind]) -> bool:
+    return bool({"pdf", "overlays"} & set(kinds)) or ("dicom" in kinds and is_from_dicom(case))
 
 
 def _alone(file: Path, name: str) -> str:

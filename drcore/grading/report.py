@@ -78,6 +78,7 @@ class GradeReport:
         burned_in: whether the DICOM header says that identity is burnt into the pixels; None where
             nothing is said.
         exam_date: of the examination, `YYYY-MM-DD`; None where unknown. Two visits are told by it.
+        file_size: of the file, in bytes; 0 where it failed.
         identity_source: where eye, patient and date were read: `eye=name patient=dicom`.
         placed: 0-1, how much of a map's detail is shown; see `drcore.maps.attenuation`.
     """
@@ -110,6 +111,7 @@ class GradeReport:
     burned_in: bool | None = field(default=None, kw_only=True)
     exam_date: str | None = field(default=None, kw_only=True)
     identity_source: str = field(default="", kw_only=True)
+    file_size: int = field(default=0, kw_only=True)
 
     @property
     def gradable(self) -> bool:

@@ -189,7 +189,7 @@ class BatchJob:
                     raise
                 item = self.found[place]
                 sentence = f"{item.image}: the networks broke off here. Grade it by itself."
-                self._rows.append(row_of(grader.failed(item.image, sentence), item.image))
+                self._rows.append(row_of(grader.failed(item.image, sentence), item.image, item))
 
 
 def duration(seconds: float) -> str:

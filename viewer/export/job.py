@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from drcore import logs
@@ -44,6 +45,9 @@ class ExportJob:
         made_at: date of the export.
         done, total: steps.
         exported: what it came to; None until it has ended well.
+        held_back: photographs whose pictures were held back, because there may be writing on them.
+        pictures: those that the page has shown, as JPEG, by SHA-256.
+        privacy: what may be told.
     """
 
     def __init__(
@@ -63,6 +67,9 @@ class ExportJob:
         self.done, self.total = 0, 0
         self.exported: Exported | None = None
         self.left_out = tuple(left_out)
+        self.held_back: tuple[Case, ...] = ()
+        self.privacy = privacy
+        self.pictures: dict[str, bytes] = {}
         self._cases: tuple[Case, ...] = tuple(cases)
         self._asked = (tuple(kinds), privacy, page)
         self._stop = threading.Event()
@@ -125,6 +132,28 @@ class ExportJob:
         self.join(10)
         self._folder.cleanup()
 
+    def again(self, confirmed: frozenset[str], made_at: datetime) -> ExportJob:
+        """Return the same export, with pictures that a person has let go.
+
+        Args:
+            confirmed: SHA-256 of photographs on which a person saw no writing that identifies a
+                patient.
+            made_at: date of the new export, with a time zone.
+
+        Returns:
+            A new export, not begun.
+        """
+        kinds, privacy, page = self._asked
+        privacy = replace(privacy, confirmed=privacy.confirmed | confirmed)
+        return ExportJob(
+            self._cases, kinds, made_at=made_at, privacy=privacy, page=page, left_out=self.left_out
+        )
+
+    def _held_back(self) -> tuple[Case, ...]:
+        hashes = dict.fromkeys(self.exported.held_back if self.exported else ())
+        found = {case.report.sha256: case for case in self._cases}
+        return tuple(found[sha256] for sha256 in hashes if sha256 in found)
+
     def _run(self) -> None:
         from drcore.export.export import write_export
 
@@ -140,7 +169,9 @@ class ExportJob:
         except Exception as error:  # noqa: BLE001 - whatever it was, the page must say that it ended
             logs.accident("an export", error)
             self.error, state = "The export broke off. The server's terminal says why.", "failed"
-        self._cases = ()  # photographs held in memory are not held for the download
+        self.held_back = self._held_back()
+        if not self.held_back:
+            self._cases = ()  # photographs held in memory are not held for the download
         self._ended, self.state = time.monotonic(), state
 
     def _tell(self, done: int, total: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from viewer.export import held_back
 from viewer.export.job import ExportJob
 from viewer.server.jobs import Jobs
 from viewer.session import reading_mode, state
@@ -25,6 +26,9 @@ __all__ = ["choose", "current", "empty", "jobs", "show"]
 
 PARAMETER = "export"
 """Of the page's address, so that a reload finds a long export again."""
+
+CONFIRMED = "export-confirmed"
+"""Photographs of this session that a person has looked at, for the exports to come."""
 
 POLL = 0.7
 """Seconds between looks at the export."""
@@ -144,6 +148,8 @@ def show(job: ExportJob) -> None:
     elif job.exported is not None:
         _download(job)
     _left_out(job.problems)
+    if job.held_back:
+        held_back.show(job, on_confirm=_again)
     st.button("New export", key="new-export", icon=":material/add:", on_click=_forget, args=(job,))
 
 
@@ -221,6 +227,7 @@ def _privacy(worklist: Worklist) -> Disclosure:
     return Disclosure(
         deidentified=telling == "deidentified", patient_names=telling == "names",
         notes=notes, burned_in=burned_in,
+        confirmed=st.session_state.get(CONFIRMED, frozenset()),
     )  # fmt: skip
 
 
@@ -247,6 +254,17 @@ def _begin(
     jobs().add(job)
     job.start()
     st.session_state["export"] = job.token
+
+
+def _again(job: ExportJob, confirmed: frozenset[str]) -> None:
+    """Make the export once more, with pictures that a person has looked at."""
+    kept = st.session_state.get(CONFIRMED, frozenset())
+    st.session_state[CONFIRMED] = kept | confirmed
+    new = job.again(confirmed, datetime.now(UTC).astimezone())
+    jobs().forget(job.token)
+    jobs().add(new)
+    new.start()
+    st.session_state["export"] = new.token
 
 
 def _forget(job: ExportJob) -> None:

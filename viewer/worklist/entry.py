@@ -50,7 +50,7 @@ def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") 
     """
     from drcore.photographs.dicom_frames import DicomFrame, file_name
     from drcore.photographs.formats import is_dicom
-    from drcore.photographs.photograph import parse_name
+    from drcore.photographs.identity import parse_name
 
     number = source.number if isinstance(source, DicomFrame) else 0
     file = source.file if isinstance(source, DicomFrame) else source
@@ -159,7 +159,9 @@ class Entry:
         if report is None or not self.deidentified:
             return report
         reason = report.reason.replace(report.name, self.name)
-        return self._cached(report, name=self.name, patient=None, reason=reason)
+        return self._cached(
+            report, name=self.name, patient=None, exam_date=None, identity_source="", reason=reason
+        )
 
     @report.setter
     def report(self, report: GradeReport | None) -> None:

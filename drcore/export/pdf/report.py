@@ -6,14 +6,15 @@ import io
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
-from drcore import __version__
+from drcore import __version__, logs
 from drcore.errors import PhotographError, SourceError
 from drcore.export.case import Case, eye_order
 from drcore.export.cautions import cautions, model_sentence, set_sentence
 from drcore.export.deidentification import Disclosure
 from drcore.export.final_grade import moment_words, reader_name, signature, status_words
 from drcore.export.pdf import summary
-from drcore.export.pdf.fonts import BOLD, REGULAR, marked_up, register
+from drcore.export.pdf.fonts import BOLD, REGULAR, marked_up, register, scripts_of, undrawn
+from drcore.export.pdf.script import is_complex
 from drcore.export.pictures import illustrate
 from drcore.eye import EYE_NAMES
 from drcore.icdr import NOTICE
@@ -81,10 +82,12 @@ def patient_pdf(
     width = size[0] - 2 * _MARGIN
     shown = eye_order(privacy.apply(case) for case in cases)
     patient = _patient_label(shown, privacy)
-    name = patient_name if privacy.with_names else ""
-    story = [*_front(shown, patient, name, made_at, width, caution)]
-    for case in shown:
-        story += _photograph(case, privacy, made_at, width, _TALLEST[page])
+    with undrawn() as missing:
+        name = patient_name if privacy.with_names else ""
+        story = [*_front(shown, patient, name, made_at, width, caution)]
+        for case in shown:
+            story += _photograph(case, privacy, made_at, width, _TALLEST[page])
+    story += _missing_words(missing)
     file = io.BytesIO()
     with _drawing:
         document = SimpleDocTemplate(
@@ -311,6 +314,21 @@ def _mark_words(marks: list[Any], count: int, privacy: Disclosure) -> list[Any]:
     return [_words(f'<font name="{BOLD}">Marks:</font> {"; ".join(told)}.')]
 
 
+def _missing_words(letters: set[str]) -> list[Any]:
+    """Say in the report and in the log what could not be drawn; the log gets scripts alone."""
+    if not letters:
+        return []
+    scripts = scripts_of(letters)
+    logs.event("letters not drawn", "warning", scripts=scripts, letters=len(letters))
+    return [
+        _words(
+            f"Not drawn: {len(letters)} {'letter' if len(letters) == 1 else 'letters'} for which "
+            f"drcore has no font ({scripts}). They stand as their numbers in Unicode: [U+...].",
+            muted=True,
+        )
+    ]
+
+
 _TIGHT = [
     ("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0),
     ("TOPPADDING", (0, 0), (-1, -1), 0.5), ("BOTTOMPADDING", (0, 0), (-1, -1), 0.5),
@@ -327,7 +345,7 @@ def _words(markup: str, *, muted: bool = False, right: bool = False, after: floa
     style = ParagraphStyle(
         "words", fontName=REGULAR, fontSize=7.8, leading=10.4, splitLongWords=1,
         textColor=HexColor("#5b6570" if muted else "#14181c"), spaceAfter=after,
-        alignment=TA_RIGHT if right else TA_LEFT,
+        alignment=TA_RIGHT if right else TA_LEFT, shaping=int(any(map(is_complex, markup))),
     )  # fmt: skip
     return Paragraph(
         markup.replace("<b>", f'<font name="{BOLD}">').replace("</b>", "</font>"), style

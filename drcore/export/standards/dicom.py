@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from drcore.agreement.adjudication import ReadingStatus
+    from drcore.eye import Laterality
     from drcore.grading.report import GradeReport
 
 __all__ = ["overlay_capture", "structured_report"]
@@ -138,26 +139,9 @@ def overlay_capture(
     """
     header, number = _origin(report, source)
     _check_picture(overlay, header)
-    import highdicom as hd
-
     try:
         evidence = _evidence(header, patient_name=patient_name)
-        image = hd.sc.SCImage.from_ref_dataset(
-            ref_dataset=evidence,
-            pixel_array=np.ascontiguousarray(overlay),
-            photometric_interpretation="RGB",
-            bits_allocated=8,
-            coordinate_system="PATIENT",
-            # Facing the patient: rows run to the patient's left, columns to the feet.
-            patient_orientation=("L", "F"),
-            laterality={"OD": "R", "OS": "L", None: None}[report.laterality],
-            series_instance_uid=hd.UID(),
-            series_number=_SERIES_NUMBERS["OT"],
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            transfer_syntax_uid="1.2.840.10008.1.2.1",
-        )
+        image = _secondary_capture(evidence, overlay, report.laterality)
         _sign(image, report, made_at, header)
         image.SourceImageSequence = [_reference(evidence, number if header.frames > 1 else None)]
         image.SeriesDescription = "Overlay of the grade's evidence, research use only"
@@ -172,6 +156,29 @@ def overlay_capture(
         raise
     except Exception as error:
         raise _unfit(header, error) from error
+
+
+def _secondary_capture(
+    evidence: Dataset, overlay: NDArray[np.uint8], laterality: Laterality | None
+) -> Dataset:
+    import highdicom as hd
+
+    return hd.sc.SCImage.from_ref_dataset(
+        ref_dataset=evidence,
+        pixel_array=np.ascontiguousarray(overlay),
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        # Facing the patient: rows run to the patient's left, columns to the feet.
+        patient_orientation=("L", "F"),
+        laterality={"OD": "R", "OS": "L", None: None}[laterality],
+        series_instance_uid=hd.UID(),
+        series_number=_SERIES_NUMBERS["OT"],
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+    )
 
 
 def _check_picture(overlay: NDArray[np.uint8], header: Header) -> None:

@@ -152,26 +152,14 @@ def diagnostic_report(
         SourceError: there is no report, they are of several patients or several visits, or the time
             has no zone.
     """
-    if not reports:
-        raise SourceError("There is nothing to export: choose at least one graded photograph.")
-    known = {report.patient for report in reports if report.patient}
-    if patient is None and len({fold(name) for name in known}) > 1:
-        raise SourceError(
-            f"The photographs are of {len(known)} patients. Export one patient at a time."
-        )
-    if len({report.exam_date for report in reports}) > 1:
-        raise SourceError("The photographs are of several visits. Export one visit at a time.")
+    patient = _one_patient(reports, patient)
     readings = readings or {}
     finals = [readings[r.sha256] for r in reports if _is_final(r, readings)]
     grades = {_grade_in_force(report, readings) for report in reports} - {None}
     key = " ".join(f"{report.sha256} {report.model_version}" for report in reports)
     resource: Resource = {
         **_head("DiagnosticReport", f"report {moment_of(made_at)} {key}", made_at, reports[0]),
-        "status": "final"
-        if len(finals) == len(reports)
-        else "partial"
-        if finals
-        else "preliminary",
+        "status": _status(len(finals), len(reports)),
         "category": [concept_in("http://terminology.hl7.org/CodeSystem/v2-0074", "OTH", "Other")],
         "code": coded(QUESTIONS["report"]),
         "conclusion": _conclusion(reports, readings),
@@ -187,7 +175,7 @@ def diagnostic_report(
         resource["conclusionCode"] = [coded(GRADE_CODES[grade]) for grade in ordered]
     if study_uid is not None:
         resource["imagingStudy"] = study(study_uid)
-    return resource | subject(patient if patient is not None else next(iter(known), None))
+    return resource | subject(patient)
 
 
 def report_bundle(
@@ -227,6 +215,20 @@ def report_bundle(
         "timestamp": moment_of(made_at),
         "entry": [{"fullUrl": url, "resource": resource} for url, resource in entries.items()],
     }
+
+
+def _one_patient(reports: Sequence[GradeReport], patient: str | None) -> str | None:
+    """Refuse what may not be in one report; returns the patient's number."""
+    if not reports:
+        raise SourceError("There is nothing to export: choose at least one graded photograph.")
+    known = {report.patient for report in reports if report.patient}
+    if patient is None and len({fold(name) for name in known}) > 1:
+        raise SourceError(
+            f"The photographs are of {len(known)} patients. Export one patient at a time."
+        )
+    if len({report.exam_date for report in reports}) > 1:
+        raise SourceError("The photographs are of several visits. Export one visit at a time.")
+    return patient if patient is not None else next(iter(known), None)
 
 
 def _observations(
