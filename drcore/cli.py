@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from drcore import __version__
 from drcore.batch.signals import CODE, interruptible
-from drcore.errors import DrcoreError
+from drcore.errors import DrcoreError, MissingInputError
 
 # Everything else is imported where it is used: `drcore --help` answers at once.
 if TYPE_CHECKING:
@@ -20,48 +20,53 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _GRADE_HELP = """\
-Grade photographs and write one row for each.
+Grade fundus images; write one row per image.
 
-PATH is a photograph, a folder, a ZIP or TAR archive, or an address:
-  folder/                walked recursively (hidden files, links to folders and links out of the
-                         folder are skipped); files without an ending are read where they are DICOM
-  shard.zip, shard.tar   each photograph in it; also .tar.gz, which is slower: it is unpacked into
-                         a temporary file. Nothing else is unpacked
+PATH is an image, a folder, a ZIP or TAR archive, or a URL:
+  folder/                read recursively (skips hidden files and symlinks that leave the folder)
+  shard.zip, shard.tar   each image in it; .tar.gz too, which is slower: it is unpacked into a
+                         temporary file. Archives inside archives are not read
   s3://bucket/folder     with the credentials of the AWS tools (AWS_PROFILE, AWS_ENDPOINT_URL_S3 for
                          another server); FSSPEC_S3_ANON=true for a public bucket
   gs://bucket/folder     with those of gcloud; FSSPEC_GS_TOKEN=anon for a public bucket
   https://host/folder/   a page of links, followed into folders below; without the slash, one file
-Each frame of a DICOM file is a photograph. What cannot be read becomes a row with the status
-"failed" and the reason. An ungradable photograph has a score, but no grade.
+What a file is, its content decides, not its name. Each picture of a file with several (DICOM
+frames, pages, animations) has its own row. Unreadable files get status "failed" and a reason.
+Ungradable images get a score but no grade. Other files, and what drcore itself exported, are left
+out and counted in the last line.
 
-A local CSV grows by whole lines, so it is valid whenever the run ends. With --resume the rows that
-it has are kept and only the missing ones are added. Of a Parquet file, the rows grow in a CSV
-beside it (OUT.parquet.unfinished.csv), which --resume goes on with after a kill. A table at s3://
-or gs:// is uploaded whole: at the start, every minute or more, and at the end. There --resume goes
-on with what was uploaded last; two runs must not write one such table.
+Eye, patient and date are read from the DICOM header, from --name-pattern, or from names that can be
+read in one way only (10_left.jpeg, A-7_OD_2024-03-01.jpg); else they stay empty. A folder is a
+patient only with --patient-from folder. The column identity_source says where each was read.
 
---maps DIR writes two files for each photograph that could be read, NAME-HASH.drcore-map.jpg (the
-fused map over the photograph) and NAME-HASH.drcore-map.npz: ram (float32, grades above a healthy
-retina, NaN where there is no retina), x0, y0, step (centre of its first cell and distance of the
-cells, in pixels of the photograph), width, height, score. NAME and HASH come from the image
-column. Folder walks skip these overlays.
+Rows are appended whole, so an interrupted CSV stays valid. --resume keeps the row of each image
+whose content is the same at the same place, and grades the others: new ones, changed ones, and
+failed ones unless --keep-failed is given. Parquet rows are buffered in OUT.parquet.unfinished.csv,
+which --resume continues from. A table at s3:// or gs:// is uploaded whole: at the start, every
+minute or more, and at the end; two runs must not write one such table.
 
---engine ray grades on a Ray cluster (extra 'cluster'), a worker for each accelerator or group of
-cores; the rows are the same. Each machine needs this version of drcore and must reach photographs
-and weights by the same paths or addresses. What a dead machine had begun goes to another.
+--maps DIR writes two files for each image that could be read, NAME-HASH.drcore-map.jpg (the fused
+heat map over the image) and NAME-HASH.drcore-map.npz: ram (float32, grades above a healthy retina,
+NaN outside the retina), x0, y0, step (centre of its first cell and distance of the cells, in pixels
+of the image), width, height, score. NAME and HASH come from the image column.
+
+--engine ray grades on a Ray cluster (extra 'cluster'), one worker per accelerator or group of
+cores; the rows are the same. Each machine needs this version of drcore and must reach images and
+weights by the same paths or URLs. Work of a failed node is reassigned.
 """
 _GRADE_EPILOG = """\
-Exit code: 0 when every photograph has its row, failed ones included; 1 when the table or the maps
-cannot be written or the weights cannot be used; 2 for a wrong command line; 130 when interrupted
-(Ctrl-C, SIGTERM, a closed terminal: the table is finished with the rows so far; a second one ends
-the run at once, and --resume goes on).
+Exit code: 0 when every image has its row, failed ones included; 1 when the table or the maps
+cannot be written or the weights cannot be used; 2 for a wrong command line or an input that is not
+there; 3 when images could not be fetched because a server failed or refused (their rows say so;
+--resume tries them again); 130 when interrupted (Ctrl-C, SIGTERM, a closed terminal: the rows so
+far are saved; a second signal aborts immediately; continue with --resume).
 
 Research use only: decision support, not a medical device.
 """
 
 
 _NO_MEMORY = re.compile("start new thread|bad_alloc|allocate memory|failed to map segment")
-"""How threads, networks and libraries that are loaded late put it."""
+"""In the errors of threads, networks and libraries that are loaded late."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; from the process where left out.
 
     Returns:
-        Exit code: 0 done, 1 failed with a sentence on stderr, 130 interrupted.
+        Exit code: 0 done, 1 failed with a sentence on stderr, 2 an input is not there, 3 images
+        could not be fetched, 130 interrupted.
 
     Raises:
         SystemExit: with 2 for a wrong command line, with 0 after --help and --version.
@@ -107,12 +113,14 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         with interruptible():
             return int(options.run(options))
+    except MissingInputError as error:
+        return _ended(f"error: {error}", 2, as_json=as_json)
     except DrcoreError as error:
         return _ended(f"error: {error}", 1, as_json=as_json)
     except (MemoryError, RuntimeError, ImportError) as error:
         if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
             raise
-        sentence = "error: there is not enough memory. Close other programs; rows are kept."
+        sentence = "error: out of memory. Rows so far are saved. Close other programs."
         return _ended(sentence, 1, as_json=as_json)
     except KeyboardInterrupt:
         return _ended("interrupted.", CODE, as_json=as_json)
@@ -129,69 +137,98 @@ def _ended(sentence: str, code: int, *, as_json: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="drcore",
         description="Grade diabetic retinopathy in fundus photographs. Research use only.",
     )
     parser.add_argument("--version", action="version", version=f"drcore {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
     grade = commands.add_parser(
         "grade",
-        help="grade photographs into a CSV",
+        help="grade images and write a CSV",
         description=_GRADE_HELP,
         epilog=_GRADE_EPILOG,
-        formatter_class=raw,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    grade.add_argument(
-        "paths", nargs="+", type=_given, metavar="PATH", help="photographs, see above"
+    grade.add_argument("paths", nargs="+", type=_given, metavar="PATH", help="images, see above")
+    _add_output(grade)
+    _add_identity(grade)
+    _add_running(grade)
+    grade.set_defaults(run=_grade, parser=grade)
+
+    model = commands.add_parser("model", help="show model version and performance")
+    model.add_argument(
+        "--weights", type=Path, metavar="FOLDER", help="of the weights in FOLDER, not the bundled"
     )
-    grade.add_argument(
+    model.set_defaults(run=_model)
+    return parser
+
+
+def _add_output(grade: argparse.ArgumentParser) -> None:
+    add = grade.add_argument
+    add(
         "--csv",
         "--out",
         type=_given,
-        required=True,
         metavar="OUT.csv",
-        help="where to: a path or an s3:// or gs:// address; Parquet if it ends in .parquet",
+        help="output file or s3://, gs:// URL; .parquet for Parquet (required without --list)",
     )
-    grade.add_argument("--maps", type=_folder, metavar="DIR", help="write the fused maps there")
-    grade.add_argument(
+    add(
+        "--list",
+        action="store_true",
+        dest="list_only",
+        help="print the images that would be graded, and those left out, without reading them",
+    )
+    add("--maps", type=_folder, metavar="DIR", help="write heat maps (JPEG + NPZ) to DIR")
+    existing = grade.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="continue an existing table")
+    existing.add_argument("--overwrite", action="store_true", help="replace an existing table")
+    add("--keep-failed", action="store_true", help="with --resume: do not retry failed images")
+    add("--spreadsheet", action="store_true",
+        help="CSV for Excel and LibreOffice: byte order mark, patient 007 stays 007")  # fmt: skip
+
+
+def _add_identity(grade: argparse.ArgumentParser) -> None:
+    add = grade.add_argument
+    add(
+        "--name-pattern",
+        default="",
+        metavar="REGEX",
+        help="regular expression with named groups patient, eye, date, searched in the path below "
+        "PATH, e.g. '(?P<patient>[^/]+)/(?P<date>[0-9]{8})_(?P<eye>OD|OS)'",
+    )
+    add("--patient-from", choices=("name", "folder"), default="name",
+        help="folder: each folder holds the images of one patient (default: name)")  # fmt: skip
+
+
+def _add_running(grade: argparse.ArgumentParser) -> None:
+    add = grade.add_argument
+    add(
         "--workers",
         type=_count,
         default=min(8, os.cpu_count() or 1),
         metavar="N",
-        help="threads that read photographs (default: one a core, at most 8)",
+        help="reader threads (default: one per core, max 8)",
     )
-    grade.add_argument(
-        "--engine", choices=("local", "ray"), default="local", help="default: this machine"
-    )
-    grade.add_argument(
+    add("--engine", choices=("local", "ray"), default="local", help="default: this machine")
+    add(
         "--ray-address",
         metavar="ADDRESS",
-        help="of the cluster (default: RAY_ADDRESS, or else one that ends with the run)",
+        help="Ray cluster address (default: $RAY_ADDRESS, else a temporary local cluster)",
     )
-    existing = grade.add_mutually_exclusive_group()
-    existing.add_argument("--resume", action="store_true", help="continue an existing CSV")
-    existing.add_argument("--overwrite", action="store_true", help="replace an existing CSV")
-    grade.add_argument(
-        "--weights", type=Path, metavar="FOLDER", help="use these weights, not the bundled ones"
+    add(
+        "--weights",
+        type=Path,
+        metavar="FOLDER",
+        help="use weights in FOLDER instead of the bundled ones",
     )
-    grade.add_argument("--device", choices=("cpu", "cuda"), help="default: CUDA where there is one")
-    verbosity = grade.add_mutually_exclusive_group()
-    verbosity.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-    verbosity.add_argument(
-        "--verbose", action="store_true", help="tell of each photograph (by its hash, no names)"
+    add("--device", choices=("cpu", "cuda"), help="default: CUDA where there is one")
+    told = grade.add_mutually_exclusive_group()
+    told.add_argument("--quiet", action="store_true", help="suppress progress bar and summary")
+    told.add_argument(
+        "--verbose", action="store_true", help="log each image (by hash, without file names)"
     )
-    grade.add_argument("--log-json", action="store_true", help="one JSON object a line on stderr")
-    grade.set_defaults(run=_grade)
-
-    model = commands.add_parser("model", help="tell what the weights are and how good they are")
-    model.add_argument(
-        "--weights", type=Path, metavar="FOLDER", help="of these weights, not the bundled ones"
-    )
-    model.set_defaults(run=_model)
-    return parser
+    add("--log-json", action="store_true", help="one JSON object a line on stderr")  # fmt: skip
 
 
 def _count(text: str) -> int:
@@ -206,20 +243,31 @@ def _count(text: str) -> int:
 
 def _given(text: str) -> str:
     if not text.strip():  # Python would take it for the folder that the shell is in
-        raise argparse.ArgumentTypeError("it is empty; is a variable of the shell not set?")
+        raise argparse.ArgumentTypeError("empty argument (unset shell variable?)")
     return text
 
 
 def _folder(text: str) -> Path:
     if "://" in text:
-        raise argparse.ArgumentTypeError("maps are written to a folder of this computer")
+        raise argparse.ArgumentTypeError("maps are written to a local folder")
     return Path(_given(text))
 
 
-def _grade(options: argparse.Namespace) -> int:
-    from drcore.batch.command import grade
+def _grade(arguments: argparse.Namespace) -> int:
+    if not arguments.list_only and arguments.csv is None:
+        arguments.parser.error("the following arguments are required: --csv/--out")
+    from drcore.batch.command import GradeOptions, grade
+    from drcore.photographs.identity import NameRules
 
-    return grade(options)
+    given = vars(arguments)
+    try:
+        rules = NameRules(given.pop("name_pattern"), given.pop("patient_from") == "folder")
+    except DrcoreError as error:
+        arguments.parser.error(str(error))
+    for name in ("run", "parser"):
+        given.pop(name)
+    given |= {"paths": tuple(arguments.paths), "csv": arguments.csv or ""}
+    return grade(GradeOptions(**given, rules=rules))
 
 
 def _model(options: argparse.Namespace) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["CheckpointError", "DrcoreError", "PhotographError", "ReviewError", "SourceError"]
+__all__ = [
+    "CheckpointError", "DrcoreError", "MissingInputError", "PhotographError", "ReviewError",
+    "SourceError",
+]  # fmt: skip
 
 
 class DrcoreError(Exception):
@@ -19,6 +22,10 @@ class CheckpointError(DrcoreError):
 
 class SourceError(DrcoreError):
     """A folder or an output cannot be used: missing, outside the allowed root, not writable."""
+
+
+class MissingInputError(SourceError):
+    """An input that was named is not there."""
 
 
 class ReviewError(DrcoreError):

@@ -8,7 +8,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["cell", "clean_name", "csv_safe", "csv_text", "one_line", "printable"]
+__all__ = [
+    "cell", "clean_name", "csv_safe", "csv_text", "fold", "one_line", "printable", "shortened",
+]  # fmt: skip
 
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -29,6 +31,18 @@ def clean_name(name: str) -> str:
     return "unnamed" if kept in {"", ".", ".."} else kept
 
 
+def shortened(name: str) -> str:
+    """Return a clean name of at most 200 characters that keeps its end, which tells eye and kind.
+
+    Args:
+        name: of a file or a folder; untrusted text.
+
+    Returns:
+        The name, with an ellipsis where it was cut.
+    """
+    return clean_name(name if len(name) <= 200 else f"{name[:140]}\u2026{name[-50:]}")
+
+
 def one_line(said: object, limit: int = 160) -> str:
     """Return untrusted text, or an error that may quote some, as one short line.
 
@@ -43,6 +57,18 @@ def one_line(said: object, limit: int = 160) -> str:
     if isinstance(said, BaseException) and not text:
         return type(said).__name__
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def fold(name: str) -> str:
+    """Return the key under which spellings of one name meet: "AR", "ar" and "AR " are one.
+
+    Args:
+        name: of a reader or a patient.
+
+    Returns:
+        The name in lower case, words parted by single spaces.
+    """
+    return " ".join(name.split()).casefold()
 
 
 # What a spreadsheet takes for the start of a formula, with the full-width, small and mathematical

@@ -4,108 +4,241 @@ from __future__ import annotations
 
 import sys
 import time
-from argparse import Namespace
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 
 from drcore import logs
+from drcore.batch.maps import with_maps
 from drcore.batch.pipeline import BATCH, grade_batch
+from drcore.batch.resume import match_rows, remember_roots, roots_of
 from drcore.batch.signals import CODE
-from drcore.errors import DrcoreError, PhotographError, SourceError
+from drcore.batch.summary import Summary, left_out_in_words, print_inputs
+from drcore.errors import DrcoreError, MissingInputError, SourceError
 from drcore.grading.grader import Grader
 from drcore.grading.report import GradeReport
-from drcore.results.columns import Row
-from drcore.results.map_files import map_files, save_map
-from drcore.results.table import Table, open_table
+from drcore.photographs.identity import NameRules
+from drcore.results.columns import Row, with_identity
+from drcore.results.map_files import map_files
+from drcore.results.table import ResultTable, open_table
 from drcore.sources.archives import Member
-from drcore.sources.find import find_photographs
+from drcore.sources.find import Inputs, find_inputs
 from drcore.sources.prefetch import read_ahead
 from drcore.sources.remote import is_url, remote_of
+from drcore.sources.remote_client import was_outage
 from drcore.sources.source import PhotographSource
-from drcore.text import clean_name
+from drcore.text import cell, clean_name
 
-__all__ = ["grade"]
+__all__ = ["OUTAGE", "GradeOptions", "grade"]
 
-_MAP_THREADS = 2
-"""Threads that write maps; each may hold a map of a whole photograph's pixels."""
-
-Result = tuple[PhotographSource, Row, GradeReport]
+OUTAGE = 3
+"""Exit code of a run that could not fetch some photographs."""
 
 
-def grade(options: Namespace) -> int:
-    """Grade photographs into a table.
+@dataclass(frozen=True, slots=True)
+class GradeOptions:
+    """What `drcore grade` is asked to do; see its help.
+
+    Attributes:
+        paths: photographs, folders, archives and URLs.
+        csv: where the table goes.
+        maps: folder for the maps; None for none.
+        workers: threads that read photographs.
+        engine: "local" or "ray".
+        ray_address: of a cluster; None for that of the environment, or one of this machine.
+        resume, overwrite: continue or replace a table that is there.
+        keep_failed: when continuing, keep the rows of photographs that failed.
+        spreadsheet: write the CSV for spreadsheets.
+        weights: folder of the weights; None for the bundled ones.
+        device: "cpu" or "cuda"; None for CUDA where there is one.
+        quiet, verbose, log_json: what is said meanwhile.
+        list_only: print what would be read, and end.
+        rules: how eye, patient and date are read from paths.
+    """
+
+    paths: tuple[str, ...]
+    csv: str = ""
+    maps: Path | None = None
+    workers: int = 1
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+    keep_failed: bool = False
+    spreadsheet: bool = False
+    weights: Path | None = None
+    device: str | None = None
+    quiet: bool = False
+    verbose: bool = False
+    log_json: bool = False
+    list_only: bool = False
+    rules: NameRules = field(default_factory=NameRules)
+
+
+def grade(options: GradeOptions) -> int:
+    """Run `drcore grade`.
 
     Args:
-        options: of the command line, see `drcore grade --help`.
+        options: of the command line.
 
     Returns:
-        Exit code: 0 done, 130 interrupted.
+        Exit code: 0 done, 3 some photographs could not be fetched, 130 interrupted.
 
     Raises:
+        MissingInputError: what was named is not there.
         DrcoreError: there is nothing to grade, the table or the maps cannot be written, or the
             networks cannot run.
     """
     logs.configure_from_environment()
     if options.verbose or options.log_json:
         logs.configure("debug" if options.verbose else "info", as_json=options.log_json)
-    found = find_photographs(options.paths)
-    if not found:
+    inputs = find_inputs(options.paths, options.rules)
+    if inputs.missing:
+        raise MissingInputError(
+            f"{', '.join(inputs.missing[:3])}: there is no such file or folder. Check the spelling."
+        )
+    if options.list_only:
+        return print_inputs(inputs)
+    if not inputs.photographs:
         raise SourceError(
-            "There is no photograph in what was given. Check the spelling; JPEG, PNG, TIFF, BMP, "
-            "WebP and DICOM files are found by their ending."
+            f"No photographs found{left_out_in_words(inputs.left_out, ' (', ')')}. Check the path. "
+            "Supported: JPEG, PNG, TIFF, BMP, WebP, GIF, JPEG 2000, HEIC, AVIF and DICOM, in "
+            "folders, ZIP and TAR files."
         )
     if options.overwrite:
-        _spare_inputs(options.csv, found)
-    with open_table(options.csv, resume=options.resume, overwrite=options.overwrite) as table:
-        if not options.overwrite:  # an old table goes when the weights are known to work
-            table.start()
-        missing = {item.image for item in found if _is_missing(item, table, options.maps)}
-        before = sum(table.status(item.image) is not None for item in found)
-        started, interrupted = time.monotonic(), False
-        if missing:
-            grader = _open_grader(options)
-            _refuse_other_model(table, grader, options.csv)
-            table.start()
-            started = time.monotonic()
-            try:
-                _grade_into(table, grader, found, missing, options)
-            except KeyboardInterrupt:
-                interrupted = True
-        seconds = time.monotonic() - started
-        statuses = [table.status(item.image) for item in found]
-    _summarise(options, statuses, before, seconds)
-    if interrupted:
-        _tell(options, "interrupted; the rows so far are kept, go on with --resume.")
+        _spare_inputs(options.csv, inputs.photographs)
+    with open_table(
+        options.csv, resume=options.resume, overwrite=options.overwrite,
+        spreadsheet=options.spreadsheet,
+    ) as table:  # fmt: skip
+        run = _Run(options, inputs, table)
+        run.grade()
+    summary = Summary(run.counts, inputs.left_out, run.before, run.seconds)
+    if options.log_json:
+        summary.log()
+    elif not options.quiet:
+        print(summary.sentence(options.csv), file=sys.stderr, flush=True)
+    if run.interrupted:
+        done = len(run.found) - run.counts[""]
+        _say(options, f"interrupted; {done} of {len(run.found)} rows saved, go on with --resume.")
         return CODE
+    if run.outages:
+        _say(
+            options,
+            f"{run.outages} photographs could not be fetched (see 'reason'). Run the same command "
+            "with --resume to grade them.",
+        )
+        return OUTAGE
     return 0
 
 
-def _tell(options: Namespace, sentence: str) -> None:
+class _Run:
+    """One run over what was found, into one table."""
+
+    def __init__(self, options: GradeOptions, inputs: Inputs, table: ResultTable) -> None:
+        self.options = options
+        self.found = inputs.photographs
+        self.table = table
+        self.interrupted = False
+        self.outages = 0
+        self.before = 0
+        self.seconds = 0.0
+        self.counts: Counter[str] = Counter()
+
+    def grade(self) -> None:
+        """Grade what is missing."""
+        options, table = self.options, self.table
+        changes: dict[str, str | None] = {}
+        roots = roots_of(options.csv) if options.resume else frozenset()
+        if options.resume:
+            self.found, changes = match_rows(
+                table.csv_file, self.found, roots, keep_failed=options.keep_failed,
+                workers=options.workers,
+            )  # fmt: skip
+        if not options.overwrite:  # an old table goes when the weights are known to work
+            table.start()
+        stale = {cell(image) for image, name in changes.items() if name is None}
+        renamed = {name for name in changes.values() if name is not None}
+        missing = {
+            item.image
+            for item in self.found
+            if cell(item.image) in stale - renamed or self._is_missing(item, renamed)
+        }
+        self.before = len(self.found) - len(missing)
+        began = time.monotonic()
+        if missing:
+            grader = _open_grader(options)
+            _refuse_other_model(table, grader, options.csv)
+            table.csv_file.revise(changes)
+            table.start()
+            remember_roots(options.csv, self.found, roots)
+            self.before = sum(table.status(item.image) is not None for item in self.found)
+            began = time.monotonic()
+            try:
+                self._grade_missing(grader, missing)
+            except KeyboardInterrupt:
+                self.interrupted = True
+        else:
+            table.csv_file.revise(changes)
+        self.seconds = time.monotonic() - began
+        if options.resume:
+            by_name = {cell(item.image): item for item in self.found}
+
+            def refreshed(row: Row) -> Row:
+                item = by_name.get(row["image"])
+                return row if item is None else with_identity(row, item)
+
+            table.csv_file.arrange([item.image for item in self.found], refreshed)
+        self.counts = table.csv_file.count(item.image for item in self.found)
+
+    def _is_missing(self, item: PhotographSource, renamed: set[str]) -> bool:
+        status = self.table.status(item.image)
+        if status is None and cell(item.image) not in renamed:
+            return True
+        if self.options.maps is None or status == "failed":
+            return False
+        return not all(file.is_file() for file in map_files(self.options.maps, item.image))
+
+    def _grade_missing(self, grader: Grader, missing: set[str]) -> None:
+        """Grade what is missing; append each row that the table lacks, after its map is written."""
+        options, table = self.options, self.table
+        todo = _groups_with(self.found, missing)
+        with ExitStack() as stack:
+            bar = stack.enter_context(
+                tqdm(
+                    total=len(self.found),
+                    initial=len(self.found) - len(missing),
+                    unit=" images",
+                    smoothing=0,  # they come in groups: only the average tells the rate
+                    dynamic_ncols=True,
+                    disable=options.quiet or options.verbose or options.log_json,
+                    file=sys.stderr,
+                )
+            )
+            graded = stack.enter_context(_graded(grader, todo, options))
+            results = ((item, *result) for item, result in zip(todo, graded, strict=True))
+            if options.maps is not None:
+                results = stack.enter_context(
+                    closing(with_maps(results, missing, options.maps, log_json=options.log_json))
+                )
+            for item, row, _ in results:
+                if table.status(item.image) is None:
+                    table.append(row)
+                    self.outages += row["status"] == "failed" and was_outage(row["reason"])
+                if item.image in missing:
+                    bar.update()
+
+
+def _say(options: GradeOptions, sentence: str) -> None:
     if options.log_json:
         logs.event("told", "info", says=sentence)
     else:
         print(f"drcore: {sentence}", file=sys.stderr, flush=True)
-
-
-def _summarise(
-    options: Namespace, statuses: Sequence[str | None], before: int, seconds: float
-) -> None:
-    counts = Counter(statuses)
-    kinds = ("graded", "ungradable", "failed")
-    if options.log_json:
-        numbers = {kind: counts[kind] for kind in kinds}
-        logs.event("finished", "info", **numbers, earlier=before, seconds=round(seconds, 1))
-    elif not options.quiet:
-        done = len(statuses) - counts[None]
-        earlier = f" ({before} of them in an earlier run)" if before else ""
-        parts = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
-        rate = f"{(done - before) / max(seconds, 1e-3):.1f} photographs per second."
-        print(f"{parts}{earlier}; {rate}", file=sys.stderr, flush=True)
 
 
 def _spare_inputs(csv: str, found: Sequence[PhotographSource]) -> None:
@@ -126,15 +259,6 @@ def _spare_inputs(csv: str, found: Sequence[PhotographSource]) -> None:
             )
 
 
-def _is_missing(item: PhotographSource, table: Table, maps: Path | None) -> bool:
-    status = table.status(item.image)
-    if status is None:
-        return True
-    if maps is None or status == "failed":
-        return False
-    return not all(file.is_file() for file in map_files(maps, item.image))
-
-
 def _groups_with(found: Sequence[PhotographSource], missing: set[str]) -> list[PhotographSource]:
     """Return the groups of photographs of which some row or map is missing.
 
@@ -147,66 +271,34 @@ def _groups_with(found: Sequence[PhotographSource], missing: set[str]) -> list[P
     ]
 
 
-def _open_grader(options: Namespace) -> Grader:
+def _open_grader(options: GradeOptions) -> Grader:
+    device = options.device
     if options.engine == "ray":
-        if options.device is not None:
-            raise DrcoreError("Each worker of a cluster finds its device. Leave --device out.")
-        options.device = "cpu"  # what is opened here is not graded with
-    if options.device == "cuda":
+        if device is not None:
+            raise DrcoreError("--device cannot be combined with --engine ray. Leave it out.")
+        device = "cpu"  # what is opened here is not graded with
+    if device == "cuda":
         import torch
 
         if not torch.cuda.is_available():
-            raise DrcoreError("There is no CUDA device here. Leave --device out, or give cpu.")
+            raise DrcoreError("No CUDA device found. Leave --device out, or give cpu.")
     if options.weights is None:
-        return Grader.bundled(options.device)
-    return Grader.from_folder(options.weights, options.device)
+        return Grader.bundled(device)
+    return Grader.from_folder(options.weights, device)
 
 
-def _refuse_other_model(table: Table, grader: Grader, csv: str) -> None:
+def _refuse_other_model(table: ResultTable, grader: Grader, csv: str) -> None:
     others = sorted(table.model_versions - {grader.version})
     if others:
         raise SourceError(
-            f"{clean_name(csv)} holds rows of {others[0]}, and the weights are {grader.version}: "
-            "one table, one model. Give another name, or the weights that it was begun with."
+            f"{clean_name(csv)} was made with model {others[0]}, and the current model is "
+            f"{grader.version}. Give another name, or the weights that it was begun with."
         )
-
-
-def _grade_into(
-    table: Table,
-    grader: Grader,
-    found: Sequence[PhotographSource],
-    missing: set[str],
-    options: Namespace,
-) -> None:
-    """Grade what is missing; append each row that the table lacks, after its map is written."""
-    todo = _groups_with(found, missing)
-    with ExitStack() as stack:
-        bar = stack.enter_context(
-            tqdm(
-                total=len(found),
-                initial=len(found) - len(missing),
-                unit=" photographs",
-                smoothing=0,  # they come in groups: only the average tells the rate
-                dynamic_ncols=True,
-                disable=options.quiet or options.verbose or options.log_json,
-                file=sys.stderr,
-            )
-        )
-        graded = stack.enter_context(_graded(grader, todo, options))
-        results = ((item, *result) for item, result in zip(todo, graded, strict=True))
-        if options.maps is not None:
-            _make_folder(options.maps)
-            results = stack.enter_context(closing(_with_maps(results, missing, options)))
-        for item, row, _ in results:
-            if table.status(item.image) is None:
-                table.append(row)
-            if item.image in missing:
-                bar.update()
 
 
 @contextmanager
 def _graded(
-    grader: Grader, todo: Sequence[PhotographSource], options: Namespace
+    grader: Grader, todo: Sequence[PhotographSource], options: GradeOptions
 ) -> Generator[Iterable[tuple[Row, GradeReport]]]:
     """The stream of rows and reports, ended with its threads or its cluster."""
     if options.engine == "ray":
@@ -225,46 +317,3 @@ def _graded(
         closing(grade_batch(grader, coming, workers=options.workers, batch=BATCH)) as stream,
     ):
         yield stream
-
-
-def _with_maps(
-    results: Iterable[Result], missing: set[str], options: Namespace
-) -> Generator[Result]:
-    """Pass results on, in order, each once its map is written by a thread."""
-    pool = ThreadPoolExecutor(_MAP_THREADS, thread_name_prefix="drcore-map")
-    pending: deque[tuple[Result, Future[None] | None]] = deque()
-
-    def first() -> Result:
-        result, saving = pending.popleft()
-        try:
-            if saving is not None:
-                saving.result()
-        except PhotographError as error:  # it vanished since: the grade stands all the same
-            if options.log_json:
-                logs.event("no map", "warning", message=str(error))
-            else:
-                tqdm.write(f"drcore: no map: {error}", file=sys.stderr)
-        return result
-
-    try:
-        for result in results:
-            item, _, report = result
-            wanted = item.image in missing and report.status != "failed"
-            pending.append(
-                (result, pool.submit(save_map, report, item, options.maps) if wanted else None)
-            )
-            if len(pending) > BATCH:  # one group is written while the next is graded
-                yield first()
-        while pending:
-            yield first()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SourceError(
-            f"{folder}: the folder for maps cannot be made ({error.strerror}). Give another one."
-        ) from error

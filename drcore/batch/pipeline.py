@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from drcore.errors import DrcoreError, PhotographError
 from drcore.grading.report import log_report
+from drcore.photographs.identity import Identity
 from drcore.results.columns import row_of
 
 if TYPE_CHECKING:
@@ -80,9 +82,22 @@ def grade_batch(
                     "Try the CPU, or close other programs."
                 ) from error
             for (item, _), report in zip(group, reports, strict=True):
-                yield row_of(report, item.image), report
+                yield _result(report, item)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _result(report: GradeReport, item: PhotographSource) -> tuple[Row, GradeReport]:
+    """Row and report, with whose eye it is as the photograph was found."""
+    if report.status != "failed":
+        identity = Identity.read_back(
+            report.laterality, report.patient, report.exam_date, report.identity_source
+        ).from_header.over(item.identity)
+        report = replace(
+            report, laterality=identity.laterality, patient=identity.patient,
+            exam_date=identity.exam_date, identity_source=identity.source,
+        )  # fmt: skip
+    return row_of(report, item.image, item), report
 
 
 def _begin(grader: Grader, item: PhotographSource) -> Prepared | GradeReport:

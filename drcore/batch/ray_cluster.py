@@ -80,13 +80,13 @@ def grade_on_cluster(
             cannot run.
     """
     ray, ours = _connect(address)
-    crew = _Crew(ray, grader, weights, maps=maps)
+    crew = WorkerPool(ray, grader, weights, maps=maps)
     try:
         for row, report in crew.grade(found):
             log_report(report)  # what its worker logs, nobody reads
             yield row, report
     finally:
-        crew.dismiss()
+        crew.stop()
         if ours:
             ray.shutdown()
 
@@ -181,7 +181,7 @@ class _Member:
     chunks: dict[Any, _Chunk] = field(default_factory=dict)
 
 
-class _Crew:
+class WorkerPool:
     """The workers of a run: hired where machines are, given work, and replaced when they die."""
 
     def __init__(self, ray: Any, grader: Grader, weights: Path | None, *, maps: bool) -> None:
@@ -203,7 +203,7 @@ class _Crew:
         taken = told = 0
         more = True
         while more or told < taken:
-            self._hire()
+            self.start()
             while more and taken < told + self._window and self._free_for(None) is not None:
                 chunk = _Chunk(taken, list(islice(waiting, CHUNK)))
                 taken += len(chunk.found)
@@ -218,7 +218,7 @@ class _Crew:
                 yield self._done.pop(told)
                 told += 1
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """End all workers."""
         for member in [*self._opening, *self._ready]:
             self._ray.kill(member.actor)
@@ -247,7 +247,7 @@ class _Crew:
                 task = member.actor.grade.remote(chunk.found, maps=self._maps)
                 member.chunks[task] = chunk
 
-    def _hire(self) -> None:
+    def start(self) -> None:
         """Start a worker on each part of a machine that has none."""
         now = time.monotonic()
         if self._ready:
@@ -297,7 +297,7 @@ class _Crew:
                 lost.NodeDiedError,
                 lost.OutOfMemoryError,
             ):
-                self._bury(member)
+                self.replace_worker(member)
                 continue
             except lost.RayTaskError as error:
                 raise _told(error) from error
@@ -309,7 +309,7 @@ class _Crew:
             for number, result in enumerate(results if chunk else []):
                 self._done[chunk.first + number] = result  # type: ignore[union-attr]
 
-    def _bury(self, member: _Member) -> None:
+    def replace_worker(self, member: _Member) -> None:
         """Let a worker go that died, and have its chunks graded by others."""
         for crew in (self._opening, self._ready):
             if member in crew:
@@ -330,7 +330,7 @@ class _Crew:
                     f"{item.image}: {TRIES} workers died while this photograph was read or graded. "
                     "Export it smaller.",
                 )
-                self._done[chunk.first] = row_of(report, item.image), report
+                self._done[chunk.first] = row_of(report, item.image, item), report
         member.chunks.clear()
 
 

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from drcore.reviews.mark import Mark
 
 __all__ = [
-    "Disclosure", "anonymous_decision", "anonymous_mark", "deidentified", "pseudonym",
+    "Disclosure",
+    "deidentified",
+    "deidentify_decision",
+    "deidentify_mark",
+    "pseudonym",
     "retina_only",
 ]  # fmt: skip
 
@@ -35,12 +39,16 @@ class Disclosure:
             de-identified documents.
         notes: keep readers' free text in de-identified documents; elsewhere it always goes along.
         burned_in: export pictures that the DICOM header says carry identity in their pixels.
+        confirmed: SHA-256 of photographs that a person has looked at: no writing on the retina
+            identifies a patient. In de-identified documents, pictures that may have writing on
+            the retina are held back until they are among these.
     """
 
     deidentified: bool = False
     patient_names: bool = False
     notes: bool = False
     burned_in: bool = False
+    confirmed: frozenset[str] = frozenset()
 
     @property
     def with_names(self) -> bool:
@@ -51,6 +59,10 @@ class Disclosure:
     def with_notes(self) -> bool:
         """Whether readers' free text goes along."""
         return self.notes or not self.deidentified
+
+    def may_show(self, case: Case) -> bool:
+        """Say whether the picture may leave, as far as its DICOM header tells."""
+        return self.burned_in or not case.report.burned_in
 
     def apply(self, case: Case) -> Case:
         """Return a case as it may be exported."""
@@ -82,18 +94,18 @@ def deidentified(case: Case, *, notes: bool = False) -> Case:
         The same photograph under its pseudonym, without patient; laterality stays.
     """
     name = pseudonym(case.report.sha256)
-    report = replace(case.report, name=name, patient=None)
+    report = replace(case.report, name=name, patient=None, exam_date=None, identity_source="")
     if report.status == "failed":  # its reason begins with the file's name
         report = replace(report, reason="the photograph could not be read.")
     return replace(
         case,
         report=report,
-        decisions=tuple((n, anonymous_decision(made, notes=notes)) for n, made in case.decisions),
-        marks=tuple((n, anonymous_mark(mark, notes=notes)) for n, mark in case.marks),
+        decisions=tuple((n, deidentify_decision(made, notes=notes)) for n, made in case.decisions),
+        marks=tuple((n, deidentify_mark(mark, notes=notes)) for n, mark in case.marks),
     )
 
 
-def anonymous_decision(decision: Decision, *, notes: bool = False) -> Decision:
+def deidentify_decision(decision: Decision, *, notes: bool = False) -> Decision:
     """Take out of a decision what tells the patient.
 
     Args:
@@ -107,7 +119,7 @@ def anonymous_decision(decision: Decision, *, notes: bool = False) -> Decision:
     return replace(decision, image=pseudonym(decision.sha256), patient=None, note=note)
 
 
-def anonymous_mark(mark: Mark, *, notes: bool = False) -> Mark:
+def deidentify_mark(mark: Mark, *, notes: bool = False) -> Mark:
     """Take out of a mark what may tell the patient.
 
     Args:
@@ -125,12 +137,12 @@ def retina_only(rgb: NDArray[np.uint8], field_of_view: FieldOfView) -> NDArray[n
 
     Args:
         rgb: uint8 (h, w, 3).
-        field_of_view: in pixels of `rgb`; where no rim was found, nothing can be told apart.
+        field_of_view: in pixels of `rgb`.
 
     Returns:
-        uint8 (h, w, 3).
+        uint8 (h, w, 3); all black where no rim was found, for nothing can be told apart there.
     """
     if not field_of_view.found:
-        return rgb
+        return np.zeros_like(rgb)
     inside = field_of_view.mask(rgb.shape[0], rgb.shape[1])
     return np.where(inside[..., None], rgb, np.uint8(0)).astype(np.uint8)

@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 
 from drcore.errors import PhotographError
-from drcore.export.deidentification import Disclosure, retina_only
+from drcore.export.deidentification import Disclosure
+from drcore.export.withheld import released
+from drcore.files import DERIVED_MARK
 from drcore.maps.overlay import overlay
 from drcore.photographs.reader import read_photograph
 
@@ -51,8 +53,8 @@ def illustrate(case: Case, privacy: Disclosure, long_side: int = LONG_SIDE) -> E
         Both pictures, on the fixed colour scale of `drcore.maps.overlay`.
 
     Raises:
-        PhotographError: the photograph vanished or changed, or carries burnt-in identity and
-            nobody asked for that.
+        PhotographError: the photograph vanished or changed, carries burnt-in identity and
+            nobody asked for that, or may not leave de-identified (`PictureWithheldError`).
     """
     report = case.report
     if report.burned_in and not privacy.burned_in:
@@ -64,17 +66,16 @@ def illustrate(case: Case, privacy: Disclosure, long_side: int = LONG_SIDE) -> E
     if photograph.sha256 != report.sha256:
         raise PhotographError(f"{report.name}: the file changed since it was graded. Grade again.")
     factor = min(1.0, long_side / max(photograph.width, photograph.height))
-    rgb = photograph.rgb
+    # At full size: writing that is too small to be found in a smaller picture may still be read.
+    rgb = released(photograph.rgb, report, privacy) if privacy.deidentified else photograph.rgb
     if factor < 1:
         size = (max(1, round(photograph.width * factor)), max(1, round(photograph.height * factor)))
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    if privacy.deidentified and report.field_of_view is not None:
-        rgb = retina_only(rgb, report.field_of_view.scaled(factor))
     return ExportPictures(rgb, overlay(rgb, report.ram()))
 
 
 def jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:
-    """Encode a picture as a JPEG that holds nothing but pixels.
+    """Encode a picture as a JPEG that holds pixels and the mark of a derived picture.
 
     Args:
         rgb: uint8 (h, w, 3).
@@ -85,5 +86,5 @@ def jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:
     """
     file = io.BytesIO()
     # Full colour resolution: small lesions are red on red.
-    Image.fromarray(rgb).save(file, "JPEG", quality=quality, subsampling=0)
+    Image.fromarray(rgb).save(file, "JPEG", quality=quality, subsampling=0, comment=DERIVED_MARK)
     return file.getvalue()

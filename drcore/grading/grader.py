@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from drcore.grading.report import log_report
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle
 from drcore.model.calibration import spread_of
 from drcore.model.inference import open_runner
+from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.photograph import Photograph, Source
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import find_field_of_view
@@ -167,19 +168,21 @@ class Grader:
         return [item if isinstance(item, GradeReport) else next(reports) for item in attempted]
 
     def grade_many(
-        self, sources: Iterable[Source | Named], *, batch: int = 8
+        self, sources: Iterable[Source | Named] | Source, *, batch: int = 8
     ) -> Iterator[GradeReport]:
         """Grade photographs one after the other, lazily; a bad one becomes a failed report.
 
         Args:
-            sources: as for `grade`, or pairs of display name and source.
+            sources: as for `grade`, or pairs of display name and source; a single source is
+                graded as a list of one.
             batch: photographs that go through the networks together.
 
         Yields:
             One report for each source, in order.
         """
         waiting: list[Prepared | GradeReport] = []
-        for item in sources:
+        items: Any = [sources] if _is_single(sources) else sources
+        for item in items:
             if isinstance(item, tuple) and len(item) == 2:
                 name, source = item
             else:
@@ -279,6 +282,9 @@ class Grader:
                     laterality=photograph.laterality,
                     patient=photograph.patient,
                     burned_in=photograph.burned_in,
+                    exam_date=photograph.exam_date,
+                    identity_source=photograph.identity_source,
+                    file_size=photograph.file_size,
                     model_version=self.version,
                     placed=1.0 if placement is None else placement.share(score),
                     _frame=item.frame,
@@ -302,6 +308,15 @@ class Grader:
             certainty.grade_set(probabilities, grade),
             score >= certainty.sensitive,
         )
+
+
+def _is_single(sources: object) -> bool:
+    """Whether one photograph was given where many may be: a path is no list of letters."""
+    single = (str, Path, bytes, bytearray, memoryview, Photograph, DicomFrame)
+    return isinstance(sources, single) or hasattr(sources, "read") or (
+        isinstance(sources, np.ndarray) and sources.ndim == 3 and sources.dtype == np.uint8
+        and sources.shape[2] == 3
+    )  # fmt: skip
 
 
 def _name_of(source: object, name: str | None) -> str:

@@ -73,10 +73,13 @@ class GradeReport:
         width, height: of the original, upright, in pixels; 0 where it failed.
         field_of_view: in pixels of the original; None where it failed.
         quality: what the gradability check measured; None where it failed.
-        laterality, patient: from the file name, None where it does not tell.
+        laterality, patient: None where neither DICOM header, pattern nor name tells for certain.
         model_version: name and version of the weights.
         burned_in: whether the DICOM header says that identity is burnt into the pixels; None where
             nothing is said.
+        exam_date: of the examination, `YYYY-MM-DD`; None where unknown. Two visits are told by it.
+        file_size: of the file, in bytes; 0 where it failed.
+        identity_source: where eye, patient and date were read: `eye=name patient=dicom`.
         placed: 0-1, how much of a map's detail is shown; see `drcore.maps.attenuation`.
     """
 
@@ -106,6 +109,9 @@ class GradeReport:
     _contrast: NDArray[np.uint8] = field(repr=False)
     _rim: float = field(repr=False)
     burned_in: bool | None = field(default=None, kw_only=True)
+    exam_date: str | None = field(default=None, kw_only=True)
+    identity_source: str = field(default="", kw_only=True)
+    file_size: int = field(default=0, kw_only=True)
 
     @property
     def gradable(self) -> bool:

@@ -22,6 +22,7 @@ __all__ = ["report_from_bytes", "report_to_bytes"]
 
 _KIND = "drcore report 1"
 _ARRAYS = ("_maps", "_contrast")
+_SINCE_0_7 = frozenset({"exam_date", "file_size", "identity_source"})
 _LARGEST = 32 * 1024 * 1024
 """Bytes of the arrays of a report at most: fifty times what the largest network gives."""
 
@@ -73,7 +74,8 @@ def _read(data: bytes) -> GradeReport:
         arrays = {name: archive[name] for name in archive.files}
     values = json.loads(arrays.pop("head").tobytes().decode("utf-8", "surrogatepass"))
     known = {field.name for field in fields(GradeReport)}
-    if values.pop("kind") != _KIND or set(values) != known - set(_ARRAYS):
+    expected = known - set(_ARRAYS) - _SINCE_0_7  # which reports of 0.6.1 lack
+    if values.pop("kind") != _KIND or set(values) - _SINCE_0_7 != expected:
         raise ValueError("of another release")
     contrast = _array(arrays.pop("contrast"), np.uint8)
     maps = {int(name.removeprefix("map_")): _array(a, np.float32) for name, a in arrays.items()}

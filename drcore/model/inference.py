@@ -71,8 +71,26 @@ def open_runner(networks: Mapping[int, RamNetwork], device: str) -> Runner:
         Compiled networks on a CPU that has OpenVINO, else the networks as they are.
     """
     if device == "cpu" and importlib.util.find_spec("openvino") is not None:
+        if _FORKED.is_set() and "openvino" in sys.modules:
+            return TorchRunner(networks, device)  # the threads of OpenVINO are gone: it would hang
         return OpenVinoRunner(networks)
     return TorchRunner(networks, device)
+
+
+_FORKED = threading.Event()
+"""Set in a process that was forked from one that had loaded this module."""
+
+
+def _after_fork() -> None:
+    """Work on one core: to share work with the threads of the parent would wait for ever."""
+    _FORKED.set()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class TorchRunner:
@@ -124,6 +142,8 @@ class TorchRunner:
 class OpenVinoRunner:
     """The networks compiled by OpenVINO for this machine's CPU, in float32.
 
+    In a forked process they run in PyTorch, on one core: OpenVINO does not survive a fork.
+
     Args:
         networks: by input size in pixels, in evaluation mode.
     """
@@ -136,6 +156,9 @@ class OpenVinoRunner:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
 
+        self._networks = networks
+        self._process = os.getpid()
+        self._forked: TorchRunner | None = None
         cores = _cores()
         core = openvino.Core()
         settings = {
@@ -154,6 +177,9 @@ class OpenVinoRunner:
 
     def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Predictions]:
         """See `Runner.run`."""
+        if os.getpid() != self._process:
+            self._forked = self._forked or TorchRunner(self._networks, "cpu")
+            return self._forked.run(inputs, coverage)
         return [self._run(*of_one) for of_one in zip(inputs, coverage, strict=True)]
 
     def _run(self, inputs: Squares, coverage: Squares) -> Predictions:

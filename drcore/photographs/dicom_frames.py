@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DicomFrame", "file_name", "frame_name"]
+__all__ = ["DicomFrame", "file_name", "frame_name", "frame_sha256"]
 
 _FRAME_NAME = re.compile(r" frame [1-9][0-9]*(?=(\.[^.]{1,5})?$)")
 
@@ -56,3 +57,16 @@ def file_name(name: str) -> str:
         The name without the frame's number.
     """
     return _FRAME_NAME.sub("", name)
+
+
+def frame_sha256(file: hashlib._Hash, number: int) -> str:
+    """Return the hash of one photograph of a file that holds several.
+
+    Args:
+        file: SHA-256 of the whole file.
+        number: of the photograph, from 1.
+
+    Returns:
+        Hex digest: no two photographs of a file share it.
+    """
+    return hashlib.sha256(file.digest() + number.to_bytes(4, "big")).hexdigest()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from drcore.errors import DrcoreError, PhotographError
 from drcore.eye import Laterality
+from drcore.photographs.dicom_frames import frame_sha256
 from drcore.photographs.dicom_pixels import (
     JPEG,
     JPEG_2000,
@@ -21,6 +22,7 @@ from drcore.photographs.dicom_pixels import (
     read_layout,
 )
 from drcore.photographs.formats import encoded_bytes, is_dicom
+from drcore.photographs.identity import Identity, parse_date
 from drcore.photographs.photograph import MAX_PIXELS
 from drcore.text import one_line
 
@@ -48,7 +50,8 @@ _LONGEST_VALUE = 1 << 20
 _IMAGE_KEYWORDS = (
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "WindowCenter",
-    "WindowWidth", "BurnedInAnnotation", "ImageLaterality", "Laterality",
+    "WindowWidth", "AcquisitionDateTime", "AcquisitionDate",
+    "ContentDate", "BurnedInAnnotation", "ImageLaterality", "Laterality",
     "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
@@ -59,6 +62,7 @@ _IDENTITY_KEYWORDS = (
     "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex",
     "PatientOrientation", "FrameOfReferenceUID",
 )  # fmt: skip
+_DATE_KEYWORDS = ("AcquisitionDateTime", "AcquisitionDate", "StudyDate", "ContentDate")
 _SIDES: dict[str, Laterality] = {"R": "OD", "L": "OS"}
 
 
@@ -74,6 +78,7 @@ class Header:
         width, height: of one frame, in pixels.
         sha256: of each frame, hex: for a single frame that of the file; else that of the file's
             digest and the frame's number, so that decisions on two frames are never mixed up.
+        file_size: of the file, in bytes.
         dataset: identity and image attributes, values as they stand in the file; no pixels.
     """
 
@@ -85,11 +90,23 @@ class Header:
     height: int
     sha256: tuple[str, ...]
     dataset: Dataset
+    file_size: int = 0
 
     @property
     def frames(self) -> int:
         """Number of photographs in the file."""
         return len(self.sha256)
+
+    @property
+    def identity(self) -> Identity:
+        """Eye, patient and date of the examination."""
+        days = (parse_date(str(self.dataset.get(keyword) or "")) for keyword in _DATE_KEYWORDS)
+        day = next(filter(None, days), None)
+        return Identity(
+            laterality=self.laterality, patient=self.patient, exam_date=day,
+            laterality_from="dicom" if self.laterality else "",
+            patient_from="dicom" if self.patient else "", date_from="dicom" if day else "",
+        )  # fmt: skip
 
 
 def read_header(
@@ -245,10 +262,7 @@ def _header(data: bytes, label: str, dataset: Dataset, layout: Layout) -> Header
     hashes = (
         (digest.hexdigest(),)
         if layout.frames == 1
-        else tuple(
-            hashlib.sha256(digest.digest() + number.to_bytes(4, "big")).hexdigest()
-            for number in range(1, layout.frames + 1)
-        )
+        else tuple(frame_sha256(digest, number) for number in range(1, layout.frames + 1))
     )
     return Header(
         label=label,
@@ -259,6 +273,7 @@ def _header(data: bytes, label: str, dataset: Dataset, layout: Layout) -> Header
         height=layout.rows,
         sha256=hashes,
         dataset=dataset,
+        file_size=len(data),
     )
 
 

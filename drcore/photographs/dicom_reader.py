@@ -19,7 +19,8 @@ from drcore.photographs.dicom_pixels import (
     decode,
 )
 from drcore.photographs.formats import encoded_bytes
-from drcore.photographs.photograph import MAX_PIXELS, Photograph, Source, parse_name
+from drcore.photographs.identity import read_name
+from drcore.photographs.photograph import MAX_PIXELS, Photograph, Source
 from drcore.text import clean_name
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _photographs(
 ) -> list[Photograph]:
     encoded = data[pixels[0] : pixels[1]]
     file = file_name(header.label) if header.frames > 1 else header.label
-    side, rest = parse_name(file)
+    identity = header.identity.over(read_name(file))
     decoded = decode(encoded, layout, wanted, header.dataset, header.label)
     return [
         Photograph(
@@ -161,9 +162,12 @@ def _photographs(
             reduction=1,
             name=header.label if header.frames == 1 else frame_name(file, index + 1),
             sha256=header.sha256[index],
-            laterality=header.laterality or side,
-            patient=header.patient or rest,
+            laterality=identity.laterality,
+            patient=identity.patient,
             burned_in=header.burned_in,
+            exam_date=identity.exam_date,
+            identity_source=identity.source,
+            file_size=header.file_size,
         )
         for index, rgb in zip(wanted, decoded, strict=True)
     ]

@@ -14,9 +14,13 @@ __all__ = ["EXTENSIONS", "encoded_bytes", "is_dicom"]
 
 
 EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom"}
-)
-"""File name endings that a folder walk picks up. What a file *is* is decided by its content."""
+    {
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".tif", ".tiff", ".bmp", ".webp",
+        ".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".dcm", ".dicom",
+    }
+)  # fmt: skip
+"""Endings of photographs. What a file *is* is decided by its content (`drcore.sources.sniff`); one
+that ends so gets a row, and a reason, whatever it holds."""
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _MAGIC = (

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 import warnings
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +16,7 @@ from drcore.errors import PhotographError
 from drcore.eye import Laterality
 from drcore.photographs.dicom_frames import DicomFrame
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "Photograph", "Source", "check_size", "parse_name"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "Photograph", "Source", "check_size"]
 
 
 # The decoders write to stderr what our errors say better, some lines for every damaged file. Set
@@ -54,11 +52,14 @@ class Photograph:
         reduction: original pixels per pixel of `rgb` along each axis: 1, 2, 4 or 8.
         name: display name without folders or control characters; still untrusted text.
         sha256: SHA-256 of the encoded file (of the pixels, where an array was given), hex.
-        laterality: "OD", "OS", or None where neither DICOM header nor name says so.
-        patient: the DICOM header's PatientID, or what the name says beside the laterality, or
-            None where there is neither.
+        laterality: "OD", "OS", or None where neither DICOM header nor name tells for certain.
+        patient: the DICOM header's PatientID, or what the name says for certain, or None.
         burned_in: whether the DICOM header says that identity is burnt into the pixels; None
             where nothing is said.
+        exam_date: of the examination, `YYYY-MM-DD`, from the DICOM header or the name; None where
+            neither tells. Never the file's own time stamp.
+        identity_source: where these were read, `eye=name patient=dicom`.
+        file_size: of the encoded file, in bytes; 0 where an array was given.
     """
 
     rgb: RGB
@@ -70,36 +71,12 @@ class Photograph:
     laterality: Laterality | None
     patient: str | None
     burned_in: bool | None = None
+    exam_date: str | None = None
+    identity_source: str = ""
+    file_size: int = 0
 
 
 Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB | Photograph | DicomFrame
-
-_SIDE_TOKENS: dict[str, Laterality] = {
-    "od": "OD", "right": "OD", "re": "OD", "r": "OD",
-    "os": "OS", "left": "OS", "le": "OS", "l": "OS",
-}  # fmt: skip
-
-
-def parse_name(name: str) -> tuple[Laterality | None, str | None]:
-    """Read laterality and patient from a file name such as `10_left.jpeg` or `A-7_OD.jpg`.
-
-    Args:
-        name: file name.
-
-    Returns:
-        Laterality, and the rest of the name as the patient; both None where the name holds no
-        side or both sides, the patient alone None where there is nothing but the side.
-    """
-    stem = re.sub(r"\.(jpe?g|png|tiff?|bmp|webp|dcm|dicom)$", "", name, flags=re.IGNORECASE)
-    parts = re.split(r"([\s_.\-()\[\]]+)", stem)  # words at even places, what parts them at odd
-    hits = [i for i in range(0, len(parts), 2) if parts[i].lower() in _SIDE_TOKENS]
-    if len({_SIDE_TOKENS[parts[i].lower()] for i in hits}) != 1:
-        return None, None  # no side, or both: the name does not tell
-    # What stands between the sides keeps its own hyphens and dots: they belong to the number.
-    ends = [-1, *hits, len(parts)]
-    rest = ["".join(parts[a + 1 : b]).strip(" _.-()[]\t") for a, b in pairwise(ends)]
-    patient = "_".join(piece for piece in rest if piece)
-    return _SIDE_TOKENS[parts[hits[0]].lower()], patient or None
 
 
 def check_size(width: int, height: int, label: str, max_pixels: int) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from drcore.errors import PhotographError
 from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.formats import _kind, encoded_bytes
-from drcore.photographs.photograph import MAX_PIXELS, Photograph, Source, check_size, parse_name
+from drcore.photographs.identity import read_name
+from drcore.photographs.photograph import MAX_PIXELS, Photograph, Source, check_size
 from drcore.photographs.raster import _decode
 from drcore.text import clean_name
 
@@ -66,7 +67,7 @@ def read_photograph(
     rgb, width, height, reduction = _decode(
         data, kind, label, for_grading=for_grading, max_pixels=max_pixels
     )
-    laterality, patient = parse_name(label)
+    identity = read_name(label)
     return Photograph(
         rgb=rgb,
         width=width,
@@ -74,8 +75,11 @@ def read_photograph(
         reduction=reduction,
         name=label,
         sha256=hashlib.sha256(data).hexdigest(),
-        laterality=laterality,
-        patient=patient,
+        laterality=identity.laterality,
+        patient=identity.patient,
+        exam_date=identity.exam_date,
+        identity_source=identity.source,
+        file_size=len(data),
     )
 
 
@@ -87,8 +91,9 @@ def _from_array(rgb: NDArray[np.generic], name: str | None, max_pixels: int) -> 
         )
     check_size(rgb.shape[1], rgb.shape[0], label, max_pixels)
     pixels = np.ascontiguousarray(rgb, dtype=np.uint8)
-    laterality, patient = parse_name(label)
+    identity = read_name(label)
     digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
     return Photograph(
-        pixels, pixels.shape[1], pixels.shape[0], 1, label, digest, laterality, patient
-    )
+        pixels, pixels.shape[1], pixels.shape[0], 1, label, digest, identity.laterality,
+        identity.patient, exam_date=identity.exam_date, identity_source=identity.source,
+    )  # fmt: skip

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from drcore.grading.report import GradeReport
+from drcore.photographs.identity import Identity
 from drcore.text import cell
 
-__all__ = ["COLUMNS", "Row", "row_of"]
+if TYPE_CHECKING:
+    from drcore.grading.report import GradeReport
+    from drcore.sources.source import PhotographSource
+
+__all__ = ["COLUMNS", "Row", "row_of", "with_identity"]
 
 
 Row = dict[str, str]
@@ -22,6 +25,7 @@ COLUMNS = (
     "width", "height", "fov_x", "fov_y", "fov_radius", "fov_found", "fov_cut",
     "model_version", "sha256",
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
+    "exam_date", "identity_source", "picture", "file_size",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -32,24 +36,32 @@ gradable, referable, fov_found: true or false; referable is empty without a grad
 grade: ICDR grade 0-4, empty unless graded.
 score, score_128, score_256, score_512: severity in grades, their mean and by input size in pixels;
     also of an ungradable photograph, empty for a failed one.
-laterality, patient: OD or OS, and what else the file name says; empty where it does not tell.
+laterality, patient: OD or OS, and whose eye, as DICOM header, pattern, folder or name say for
+    certain; else empty.
 width, height: of the original, upright, in pixels.
 fov_x, fov_y, fov_radius: circle of the field of view, in pixels of the original.
-fov_cut: sides on which it is cut off, parted by blanks.
+fov_cut: sides on which it is cut off, separated by spaces.
 model_version: name and version of the weights.
-sha256: of the file, hex.
+sha256: of the file, hex; of its picture where it holds several.
 p0, p1, p2, p3, p4: probability of each grade; empty without a grade or without calibration.
-grade_set: lowest and highest grade that cannot be ruled out, "2-3", or "2" alone; empty likewise.
+grade_set: lowest and highest grade that cannot be ruled out, "2 to 3", or "2" alone; else empty.
 margin: distance of the score to the nearest threshold, in grades; empty without a grade.
+exam_date: of the examination, YYYY-MM-DD, never a file's time stamp; empty where unknown.
+identity_source: where eye, patient and date were read, "eye=name patient=dicom date=pattern".
+picture: number of the picture in a file that holds several, from 1; else empty.
+file_size: of the file, in bytes; with sha256 it tells --resume whether the content is the same.
 """
 
 
-def row_of(report: GradeReport, image: str | None = None) -> Row:
+def row_of(
+    report: GradeReport, image: str | None = None, found: PhotographSource | None = None
+) -> Row:
     """Turn a report into a row.
 
     Args:
         report: of one photograph.
         image: what the table calls it; the report's display name where left out.
+        found: where it was found, for the last columns.
 
     Returns:
         All of `COLUMNS`. Grade and referable are empty unless graded.
@@ -79,8 +91,38 @@ def row_of(report: GradeReport, image: str | None = None) -> Row:
         **{f"p{grade}": _decimal(p) for grade, p in enumerate(report.probabilities or (None,) * 5)},
         "grade_set": _span(report.grade_set),
         "margin": _decimal(report.margin),
+        "exam_date": report.exam_date or "",
+        "identity_source": report.identity_source,
+        "picture": "" if found is None or found.frame is None else str(found.frame),
+        "file_size": str(report.file_size or ""),
     }
     return {column: cell(cells[column]) for column in COLUMNS}
+
+
+def with_identity(row: Row, found: PhotographSource) -> Row:
+    """Return a row that says whose eye it is as the photograph is found today.
+
+    Args:
+        row: of an earlier run.
+        found: the same photograph, with what path and pattern say now.
+
+    Returns:
+        The row; what a DICOM header said stays.
+    """
+    if row["status"] == "failed":
+        return row
+    side = row["laterality"]
+    identity = Identity.read_back(
+        "OD" if side == "OD" else "OS" if side == "OS" else None,
+        row["patient"] or None, row["exam_date"] or None, row["identity_source"],
+    ).from_header.over(found.identity)  # fmt: skip
+    cells = {
+        "laterality": identity.laterality or "",
+        "patient": row["patient"] if identity.patient_from == "dicom" else identity.patient or "",
+        "exam_date": identity.exam_date or "",
+        "identity_source": identity.source,
+    }
+    return {**row, **{column: cell(value) for column, value in cells.items()}}
 
 
 def _flag(value: bool) -> str:  # noqa: FBT001 - the value itself, not a mode
@@ -96,4 +138,6 @@ def _decimal(value: float | None) -> str:
 def _span(grades: tuple[int, ...] | None) -> str:
     if not grades:
         return ""
-    return str(grades[0]) if len(grades) == 1 else f"{grades[0]}-{grades[-1]}"
+    if len(grades) == 1:
+        return str(grades[0])
+    return f"{grades[0]} to {grades[-1]}"  # a spreadsheet takes "2-3" for a day in March

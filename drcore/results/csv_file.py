@@ -6,16 +6,25 @@ import csv
 import io
 import os
 import stat
-from collections.abc import Iterable
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from drcore.errors import SourceError
+from drcore.files import hold, replacing
 from drcore.results.columns import COLUMNS, Row
+from drcore.results.known import Known, digest
 from drcore.text import cell, clean_name
 
 __all__ = ["CsvFile"]
+
+_BOM = b"\xef\xbb\xbf"
+_OLD_COLUMNS = COLUMNS[: COLUMNS.index("exam_date")]
+"""Of tables that 0.6 wrote, which are continued with the columns that came since."""
 
 
 class CsvFile:
@@ -28,6 +37,9 @@ class CsvFile:
         path: the file.
         resume: continue a file that has rows.
         overwrite: replace a file that has rows.
+        spreadsheet: begin a new file with a byte order mark, and write numbers of patients as
+            text (`="007"`), which spreadsheets would else take for 7. A file that is continued
+            keeps the form that it has.
 
     Attributes:
         model_versions: that the rows in the file name.
@@ -37,22 +49,33 @@ class CsvFile:
             another run, or is not a table of drcore.
     """
 
-    def __init__(self, path: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        spreadsheet: bool = False,
+    ) -> None:
         self.model_versions: set[str] = set()
-        self._statuses: dict[str, str] = {}  # by image, of the rows in the file
+        self._path = path
+        self._known: dict[str, Known] = {}  # by image, of the rows in the file
+        self._images: dict[bytes, str] = {}  # by content
+        self._sizes: set[int] = set()
         self._label = clean_name(path.name)
         self._started = False
+        self._spreadsheet = spreadsheet
+        self._columns: tuple[str, ...] = COLUMNS  # of the file as it is
         self._size = 0  # bytes of whole lines
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         try:
-            self._file = os.open(path, flags, 0o666)
+            self._file = os.open(path, _FLAGS, 0o666)
         except (OSError, ValueError) as error:
             raise self._unwritable(error) from error
         try:
             self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
-            self._lock(path)
+            self._lock()
             if resume:
-                self._read_back(path)
+                self._read_back()
             elif not overwrite:
                 self._refuse_content()
         except BaseException:
@@ -74,7 +97,36 @@ class CsvFile:
         Returns:
             Its status, None where it has no row.
         """
-        return self._statuses.get(cell(image))
+        known = self.known(image)
+        return None if known is None else known.status
+
+    def known(self, image: str) -> Known | None:
+        """Return what is known of the photograph of a name, None where it has no row."""
+        return self._known.get(cell(image))
+
+    def may_hold(self, size: int | None) -> bool:
+        """Tell whether some row may be of a file of this size, in bytes; None where unknown."""
+        return size in self._sizes or 0 in self._sizes  # tables of 0.6 have no sizes
+
+    def image_of(self, sha256: str) -> str | None:
+        """Return the name in the table of some content, None where it has no row."""
+        return self._images.get(digest(sha256))
+
+    def count(self, images: Iterable[str]) -> Counter[str]:
+        """Count rows.
+
+        Args:
+            images: names in the table.
+
+        Returns:
+            Number of rows by status, and of those that are "referable"; "" for those without row.
+        """
+        found: Counter[str] = Counter()
+        for image in images:
+            known = self.known(image)
+            found["" if known is None else known.status] += 1
+            found["referable"] += known is not None and known.referable
+        return found
 
     def start(self) -> None:
         """Write the header, or drop the unfinished last line of the file that is continued.
@@ -91,7 +143,9 @@ class CsvFile:
             except OSError as error:
                 raise self._unwritable(error) from error
         if self._size == 0:
-            self._write(_line(COLUMNS))
+            self._write(self._header())
+        elif self._columns != COLUMNS:
+            self.revise({})
 
     def append(self, row: Row) -> None:
         """Add a row.
@@ -104,9 +158,55 @@ class CsvFile:
         """
         self.start()
         cells = {column: cell(row[column]) for column in COLUMNS}
-        self._write(_line(cells.values()))
-        self._statuses[cells["image"]] = cells["status"]
-        self.model_versions.add(cells["model_version"])
+        self._note(cells, earlier=False)
+        self._write(self._line(cells))
+
+    def revise(self, changes: Mapping[str, str | None]) -> None:
+        """Drop or rename rows, all at once.
+
+        Args:
+            changes: by the name in the table: the new name, None where the row goes.
+
+        Raises:
+            SourceError: the file cannot be written.
+        """
+        self.start()
+        if not changes and self._columns == COLUMNS:
+            return
+
+        def revised() -> Iterator[bytes]:
+            self._known, self._images, self._sizes = {}, {}, set()
+            for row in self._rows():
+                image = changes.get(row["image"], row["image"])
+                if image is not None:
+                    row["image"] = cell(image)
+                    self._note(row)
+                    yield self._line(row)
+
+        self._rewrite(revised())
+
+    def arrange(self, order: Sequence[str], refresh: Callable[[Row], Row]) -> None:
+        """Bring the rows into the order of an uninterrupted run.
+
+        Args:
+            order: names in the table; rows of others stay before these.
+            refresh: returns a row as it is to be.
+
+        Raises:
+            SourceError: the file cannot be written.
+        """
+        if not self._regular:
+            return
+        place = {cell(image): number for number, image in enumerate(order)}
+        numbers = array("q")
+        changed = False
+        for row in self._rows():
+            changed = changed or _refreshed(row, refresh) != row
+            numbers.append(place.get(row["image"], -1))
+        sequence = sorted(range(len(numbers)), key=numbers.__getitem__)
+        if changed or sequence != list(range(len(numbers))):
+            lines = [self._line(_refreshed(row, refresh)) for row in self._rows()]
+            self._rewrite(lines[number] for number in sequence)
 
     def close(self) -> None:
         """Close the file, safe on disk.
@@ -125,6 +225,19 @@ class CsvFile:
             file, self._file = self._file, -1
             os.close(file)
 
+    # --- writing --------------------------------------------------------------------------------
+
+    def _header(self) -> bytes:
+        return (_BOM if self._spreadsheet else b"") + _encoded(COLUMNS)
+
+    def _line(self, row: Row) -> bytes:
+        cells = [row[column] for column in COLUMNS]
+        if self._spreadsheet:
+            place = COLUMNS.index("patient")
+            if cells[place].isascii() and cells[place].isdigit():
+                cells[place] = f'="{cells[place]}"'
+        return _encoded(cells)
+
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
         try:
@@ -136,6 +249,27 @@ class CsvFile:
             raise self._unwritable(error) from error
         self._size += len(data)
 
+    def _rewrite(self, lines: Iterable[bytes]) -> None:
+        """Replace the file whole; at any moment there is the old or the new one under its name."""
+        try:
+            with replacing(self._path) as part:
+                new = os.open(part, _FLAGS, stat.S_IMODE(os.fstat(self._file).st_mode))
+                size = 0
+                try:
+                    hold(new)  # no other run gets in between
+                    with open(os.dup(new), "wb") as file:  # noqa: PTH123
+                        for data in (self._header(), *lines):
+                            size += file.write(data)
+                        file.flush()
+                        os.fsync(new)
+                except BaseException:
+                    os.close(new)
+                    raise
+                os.close(self._file)
+                self._file, self._size, self._columns = new, size, COLUMNS
+        except OSError as error:
+            raise self._unwritable(error) from error
+
     def _unwritable(self, error: Exception) -> SourceError:
         why = getattr(error, "strerror", None) or str(error)
         return SourceError(
@@ -143,73 +277,113 @@ class CsvFile:
             "space; rows that are in it already are kept, go on with --resume."
         )
 
-    def _lock(self, path: Path) -> None:
+    def _lock(self) -> None:
         """Keep a second run off the file; where there are no locks, trust the user."""
-        try:
-            import fcntl
-        except ImportError:
-            return
         busy = SourceError(f"{self._label} is being written by another run. Wait for it to end.")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not hold(self._file):
+                return
         except BlockingIOError as error:
             raise busy from error
-        except OSError:
-            return
         with suppress(OSError):
-            if os.path.samestat(os.fstat(self._file), path.stat()):
+            if os.path.samestat(os.fstat(self._file), self._path.stat()):
                 return
         if self._regular:  # it was taken away between opening and locking: rows would be lost
             raise busy
 
+    # --- reading --------------------------------------------------------------------------------
+
     def _refuse_content(self) -> None:
-        header = _line(COLUMNS)
+        headers = [_encoded(COLUMNS), _BOM + _encoded(COLUMNS)]
         # A header alone is what a run leaves that never got to its first row: nothing to lose.
-        if self._regular and not header.startswith(os.read(self._file, len(header) + 1)):
+        start = os.read(self._file, len(headers[1]) + 1) if self._regular else b""
+        if not any(header.startswith(start) for header in headers):
             raise SourceError(
-                f"{self._label} exists. Continue it with --resume, replace it with --overwrite, "
-                "or give another name."
+                f"{self._label} already exists. Continue it with --resume, replace it with "
+                "--overwrite, or give another name."
             )
 
-    def _read_back(self, path: Path) -> None:
-        header = _line(COLUMNS)
+    def _read_back(self) -> None:
         if not self._regular:
             return
         try:
-            with path.open("rb") as file:
-                first = file.readline()
-                if header.startswith(first):  # empty, or killed while writing the header
-                    self._size = len(first) if first == header else 0
-                elif first.rstrip(b"\r\n") == header.rstrip(b"\n"):  # saved by a spreadsheet
-                    self._size = len(first)
-                else:
-                    raise SourceError(
-                        f"{self._label} is not a table of this version of drcore, so it cannot be "
-                        "continued. Give another name."
-                    )
+            with self._path.open("rb") as file:
+                self._read_header(file.readline())
                 for number, line in enumerate(file, start=2):
-                    if line.endswith(b"\n"):  # else cut off
-                        self._note_row(line, number)
+                    if self._size and line.endswith(b"\n"):  # else cut off
+                        self._note(self._parse(line, number))
                         self._size += len(line)
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _note_row(self, line: bytes, number: int) -> None:
+    def _read_header(self, first: bytes) -> None:
+        """Accept what a run or a spreadsheet wrote, whole or killed while it was written."""
+        if _BOM.startswith(first):
+            return
+        has_mark = first.startswith(_BOM)
+        self._spreadsheet = has_mark
+        line = first.removeprefix(_BOM)
+        for columns in (COLUMNS, _OLD_COLUMNS):
+            header = _encoded(columns)
+            if line.rstrip(b"\r\n") == header.rstrip(b"\n") and line.endswith(b"\n"):
+                self._columns, self._size = columns, len(first)
+                return
+        if not _encoded(COLUMNS).startswith(line):
+            raise SourceError(
+                f"{self._label} is not a table of this version of drcore, so it cannot be "
+                "continued. Give another name."
+            )
+
+    def _rows(self) -> Iterator[Row]:
+        """Rows as they are in the file, with all of `COLUMNS`."""
+        left = self._size
+        with self._path.open("rb") as file:
+            left -= len(file.readline())
+            for number, line in enumerate(file, start=2):
+                if left <= 0:
+                    return
+                left -= len(line)
+                yield self._parse(line, number)
+
+    def _parse(self, line: bytes, number: int) -> Row:
         try:
             cells = next(csv.reader([line.decode("utf-8").rstrip("\r\n")], strict=True), [])
         except (UnicodeDecodeError, csv.Error):
             cells = []
-        if len(cells) != len(COLUMNS):
+        if len(cells) != len(self._columns):
             raise SourceError(
                 f"{self._label}: line {number} is not a row of drcore. Repair or delete it, or "
                 "give another name."
             )
-        row = dict(zip(COLUMNS, cells, strict=True))
-        self._statuses[row["image"]] = row["status"]
+        row = {**dict.fromkeys(COLUMNS, ""), **dict(zip(self._columns, cells, strict=True))}
+        if row["patient"].startswith('="') and row["patient"].endswith('"'):
+            row["patient"] = row["patient"][2:-1]
+        return row
+
+    def _note(self, row: Row, *, earlier: bool = True) -> None:
+        """Remember a row; of those of this run no more than the summary needs."""
+        size = row["file_size"] if earlier else ""
+        known = Known(
+            sys.intern(row["status"]),
+            row["referable"].lower() == "true",
+            digest(row["sha256"]) if earlier else b"",
+            int(size) if size.isascii() and size.isdigit() else 0,
+        )
+        self._known[row["image"]] = known
+        if known.digest:
+            self._images.setdefault(known.digest, row["image"])
+            self._sizes.add(known.size)
         self.model_versions.add(row["model_version"])
 
 
-def _line(cells: Iterable[str]) -> bytes:
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
+
+def _refreshed(row: Row, refresh: Callable[[Row], Row]) -> Row:
+    return {column: cell(value) for column, value in refresh(row).items()}
+
+
+def _encoded(cells: Iterable[str]) -> bytes:
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerow(cells)
     return file.getvalue().encode("utf-8")

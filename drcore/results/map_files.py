@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
-import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from drcore.errors import PhotographError, SourceError
+from drcore.files import DERIVED_MARK, replacing
 from drcore.maps.overlay import overlay
 from drcore.photographs.reader import read_photograph
-from drcore.sources.folders import OVERLAY_ENDING
+from drcore.sources.sniff import OVERLAY_ENDING
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
@@ -68,27 +66,19 @@ def save_map(report: GradeReport, found: PhotographSource, folder: Path) -> None
     overlay_file, cells_file = map_files(folder, found.image)
     picture = overlay(photograph.rgb, report.ram())
     jpeg = io.BytesIO()
-    Image.fromarray(picture).save(jpeg, "JPEG", quality=90)
+    Image.fromarray(picture).save(jpeg, "JPEG", quality=90, comment=DERIVED_MARK)
     cells = report.cells()
     numbers = io.BytesIO()
     np.savez_compressed(
         numbers, ram=cells.values, x0=cells.x0, y0=cells.y0, step=cells.step,
         width=report.width, height=report.height, score=report.score,
     )  # fmt: skip
-    _replace_file(cells_file, numbers.getvalue())
-    _replace_file(overlay_file, jpeg.getvalue())
-
-
-def _replace_file(file: Path, data: bytes) -> None:
-    """Write all of a file or nothing of it."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(file)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise SourceError(
-            f"{file.name}: the map cannot be written ({error.strerror or error}). "
-            "Check the folder and the free space, then go on with --resume."
-        ) from error
+    for file, data in ((cells_file, numbers.getvalue()), (overlay_file, jpeg.getvalue())):
+        try:
+            with replacing(file) as part:
+                part.write_bytes(data)
+        except OSError as error:
+            raise SourceError(
+                f"{file.name}: the map cannot be written ({error.strerror or error}). "
+                "Check the folder and the free space, then go on with --resume."
+            ) from error

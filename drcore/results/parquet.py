@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Generator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,19 @@ from drcore.text import clean_name, csv_text
 __all__ = ["csv_to_parquet", "parquet_to_csv"]
 
 CHUNK = 10_000
-"""Rows that are held at once."""
+"""Rows of a Parquet file that are held at once."""
+
+BLOCK = 4 * 1024 * 1024
+"""Bytes of a CSV that are held at once."""
 
 _FLAGS = frozenset({"gradable", "referable", "fov_found"})
-_WHOLE = {"grade": "int8", "width": "int32", "height": "int32"}
+_WHOLE = {
+    "grade": "int8",
+    "width": "int32",
+    "height": "int32",
+    "picture": "int32",
+    "file_size": "int64",
+}
 _DECIMALS = {
     **dict.fromkeys(("fov_x", "fov_y", "fov_radius"), 1),
     **dict.fromkeys(("score", "score_128", "score_256", "score_512", "margin"), 4),
@@ -38,19 +45,20 @@ def csv_to_parquet(rows: Path, file: Path) -> None:
         OSError: one of the two cannot be opened, or the disk is full.
     """
     import pyarrow as pa  # type: ignore[import-untyped]
-    from pyarrow import parquet
+    from pyarrow import csv, parquet
 
     schema = pa.schema([(column, _kind(column)) for column in COLUMNS])
-    with rows.open(encoding="utf-8", newline="") as lines, parquet.ParquetWriter(
-        file, schema, compression="zstd"
-    ) as writer:  # fmt: skip
-        reader = csv.DictReader(lines, strict=True)
-        while chunk := list(islice(reader, CHUNK)):
-            columns = [
-                pa.array([_value(column, row[column]) for row in chunk], schema.field(column).type)
-                for column in COLUMNS
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    options = csv.ConvertOptions(
+        column_types=schema, include_columns=COLUMNS, strings_can_be_null=False,
+        null_values=[""], true_values=["true"], false_values=["false"],
+    )  # fmt: skip
+    reading = csv.ReadOptions(block_size=BLOCK, use_threads=False)
+    with (
+        csv.open_csv(rows, read_options=reading, convert_options=options) as reader,
+        parquet.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        for batch in reader:
+            writer.write_batch(batch)
 
 
 def parquet_to_csv(file: Path, rows: Path) -> None:
@@ -95,16 +103,6 @@ def _kind(column: str) -> str:
     if column in _FLAGS:
         return "bool"
     return _WHOLE.get(column) or ("float64" if column in _DECIMALS else "string")
-
-
-def _value(column: str, text: str) -> Any:
-    if column in _FLAGS:
-        return {"true": True, "false": False}.get(text)
-    if column in _WHOLE:
-        return int(text) if text else None
-    if column in _DECIMALS:
-        return float(text) if text else None
-    return text
 
 
 def _text(column: str, value: Any) -> str:

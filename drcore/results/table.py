@@ -6,45 +6,33 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from drcore.errors import SourceError
+from drcore.files import replacing
 from drcore.results.columns import Row
 from drcore.results.csv_file import CsvFile
-from drcore.sources.remote import Remote, is_url, remote_of, shown
+from drcore.sources.remote import Remote, is_url, redacted, remote_of
 from drcore.text import clean_name
 
-__all__ = ["Table", "open_table"]
+__all__ = ["ResultTable", "open_table"]
 
-BETWEEN = 60.0
+BETWEEN_UPLOADS = 60.0
 """Seconds between two uploads of a remote table, at least."""
 
-SHARE = 20
+UPLOAD_SHARE = 20
 """The time between two uploads is at least this many times what the last one took."""
 
 UNFINISHED = ".unfinished.csv"
 
 
-class Table(Protocol):
-    """What a run writes its rows into; see `CsvFile`."""
-
-    model_versions: set[str]
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *_: object) -> None: ...
-    def status(self, image: str) -> str | None:
-        """Return what the row of a photograph says, None where it has none."""
-
-    def start(self) -> None:
-        """Begin to write; what was there before is untouched until then."""
-
-    def append(self, row: Row) -> None:
-        """Add a row."""
-
-
-def open_table(where: str, *, resume: bool = False, overwrite: bool = False) -> Table:
+def open_table(
+    where: str, *, resume: bool = False, overwrite: bool = False, spreadsheet: bool = False
+) -> ResultTable:
     """Open the table of a run.
 
     Args:
@@ -52,6 +40,7 @@ def open_table(where: str, *, resume: bool = False, overwrite: bool = False) -> 
             else CSV.
         resume: continue a table that has rows.
         overwrite: replace a table that has rows.
+        spreadsheet: write a new CSV for spreadsheets, see `CsvFile`.
 
     Returns:
         The table.
@@ -63,66 +52,66 @@ def open_table(where: str, *, resume: bool = False, overwrite: bool = False) -> 
     if is_url(where):
         place = remote_of(where)
         if not place.seekable:
-            raise SourceError(f"{shown(where)}: no table can be written there. Give a file.")
-        return _WholeTable(_Uploaded(place), resume=resume, overwrite=overwrite)
-    path = Path(where)
-    if path.suffix.lower() == ".parquet":
-        return _WholeTable(_Beside(path), resume=resume, overwrite=overwrite)
-    return CsvFile(path, resume=resume, overwrite=overwrite)
+            raise SourceError(f"{redacted(where)}: no table can be written there. Give a file.")
+        target: _Target | None = _uploaded(place)
+    elif Path(where).suffix.lower() == ".parquet":
+        target = _beside(Path(where))
+    else:
+        target = None
+    if target is None:
+        rows = CsvFile(Path(where), resume=resume, overwrite=overwrite, spreadsheet=spreadsheet)
+        return ResultTable(rows, None)
+    return _open_target(target, resume=resume, overwrite=overwrite, spreadsheet=spreadsheet)
 
 
-class _Place(Protocol):
-    """Where a table is kept that can only be written whole."""
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A table that can only be written whole, from a CSV that grows.
+
+    Attributes:
+        label: display name.
+        rows: the CSV.
+        kept: where the rows are if the table cannot be written.
+        live: whether it is written now and then; else at the end alone.
+        fetch: writes the rows that are there as a CSV; False where there is no table.
+        publish: writes the table from the CSV.
+        discard: deletes the CSV after the table is written.
+        abandon: deletes the CSV of a run that wrote nothing, where it holds nothing that is not in
+            the table. `held` says whether this run has it to itself; else another may write it.
+    """
 
     label: str
     rows: Path
-    """The CSV that grows meanwhile."""
     kept: str
-    """Where the rows are if the table cannot be written."""
-    every: float
-    """Seconds between two writings; infinite where only the end counts."""
+    live: bool
+    fetch: Callable[[], bool]
+    publish: Callable[[], None]
+    discard: Callable[[], None]
+    abandon: Callable[..., None]
 
-    def fetch(self) -> bool:
-        """Write the rows that are there as a CSV; False where there is no table."""
-
-    def publish(self) -> None:
-        """Write the table from the CSV."""
-
-    def discard(self) -> None:
-        """Delete the CSV."""
-
-    def abandon(self, *, held: bool) -> None:
-        """Delete the CSV where it is ours alone and holds nothing that is not in the table.
-
-        Args:
-            held: whether this run has the CSV to itself; else another one may write it.
-        """
+    def unwritable(self, error: OSError) -> SourceError:
+        """Say that the table cannot be written."""
+        why = error.strerror or "unknown error"
+        return SourceError(
+            f"{self.label}: the table cannot be written ({why}). Check the folder and the free "
+            f"space. The rows are kept in {self.kept}."
+        )
 
 
-class _WholeTable:
-    """A table that is written whole, at the end and now and then, from a CSV that grows."""
+class ResultTable:
+    """The table of a run: a CSV that grows and, where that is not the table, what it becomes.
 
-    def __init__(self, place: _Place, *, resume: bool, overwrite: bool) -> None:
-        self._place = place
-        self._published = self._pause = 0.0
+    Args:
+        csv_file: takes the rows.
+        target: written whole from the CSV, at the end and now and then; None where the CSV is the
+            table.
+    """
+
+    def __init__(self, csv_file: CsvFile, target: _Target | None) -> None:
+        self.csv_file = csv_file
+        self._target = target
         self._started = False
-        try:
-            there = not overwrite and place.fetch()
-            self._rows = CsvFile(place.rows, resume=resume or there, overwrite=overwrite)
-        except OSError as error:
-            place.abandon(held=False)
-            raise _unwritable(place, error) from error
-        except SourceError:
-            place.abandon(held=False)
-            raise
-        self.model_versions = self._rows.model_versions
-        if there and not resume and self.model_versions:
-            place.abandon(held=True)
-            self._rows.close()
-            raise SourceError(
-                f"{place.label} exists. Continue it with --resume, replace it with --overwrite, or "
-                "give another name."
-            )
+        self._published = self._pause = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -130,149 +119,164 @@ class _WholeTable:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def model_versions(self) -> set[str]:
+        """Models that the rows in the table name."""
+        return self.csv_file.model_versions
+
     def status(self, image: str) -> str | None:
-        """Return what the row of a photograph says."""
-        return self._rows.status(image)
+        """Return the status in the row of a photograph, None where it has none."""
+        return self.csv_file.status(image)
 
     def start(self) -> None:
-        """Begin to write."""
-        if not self._started:
-            self._started = True
-            self._rows.start()
-            if self._place.every < float("inf"):
-                self._publish()  # what cannot be written is told before an hour's work
+        """Begin to write; what was there before is untouched until then."""
+        if self._started:
+            return
+        self._started = True
+        self.csv_file.start()
+        if self._target is not None and self._target.live:
+            self._publish(self._target)  # what cannot be written is told before an hour's work
 
     def append(self, row: Row) -> None:
         """Add a row."""
         self.start()
-        self._rows.append(row)
-        if time.monotonic() - self._published > max(self._place.every, self._pause):
+        self.csv_file.append(row)
+        target = self._target
+        due = self._published + max(BETWEEN_UPLOADS, self._pause)
+        if target is not None and target.live and time.monotonic() > due:
             with suppress(SourceError):  # the next one, or the last, may get through
-                self._publish()
+                self._publish(target)
 
     def close(self) -> None:
         """Write the table; the CSV goes when that is done."""
         # Closed last: until then no other run gets at the rows, which it would write for nothing.
         try:
+            if self._target is None:
+                return
             if self._started:
-                self._publish()
-                self._place.discard()
+                self._publish(self._target)
+                self._target.discard()
             else:
-                self._place.abandon(held=True)
+                self._target.abandon(held=True)
         finally:
-            self._rows.close()
+            self.csv_file.close()
 
-    def _publish(self) -> None:
+    def _publish(self, target: _Target) -> None:
         began = time.monotonic()
         try:
-            self._place.publish()
+            target.publish()
         except OSError as error:
-            raise _unwritable(self._place, error) from error
+            raise target.unwritable(error) from error
         except SourceError as error:
-            raise SourceError(f"{error} The rows are kept in {self._place.kept}.") from None
+            raise SourceError(f"{error} The rows are kept in {target.kept}.") from None
         finally:
             self._published = time.monotonic()
-            self._pause = SHARE * (self._published - began)
+            self._pause = UPLOAD_SHARE * (self._published - began)
 
 
-def _unwritable(place: _Place, error: OSError) -> SourceError:
-    return SourceError(
-        f"{place.label}: the table cannot be written ({error.strerror or 'unknown error'}). Check "
-        f"the folder and the free space. The rows are kept in {place.kept}."
-    )
+def _open_target(
+    target: _Target, *, resume: bool, overwrite: bool, spreadsheet: bool
+) -> ResultTable:
+    try:
+        there = not overwrite and target.fetch()
+        rows = CsvFile(
+            target.rows, resume=resume or there, overwrite=overwrite, spreadsheet=spreadsheet
+        )
+    except OSError as error:
+        target.abandon(held=False)
+        raise target.unwritable(error) from error
+    except SourceError:
+        target.abandon(held=False)
+        raise
+    if there and not resume and rows.model_versions:
+        target.abandon(held=True)
+        rows.close()
+        raise SourceError(
+            f"{target.label} already exists. Continue it with --resume, replace it with "
+            "--overwrite, or give another name."
+        )
+    return ResultTable(rows, target)
 
 
-class _Beside:
+def _beside(path: Path) -> _Target:
     """A Parquet file; its rows grow in a CSV beside it, so that a kill loses none."""
+    rows = path.with_name(path.name + UNFINISHED)
+    fetched = False
 
-    every = float("inf")
-
-    def __init__(self, path: Path) -> None:
-        self.label = clean_name(path.name)
-        self.rows = path.with_name(path.name + UNFINISHED)
-        self.kept = f"{clean_name(self.rows.name)}: go on with --resume"
-        self._path = path
-        self._fetched = False
-
-    def fetch(self) -> bool:
-        if self.rows.exists():  # of a run that was killed: it has all that the table has
+    def fetch() -> bool:
+        nonlocal fetched
+        if rows.exists():  # of a run that was killed: it has all that the table has
             return True
-        if not self._path.exists():
+        if not path.exists():
             return False
         from drcore.results.parquet import parquet_to_csv
 
-        part = self.rows.with_name(f".{self.rows.name}.{os.getpid()}.part")
+        part = rows.with_name(f".{rows.name}.{os.getpid()}.part")
         try:
-            parquet_to_csv(self._path, part)
+            parquet_to_csv(path, part)
             try:
-                os.link(part, self.rows)  # never over the rows of a run that was a moment faster
+                os.link(part, rows)  # never over the rows of a run that was a moment faster
             except FileExistsError:
                 return True
             except OSError:  # a file system without links
-                part.replace(self.rows)
+                part.replace(rows)
         finally:
             part.unlink(missing_ok=True)
-        self._fetched = True
+        fetched = True
         return True
 
-    def publish(self) -> None:
+    def publish() -> None:
         from drcore.results.parquet import csv_to_parquet
 
-        part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
-        try:
-            csv_to_parquet(self.rows, part)
-            part.replace(self._path)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+        with replacing(path) as part:
+            csv_to_parquet(rows, part)
 
-    def discard(self) -> None:
-        self.rows.unlink(missing_ok=True)
+    def discard() -> None:
+        rows.unlink(missing_ok=True)
 
-    def abandon(self, *, held: bool) -> None:
+    def abandon(*, held: bool) -> None:
         with suppress(OSError):
-            if held and (self._fetched or self.rows.stat().st_size == 0):
-                self.discard()
+            if held and (fetched or rows.stat().st_size == 0):
+                discard()
+
+    kept = f"{clean_name(rows.name)}: go on with --resume"
+    return _Target(
+        clean_name(path.name), rows, kept, live=False, fetch=fetch, publish=publish,
+        discard=discard, abandon=abandon,
+    )  # fmt: skip
 
 
-class _Uploaded:
+def _uploaded(place: Remote) -> _Target:
     """A CSV or Parquet object behind a URL; its rows grow in a temporary file."""
+    label = clean_name(place.name)
+    folder = Path(tempfile.mkdtemp(prefix="drcore-"))
+    rows, copy = folder / "rows.csv", folder / label
+    is_parquet = place.name.lower().endswith(".parquet")
 
-    every = BETWEEN
-
-    def __init__(self, place: Remote) -> None:
-        self.label = clean_name(place.name)
-        self._place = place
-        self._folder = Path(tempfile.mkdtemp(prefix="drcore-"))
-        self.rows = self._folder / "rows.csv"
-        self.kept = f"{self.rows} on this computer"
-        self._parquet = place.name.lower().endswith(".parquet")
-        self._copy = self._folder / self.label
-
-    def fetch(self) -> bool:
-        data = self._place.get()
+    def fetch() -> bool:
+        data = place.get()
         if data is None:
             return False
-        if self._parquet:
+        if is_parquet:
             from drcore.results.parquet import parquet_to_csv
 
-            self._copy.write_bytes(data)
-            parquet_to_csv(self._copy, self.rows)
+            copy.write_bytes(data)
+            parquet_to_csv(copy, rows)
         else:
-            self.rows.write_bytes(data)
+            rows.write_bytes(data)
         return True
 
-    def publish(self) -> None:
-        if self._parquet:
+    def publish() -> None:
+        if is_parquet:
             from drcore.results.parquet import csv_to_parquet
 
-            csv_to_parquet(self.rows, self._copy)
-            self._place.put(self._copy)
-        else:
-            self._place.put(self.rows)
+            csv_to_parquet(rows, copy)
+        place.put(copy if is_parquet else rows)
 
-    def discard(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def discard() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
 
-    def abandon(self, *, held: bool) -> None:  # noqa: ARG002 - a folder of this run alone
-        self.discard()
+    return _Target(
+        label, rows, f"{rows} on this computer", live=True, fetch=fetch, publish=publish,
+        discard=discard, abandon=lambda **_: discard(),
+    )  # fmt: skip

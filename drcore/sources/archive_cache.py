@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import shutil
 import tempfile
@@ -18,11 +19,12 @@ from typing import BinaryIO, cast
 from drcore.errors import SourceError
 from drcore.photographs.photograph import MAX_BYTES
 from drcore.sources.remote import Remote
+from drcore.sources.upload import Upload
 from drcore.text import clean_name
 
 __all__ = ["MAX_RATIO", "Archive", "copies", "needs_copy"]
 
-Archive = Path | Remote
+Archive = Path | Remote | Upload
 
 MAX_RATIO = 100
 """How many times its own size an archive may unpack to: ten times what photographs reach."""
@@ -30,7 +32,7 @@ MAX_RATIO = 100
 MAX_UNPACKED = 16 * 1024 * 1024 * 1024
 """Largest temporary file, in bytes: a TAR file unpacked from its gzip, or an https archive."""
 
-KEPT = 2
+MAX_COPIES = 2
 """Temporary files kept: the shard that is read, and the one read ahead."""
 
 _GZIPPED = (".tar.gz", ".tgz")
@@ -76,7 +78,7 @@ class _Copies:
         """
         with self._lock:  # one at a time: two copies would only share the same disk and network
             if archive not in self._copies:
-                while len(self._copies) >= KEPT:
+                while len(self._copies) >= MAX_COPIES:
                     self._copies.popitem(last=False)
                 self._copies[archive] = _copy_of(archive)
             self._copies.move_to_end(archive)
@@ -112,6 +114,8 @@ def _original(archive: Archive) -> Generator[BinaryIO]:
     if isinstance(archive, Path):
         with archive.open("rb") as file:
             yield file
+    elif isinstance(archive, Upload):
+        yield io.BytesIO(archive.data)
     else:
         with tempfile.TemporaryFile(prefix="drcore-") as file:
             archive.copy_to(cast("BinaryIO", file), MAX_UNPACKED)
@@ -127,6 +131,6 @@ def _gunzip(packed: BinaryIO, unpacked: BinaryIO, label: str) -> None:
             if unpacked.tell() + len(part) > limit:
                 raise SourceError(
                     f"{label}: this archive unpacks to more than {limit >> 20} MiB, so it is not "
-                    "read. Part it, and pack photographs without gzip."
+                    "read. Split it, and pack photographs without gzip."
                 )
             unpacked.write(part)

@@ -12,23 +12,27 @@ import posixpath
 import re
 import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Literal, cast
 
 from drcore.errors import DrcoreError, PhotographError, SourceError
-from drcore.photographs.formats import is_dicom
 from drcore.photographs.photograph import MAX_BYTES
 from drcore.sources.archive_cache import MAX_RATIO, Archive, copies, needs_copy
+from drcore.sources.listing import Listed, hidden
+from drcore.sources.member_names import decode_names
 from drcore.sources.remote import Remote
 from drcore.sources.remote_client import describe_error
+from drcore.sources.sniff import is_archive
+from drcore.sources.upload import Upload
 from drcore.text import clean_name
 
-__all__ = ["Member", "is_archive", "list_members"]
+__all__ = ["Member", "list_members"]
 
 MAX_MEMBERS = 200_000
 """Members of one archive at most."""
@@ -36,13 +40,12 @@ MAX_MEMBERS = 200_000
 MAX_INDEX = 64 * 1024 * 1024
 """Largest directory of a ZIP file and largest header of a TAR file, in bytes: it is held whole."""
 
-_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
-_NESTED = re.compile(r"\.(zip|tar|tgz|gz|bz2|xz|zst|7z|rar)$", re.IGNORECASE)
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
+_UTF8 = 0x800
 _SLACK = 1024  # for the name, and what else a local header holds
 _PAGE = 64 * 1024
-
-Wanted = Callable[[str], "bool | None"]
+_ZEROS = 64 * 1024 * 1024
+"""Empty bytes after a TAR archive in which another one is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +100,26 @@ class Member:
             )
         return data
 
-    def _unpacked(self) -> bytes:
-        if self.packing == "tar":
-            return _read_range(self.archive, self.start, self.packed)
+    def head(self, size: int) -> bytes:
+        """Read the first bytes of the member.
+
+        Args:
+            size: bytes at most.
+
+        Returns:
+            The bytes, unpacked; fewer where the member ends or is damaged.
+
+        Raises:
+            PhotographError: the archive is gone.
+        """
+        return self._unpacked(size)[:size]
+
+    def _unpacked(self, limit: int | None = None) -> bytes:
         packed = min(self.packed, MAX_BYTES)
+        if limit is not None:  # what cannot be packed further grows by less than a thousandth
+            packed = min(packed, limit + limit // 1000 + 64)
+        if self.packing == "tar":
+            return _read_range(self.archive, self.start, packed)
         data = _read_range(self.archive, self.start, _LOCAL_HEADER.size + _SLACK + packed)
         if len(data) < _LOCAL_HEADER.size:
             return b""
@@ -113,78 +132,51 @@ class Member:
         content = data[first : first + packed]
         if self.packing == "stored":
             return content
+        most = self.size + 1 if limit is None else min(self.size + 1, limit)
         try:
-            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, self.size + 1)
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, most)
         except zlib.error:
             return b""
 
 
-def is_archive(name: str) -> bool:
-    """Tell an archive by its name.
-
-    Args:
-        name: of a file.
-
-    Returns:
-        True for ZIP and TAR files, the latter also packed by gzip.
-    """
-    return name.lower().endswith(_ENDINGS)
-
-
-def list_members(archive: Archive, wanted: Wanted) -> list[tuple[Member | Archive, str, str]]:
-    """List the photographs of an archive.
+def list_members(archive: Archive) -> list[Listed]:
+    """List the files of an archive.
 
     Args:
         archive: a ZIP or TAR file.
-        wanted: tells by the name of a member whether it is picked up; None where its content must
-            tell.
 
     Returns:
-        Member, its path in the archive, and a sentence where it is known beforehand that it
-        cannot be read; in the order of the archive. Hidden members, folders and other files are
-        skipped; an encrypted member, a link and an archive in the archive are told. Where the
-        archive itself cannot be read, in whole or from some place on, an entry stands for it,
-        with an empty path.
+        The files in the order of the archive, with a problem where it is known beforehand that one
+        cannot be read: an encrypted member, a link, an archive in the archive. Where the archive
+        itself cannot be read, in whole or from some place on, an entry stands for it, with an
+        empty path.
     """
-    found: list[tuple[Member | Archive, str, str]] = []
+    found: list[Listed] = []
     try:
         for member, problem in _members(archive):
-            name = posixpath.basename(member.path)
-            if any(part.startswith(".") for part in member.path.split("/")):
-                continue
-            nested = _NESTED.search(name) is not None
-            if not nested and not _is_wanted(member, wanted(name)):
-                continue
-            if nested:
+            parts = member.path.split("/")
+            if is_archive(member.name) and not problem:
                 problem = "this is an archive in an archive. Unpack it first"  # noqa: PLW2901
-            told = f"{clean_name(name)}: {problem}." if problem else ""
-            found.append((member, member.path, told))
+            said = f"{clean_name(member.name)}: {problem}." if problem else ""
+            found.append(Listed(member, member.path, said, hidden(parts)))
     except DrcoreError as error:
-        found.append((archive, "", str(error)))
+        found.append(Listed(archive, "", str(error)))
     except Exception as error:  # noqa: BLE001 - hostile bytes raise whatever they like
-        found.append((archive, "", f"{clean_name(archive.name)}: {_why(archive, error)}"))
+        found.append(Listed(archive, "", f"{clean_name(archive.name)}: {_why(archive, error)}"))
     return found
 
 
 def _members(archive: Archive) -> Generator[tuple[Member, str]]:
-    listing = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
+    with _open(archive) as file:
+        listing = _zip_members if file.read(2) == b"PK" else _tar_members
     for number, (member, problem) in enumerate(listing(archive)):
         if number == MAX_MEMBERS:
             raise SourceError(
                 f"{clean_name(archive.name)}: this archive holds more than {MAX_MEMBERS:,} files, "
-                "and the rest is not read. Part it."
+                "and the rest is not read. Split it."
             )
         if member.path:
             yield member, problem
-
-
-def _is_wanted(member: Member, told: bool | None) -> bool:  # noqa: FBT001
-    if told is not None:
-        return told
-    try:
-        return is_dicom(member.read())
-    except DrcoreError:
-        return False
 
 
 def _why(archive: Archive, error: Exception) -> str:
@@ -209,8 +201,8 @@ def _zip_members(archive: Archive) -> Generator[tuple[Member, str]]:
             "own size, so it is not read. Pack the photographs anew."
         )
     packings = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
-    for entry in entries:
-        if entry.is_dir():
+    for entry, name in zip(entries, _zip_names(entries), strict=True):
+        if name.endswith("/"):
             continue
         packing = packings.get(entry.compress_type)
         problem = ""
@@ -219,39 +211,67 @@ def _zip_members(archive: Archive) -> Generator[tuple[Member, str]]:
         elif packing is None:
             problem = "this file is packed in a rare way. Pack it again with deflate"
         member = Member(
-            archive, _harmless(entry.filename), entry.header_offset, entry.compress_size,
+            archive, _harmless(name), entry.header_offset, entry.compress_size,
             entry.file_size, "stored" if packing == "stored" else "deflated", entry.CRC,
         )  # fmt: skip
         yield member, problem or _too_large(entry.file_size)
 
 
+def _zip_names(entries: list[zipfile.ZipInfo]) -> list[str]:
+    """Names of members; the module takes those without the flag of UTF-8 for code page 437."""
+    unmarked = [entry for entry in entries if not entry.flag_bits & _UTF8]
+    decoded = iter(decode_names([entry.orig_filename.encode("cp437") for entry in unmarked]))
+    return [
+        unicodedata.normalize("NFC", entry.filename) if entry.flag_bits & _UTF8 else next(decoded)
+        for entry in entries
+    ]
+
+
 def _tar_members(archive: Archive) -> Generator[tuple[Member, str]]:
+    """Members of a TAR archive, and of those that were appended to it as a whole."""
     with _open(archive) as file:
         size = _size(file)
-        careful = _Careful(file)
-        # "r:" is a plain TAR file: the module's own unpacking has no limit.
-        with tarfile.open(fileobj=cast("IO[bytes]", careful), mode="r:") as table:
-            while (entry := table.next()) is not None:
-                table.members.clear()  # type: ignore[attr-defined] # else it keeps them all
-                if entry.isdir():
-                    continue
-                member = Member(
-                    archive, _harmless(entry.name), entry.offset_data, entry.size, entry.size, "tar"
-                )
-                problem = ""
-                if not entry.isreg() or entry.issparse():
-                    problem = "this is a link or no plain file. Pack the file itself"
-                elif entry.offset_data + entry.size > size:
-                    problem = "the archive ends in the middle of this file. Pack it again"
-                yield member, problem or _too_large(entry.size)
-            end = table.offset
-        file.seek(end)
-        mark = file.read(tarfile.BLOCKSIZE)
-    if mark != bytes(tarfile.BLOCKSIZE):  # the module takes damage and a missing end for the end
+        start: int | None = 0
+        while start is not None:
+            file.seek(start)
+            # "r:" is a plain TAR file: the module's own unpacking has no limit.
+            careful = cast("IO[bytes]", _Careful(file))
+            with tarfile.open(fileobj=careful, mode="r:") as table:
+                while (entry := table.next()) is not None:
+                    table.members.clear()  # type: ignore[attr-defined] # else it keeps them all
+                    if not entry.isdir():
+                        yield _tar_member(archive, entry, size)
+                end = table.offset
+            start = _next_archive(file, end, archive)
+
+
+def _tar_member(archive: Archive, entry: tarfile.TarInfo, size: int) -> tuple[Member, str]:
+    (name,) = decode_names([entry.name.encode("utf-8", "surrogateescape")])
+    member = Member(archive, _harmless(name), entry.offset_data, entry.size, entry.size, "tar")
+    problem = ""
+    if not entry.isreg() or entry.issparse():
+        problem = "this is a link or no plain file. Pack the file itself"
+    elif entry.offset_data + entry.size > size:
+        problem = "the archive ends in the middle of this file. Pack it again"
+    return member, problem or _too_large(entry.size)
+
+
+def _next_archive(file: BinaryIO, end: int, archive: Archive) -> int | None:
+    """Find what follows the empty blocks that end a TAR archive; None where nothing does."""
+    file.seek(end)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        # The module takes damage and a missing end for the end.
         raise SourceError(
             f"{clean_name(archive.name)}: the archive is damaged or cut short; what may follow in "
             "it is not read. Pack it again."
         )
+    place = end + tarfile.BLOCKSIZE
+    while place - end < _ZEROS and (part := file.read(128 * tarfile.BLOCKSIZE)):
+        rest = part.lstrip(b"\0")
+        if rest:
+            return place + (len(part) - len(rest)) // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+        place += len(part)
+    return None
 
 
 def _harmless(path: str) -> str:
@@ -283,7 +303,7 @@ class _Careful(io.RawIOBase):
             size = MAX_INDEX + 1
         data = self._inner.read(size)
         if len(data) > MAX_INDEX:
-            raise SourceError("The table of contents of this archive is too large. Part it.")
+            raise SourceError("The table of contents of this archive is too large. Split it.")
         return data
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
@@ -311,6 +331,8 @@ def _open(archive: Archive) -> Generator[BinaryIO]:
             raise SourceError(f"{clean_name(archive.name)}: there is no such file.")
         with archive.open("rb") as file:
             yield file
+    elif isinstance(archive, Upload):
+        yield io.BytesIO(archive.data)
     else:
         with archive.open(_PAGE) as file:
             yield file
@@ -329,6 +351,8 @@ def _read_range(archive: Archive, start: int, size: int) -> bytes:
             # closed file soon means another archive.
             copy = copies.get(archive)
             return os.pread(copy.fileno(), size, start)
+        if isinstance(archive, Upload):
+            return archive.data[start : start + size]
         if isinstance(archive, Remote):
             return archive.read_range(start, size)
         with archive.open("rb") as file:

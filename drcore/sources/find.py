@@ -3,138 +3,221 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drcore.errors import DrcoreError
-from drcore.photographs.formats import is_dicom
-from drcore.photographs.frame_count import HEAD_BYTES, frames_in
-from drcore.sources.archive_cache import Archive
-from drcore.sources.archives import Member, is_archive, list_members
-from drcore.sources.folders import may_be_photograph, walk
-from drcore.sources.remote import Remote, is_url, shown
+from drcore.photographs.frame_count import frames_in
+from drcore.photographs.identity import Identity, NameRules
+from drcore.sources.archives import Member, list_members
+from drcore.sources.folders import walk
+from drcore.sources.listing import LeftOut, Listed, hidden
+from drcore.sources.remote import Remote, is_url, redacted
 from drcore.sources.remote_listing import list_remote
-from drcore.sources.source import PhotographSource
-from drcore.text import csv_safe, printable
+from drcore.sources.sniff import HEAD_BYTES, sniff
+from drcore.sources.source import PhotographSource, file_id
+from drcore.sources.upload import Upload
+from drcore.text import csv_safe, fold, printable, shortened
 
-__all__ = ["find_photographs"]
+__all__ = ["Inputs", "find_inputs", "find_photographs", "find_uploads", "look_into"]
 
 
 LOOKERS = 16
-"""Threads that look into remote archives and DICOM files: each look waits for the network."""
+"""Threads that look into remote files: each look waits for the network."""
+
+Place = Path | Remote | Member | Upload
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What was found in the places that were given.
+
+    Attributes:
+        photographs: to be graded, each with a row.
+        left_out: files that are no input, with the reason.
+        missing: what was named on this computer and is not there; each has a row that says so.
+    """
+
+    photographs: list[PhotographSource] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 def find_photographs(inputs: Sequence[Path | str]) -> list[PhotographSource]:
-    """Find photographs in files, folders, archives and behind URLs.
-
-    Folders are walked recursively. Hidden files and folders are skipped, so are the overlays that
-    `save_map` writes, links to folders, and links to files outside the folder given. Files without
-    an ending are picked up where they are DICOM. ZIP and TAR files stand for the photographs in
-    them, DICOM files with several frames for each of these.
+    """Find photographs; see `find_inputs`.
 
     Args:
-        inputs: folders, files of any kind (what was named is kept, picture or not), and URLs.
+        inputs: folders, files and URLs.
+
+    Returns:
+        Each photograph once.
+
+    Raises:
+        SourceError: as for `find_inputs`.
+    """
+    return find_inputs(inputs).photographs
+
+
+def find_inputs(inputs: Sequence[Path | str], rules: NameRules | None = None) -> Inputs:
+    """Find photographs in files, folders, archives and behind URLs.
+
+    What a file is, its content decides (`drcore.sources.sniff`); one that is named like a
+    photograph is kept whatever it holds, and so is a file that was named itself. Folders are walked
+    recursively, ZIP and TAR files stand for the photographs in them, and files with several
+    photographs (DICOM frames, pages) for each of these.
+
+    Args:
+        inputs: folders, files and URLs.
+        rules: how eye, patient and date are read from paths; from unambiguous names where left out.
 
     Returns:
         Each photograph once; inputs in the order given, a folder's files sorted by path, an
-        archive's in its own order. A sub-folder or an archive that cannot be opened is kept too,
-        with its problem. Names that two inputs share are told apart by the path that was given.
+        archive's in its own order. What cannot be opened is kept too, with its problem. Names that
+        two inputs share are told apart by the path that was given. Of the rest, why it is left out.
 
     Raises:
+        MissingInputError: what a URL names is not there.
         SourceError: a URL is of no kind that is read, or what it names cannot be listed.
     """
+    rules = rules or NameRules()
     entries: list[tuple[str, PhotographSource]] = []
-    seen: set[tuple[object, int | None]] = set()
+    found = Inputs()
+    seen: set[tuple[str, int | None]] = set()
     for given in inputs:
         is_address = isinstance(given, str) and is_url(given)
-        before, found = _below_url(str(given)) if is_address else _below(Path(given))
-        for item in found:
-            key = (_identity(item), item.frame)
+        before, below = _below_url(str(given)) if is_address else _below(Path(given))
+        found.left_out += below.left_out
+        found.missing += below.missing
+        for item in below.photographs:
+            key = (file_id(item.path), item.frame)
             if len(inputs) > 1:
                 if key in seen:
                     continue
                 seen.add(key)
-            entries.append((before, item))
-    return _told_apart(entries)
+            identity = _identity(item, before, rules)
+            root = redacted(str(given)).rstrip("/") if is_address else os.path.abspath(given)  # noqa: PTH100
+            entries.append((before, replace(item, identity=identity, root=root)))
+    found.photographs = _told_apart(_folders_apart(entries))
+    return found
 
 
-def _identity(item: PhotographSource) -> object:
-    if isinstance(item.path, Path):
-        return os.path.abspath(item.path)  # noqa: PTH100 - resolve() would follow links
-    return item.path
+def find_uploads(
+    files: Iterable[tuple[str, Path | bytes]], rules: NameRules | None = None
+) -> Inputs:
+    """Find photographs among files that came over the network, as `find_inputs` does in folders.
+
+    Args:
+        files: untrusted names, perhaps with the folders above, and where each was stored, or its
+            bytes.
+        rules: how eye, patient and date are read from paths; from unambiguous names where left out.
+
+    Returns:
+        As `find_inputs`. The photographs go by the names of the files, wherever these are stored.
+    """
+    rules = rules or NameRules()
+    entries: list[tuple[str, PhotographSource]] = []
+    found = Inputs()
+    for path, source in files:
+        parts = [part for part in re.split(r"[\\/]", path) if part not in {"", ".", ".."}]
+        name = unicodedata.normalize("NFC", parts[-1] if parts else "unnamed")
+        place = source if isinstance(source, Path) else Upload(name, source)
+        image = "/".join(shortened(part) for part in parts) or name
+        below = look_into(Listed(place, image, left_out=hidden(parts)))
+        found.left_out += below.left_out
+        for item in below.photographs:
+            own = replace(item, name=name) if item.path is place else item
+            entries.append(("", replace(own, identity=_identity(own, "", rules))))
+    found.photographs = _told_apart(_folders_apart(entries))
+    return found
 
 
-# --- looking into files -------------------------------------------------------------------------
+def look_into(listed: Listed, image: str | None = None, *, named: bool = False) -> Inputs:
+    """Look what a file holds.
 
+    Args:
+        listed: the file.
+        image: what the table calls it; its path where left out.
+        named: whether the user named this very file: then it is kept whatever it is.
 
-def _below(given: Path) -> tuple[str, list[PhotographSource]]:
-    """Photographs of a path, and what leads from here to the start of their names."""
-    if not _is_folder(given):
-        return f"{given.parent.as_posix()}/", _inside(given, given.name)
-    return f"{given.as_posix()}/", [
-        item
-        for path, name, problem in walk(given)
-        for item in ([PhotographSource(path, name, problem)] if problem else _inside(path, name))
-    ]
-
-
-def _below_url(url: str) -> tuple[str, list[PhotographSource]]:
-    listed = list_remote(url, may_be_photograph)
-    with ThreadPoolExecutor(LOOKERS, thread_name_prefix="drcore-look") as pool:
-        looked = pool.map(lambda entry: _inside(entry[0], entry[1], by_content=entry[2]), listed)
-        found = [item for items in looked for item in items]
-    before = shown(url).rstrip("/")
-    if len(listed) == 1 and before.endswith(f"/{listed[0][1]}"):  # the object itself
-        before = before.rpartition("/")[0]
-    return f"{before}/", found
-
-
-def _inside(place: Archive, name: str, *, by_content: bool = False) -> list[PhotographSource]:
-    """Photographs of a file: itself, members of an archive, or frames of a DICOM file."""
-    if is_archive(place.name):
-        found = []
-        for member, path, problem in list_members(place, may_be_photograph):
-            image = f"{name}/{path}" if path else name
-            if problem or isinstance(member, Path | Remote):
-                found.append(PhotographSource(member, image, problem))
-            else:
-                found += _frames(member, image, member.read)
-        return found
-    head = partial(_head, place)
-    if by_content:
-        try:
-            if not is_dicom(head()):
-                return []
-        except DrcoreError as error:
-            return [PhotographSource(place, name, str(error))]
-    return _frames(place, name, head)
-
-
-def _frames(
-    place: Path | Remote | Member, image: str, head: Callable[[], bytes]
-) -> list[PhotographSource]:
-    if not _is_dicom_name(place.name):
-        return [PhotographSource(place, image)]
+    Returns:
+        The file itself, members of an archive, or its pictures one by one; or why it is left out.
+    """
+    image = listed.path if image is None else image
+    place = listed.place
+    if listed.left_out:
+        return Inputs(left_out=[LeftOut(printable(image), listed.left_out)])
     try:
-        count = frames_in(head())
-    except (DrcoreError, OSError):
-        count = 1  # to read it tells why
+        head = b"" if listed.problem else _head(place)
+    except DrcoreError as error:
+        listed = replace(listed, problem=str(error))
+        head = b""
+    except OSError:
+        head = b""  # reading it tells why
+        named = True
+    if listed.problem:
+        return Inputs([PhotographSource(place, image, listed.problem)])
+    kind = sniff(listed.path.rpartition("/")[2] or place.name, head)
+    if kind == "archive" and not isinstance(place, Member):
+        return _merged(
+            look_into(member, f"{image}/{member.path}" if member.path else image)
+            for member in list_members(place)
+        )
+    if kind == "DICOM":
+        return Inputs(_pictures(place, image, frames_in(head)))
+    if kind == "picture" or (named and kind not in {"drcore export", "DICOM directory"}):
+        return Inputs([PhotographSource(place, image)])
+    reason = "unsupported archive" if kind == "archive" else kind
+    return Inputs(left_out=[LeftOut(printable(image), reason)])
+
+
+def _pictures(place: Place, image: str, count: int) -> list[PhotographSource]:
     if count == 1:
         return [PhotographSource(place, image)]
     return [PhotographSource(place, f"{image}#frame{n}", frame=n) for n in range(1, count + 1)]
 
 
-def _is_dicom_name(name: str) -> bool:
-    return name.lower().endswith((".dcm", ".dicom")) or may_be_photograph(name) is None
+# --- looking into files -------------------------------------------------------------------------
 
 
-def _head(place: Archive) -> bytes:
+def _below(given: Path) -> tuple[str, Inputs]:
+    """Photographs of a path, and what leads from here to the start of their names."""
+    if _is_folder(given):
+        return f"{given.as_posix()}/", _merged(map(look_into, walk(given)))
+    found = look_into(Listed(given, given.name), named=True)
+    if not _exists(given):
+        found.missing.append(printable(str(given)))
+    return f"{given.parent.as_posix()}/", found
+
+
+def _below_url(url: str) -> tuple[str, Inputs]:
+    listed = list_remote(url)
+    before = redacted(url).rstrip("/")
+    single = len(listed) == 1 and before.endswith(f"/{listed[0].path}")  # the object itself
+    with ThreadPoolExecutor(LOOKERS, thread_name_prefix="drcore-look") as pool:
+        found = _merged(pool.map(lambda entry: look_into(entry, named=single), listed))
+    return f"{before.rpartition('/')[0] if single else before}/", found
+
+
+def _merged(parts: Iterable[Inputs]) -> Inputs:
+    found = Inputs()
+    for part in parts:
+        found.photographs += part.photographs
+        found.left_out += part.left_out
+    return found
+
+
+def _head(place: Place) -> bytes:
+    if isinstance(place, Upload):
+        return place.data[:HEAD_BYTES]
     if isinstance(place, Remote):
         return place.read_range(0, HEAD_BYTES)
+    if isinstance(place, Member):
+        return place.head(HEAD_BYTES)
     if not place.is_file():  # a pipe or a device would block
         return b""
     with place.open("rb") as file:
@@ -145,10 +228,52 @@ def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except (OSError, ValueError):
-        return False  # reading it as a file will tell what is wrong
+        return False  # reading it as a file tells what is wrong
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 # --- names --------------------------------------------------------------------------------------
+
+
+def _identity(item: PhotographSource, before: str, rules: NameRules) -> Identity:
+    path = item.image.partition("#frame")[0] if item.frame else item.image
+    if rules.patient_from_folder and "/" not in path:
+        path = f"{before.rstrip('/').rpartition('/')[2]}/{path}"  # the folder that was given
+    return rules.read(path)
+
+
+def _folders_apart(
+    entries: list[tuple[str, PhotographSource]],
+) -> list[tuple[str, PhotographSource]]:
+    """Take away patients whom two folders would share: names are unique within a folder only.
+
+    Archives are no folders: they may be shards of one data set.
+    """
+    folders: defaultdict[str, set[str]] = defaultdict(set)
+    for before, item in entries:
+        if item.identity.patient_from in {"name", "folder"}:
+            folders[fold(item.identity.patient or "")].add(_folder_of(before, item))
+    result = []
+    for before, item in entries:
+        identity = item.identity
+        is_shared = len(folders[fold(identity.patient or "")]) > 1
+        if identity.patient_from in {"name", "folder"} and is_shared:
+            identity = replace(identity, patient=None, patient_from="")
+        result.append((before, replace(item, identity=identity)))
+    return result
+
+
+def _folder_of(before: str, item: PhotographSource) -> str:
+    place, image = item.path, item.image
+    if isinstance(place, Member):
+        image = image.removesuffix(place.path).rstrip("/").rpartition("/")[0] + "/" + place.path
+    return _absolute(before) + image.rpartition("/")[0].strip("/")
 
 
 def _told_apart(entries: list[tuple[str, PhotographSource]]) -> list[PhotographSource]:

@@ -84,8 +84,10 @@ def read_ahead(found: Iterable[PhotographSource]) -> Generator[PhotographSource]
                 yield waiting.popleft()
         while waiting:
             yield waiting.popleft()
-    finally:
+    except BaseException:  # closed early: nobody waits for the rest
         pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown(wait=False)  # the last ones may not have begun yet
 
 
 def _is_remote(place: Remote | Member) -> bool:

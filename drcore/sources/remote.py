@@ -7,7 +7,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from drcore.errors import PhotographError, SourceError
@@ -15,7 +15,7 @@ from drcore.photographs.photograph import MAX_BYTES
 from drcore.sources.remote_client import CREDENTIALS, file_system, may_be_asked, with_retries
 from drcore.text import clean_name, printable
 
-__all__ = ["Remote", "TooLargeError", "is_url", "remote_of", "shown"]
+__all__ = ["Remote", "TooLargeError", "is_url", "redacted", "remote_of"]
 
 _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "https": "https", "http": "http"}
 
@@ -30,7 +30,7 @@ class Remote:
 
     Attributes:
         scheme: "s3", "gs", "https" or "http".
-        path: as fsspec takes it. It may hold credentials, so it is never shown; see `name`.
+        path: as fsspec takes it. It may hold credentials, so it is never told; see `name`.
         size: bytes; None where the listing does not tell.
     """
 
@@ -178,15 +178,13 @@ class Remote:
     def _copy(self, file: BinaryIO, limit: int) -> None:
         file.seek(0)
         file.truncate()
-        with file_system(self.scheme).open(self.path, "rb", **self._streaming) as stream:
+        with file_system(self.scheme).open(
+            self.path, "rb", block_size=8 << 20 if self.seekable else 0
+        ) as stream:
             while part := stream.read(1 << 20):
                 if file.tell() + len(part) > limit:
                     raise SourceError(self._too_large(limit))
                 file.write(part)
-
-    @property
-    def _streaming(self) -> dict[str, Any]:
-        return {"block_size": 8 << 20} if self.seekable else {"block_size": 0}
 
     def _too_large(self, limit: int) -> str:
         return (
@@ -207,7 +205,7 @@ def is_url(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
 
 
-def shown(url: str) -> str:
+def redacted(url: str) -> str:
     """Write a URL so that it can be told: without user, password and query.
 
     Args:
@@ -238,7 +236,7 @@ def remote_of(url: str) -> Remote:
     """
     scheme = _SCHEMES.get(url.partition("://")[0].lower())
     rest = url.partition("://")[2]
-    label = shown(url)
+    label = redacted(url)
     if scheme is None or "::" in url:
         raise SourceError(f"{label}: give a folder, or an address with s3://, gs:// or https://.")
     if scheme in {"s3", "gs"}:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from drcore.errors import DrcoreError, PhotographError, SourceError
 
-__all__ = ["CREDENTIALS", "describe_error", "file_system", "may_be_asked", "with_retries"]
+__all__ = [
+    "CREDENTIALS", "describe_error", "file_system", "may_be_asked", "was_outage", "with_retries",
+]  # fmt: skip
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -24,11 +27,15 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 for _logger in ("aiobotocore", "botocore", "fsspec", "gcsfs", "s3fs"):
     logging.getLogger(_logger).setLevel(logging.CRITICAL)
 
-TRIES = 3
-"""Times that a request is made before its failure is told."""
+TRIES = 5
+"""Times that a request is made before its failure is reported."""
 
-PAUSE = 0.5
-"""Seconds before the second try; twice as many before the third."""
+PAUSE, MAX_PAUSE = 0.5, 30.0
+"""Seconds before the second try, doubled before each further one; at most, whatever a server asks
+for in its Retry-After."""
+
+RETRY_LATER = "Try again later."
+"""Ends every sentence on what the photograph itself is not to blame for."""
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 """How long a server may take to answer, and to send the next bytes."""
@@ -128,14 +135,16 @@ def with_retries(
     label: str,
     scheme: str,
     kind: type[DrcoreError] = PhotographError,
+    missing: type[DrcoreError] | None = None,
 ) -> T:
-    """Do what may fail for a moment; tell in a sentence what lasts.
+    """Do what may fail for a moment, with growing pauses; say in a sentence what lasts.
 
     Args:
-        action: makes the request; errors of ours pass through it.
+        action: makes the request; errors of drcore pass through it.
         label: what is read or written, without credentials.
         scheme: of the object.
-        kind: of the error that tells it.
+        kind: of the error that is raised.
+        missing: kind of the error for what is not there; `kind` where left out.
 
     Returns:
         What the action returns.
@@ -152,16 +161,31 @@ def with_retries(
         except Exception as error:  # noqa: BLE001 - of a dozen libraries
             why, passing = describe_error(error, scheme)
             if not passing or number == tries - 1:
+                gone = why.startswith(_MISSING)
                 # Not "from error": its text may hold credentials, and tracebacks are printed.
-                raise kind(f"{label}: {why}") from None
-        time.sleep(PAUSE * 2**number)
+                raise ((missing or kind) if gone else kind)(f"{label}: {why}") from None
+            pause = max(PAUSE * 2**number, _retry_after(error))
+        time.sleep(min(pause, MAX_PAUSE))
     raise AssertionError  # the last try returned or raised
 
 
-def describe_error(  # noqa: PLR0911 - a sentence each
-    error: BaseException, scheme: str
-) -> tuple[str, bool]:
-    """Tell in our own words why a remote system failed.
+def was_outage(reason: str) -> bool:
+    """Tell whether a photograph failed because it could not be fetched.
+
+    Args:
+        reason: of its row.
+
+    Returns:
+        True for an outage or refused access, which may pass; False for a fault of the file.
+    """
+    return reason.endswith(RETRY_LATER)
+
+
+_MISSING = "there is no such object"
+
+
+def describe_error(error: BaseException, scheme: str) -> tuple[str, bool]:
+    """Say in our own words why a remote system failed.
 
     Args:
         error: of fsspec or a library below it.
@@ -170,29 +194,68 @@ def describe_error(  # noqa: PLR0911 - a sentence each
     Returns:
         The sentence, without a word of the error's own text, and whether it may pass by itself.
     """
-    status = _status(error)
+    status = _status(error)  # first: fsspec reports any failure as a missing file, caused by it
     kinds = {parent.__name__ for parent in type(error).__mro__}
-    if isinstance(error, FileNotFoundError) or status in {404, 410}:
-        return "there is no such object, folder or bucket. Check the address.", False
-    if (
-        isinstance(error, PermissionError)
-        or status in {401, 403}
-        or kinds & {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound",
-                    "DefaultCredentialsError", "GoogleAuthError"}
-    ):  # fmt: skip
-        return f"access is refused. {CREDENTIALS[scheme]}", False
-    if status == 429 or (status or 0) >= 500:
-        return f"the server fails (status {status}). Try again later.", True
+    if status in {404, 410} or (status is None and isinstance(error, FileNotFoundError)):
+        return f"{_MISSING}, folder or bucket. Check the address.", False
+    if status in {401, 403} or isinstance(error, PermissionError) or kinds & _REFUSED:
+        answer = "" if status is None else f" The server answered with status {status}."
+        return f"access is refused. {CREDENTIALS[scheme]}{answer} {RETRY_LATER}", False
     if status is not None:
-        return f"the server refuses (status {status}).", False
+        return _describe_status(status)
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
-        return "the server does not answer in time. Try again later.", True
-    if isinstance(error, ConnectionError) or kinds & {
+        return f"the server does not answer in time. {RETRY_LATER}", True
+    if isinstance(error, ConnectionError) or kinds & _UNREACHABLE:
+        return (
+            f"the server cannot be reached, or breaks off. Check address and network. {RETRY_LATER}"
+        ), True
+    return f"it cannot be read or written ({type(error).__name__}).", isinstance(error, OSError)
+
+
+_REFUSED = frozenset(
+    {
+        "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound",
+        "DefaultCredentialsError", "GoogleAuthError",
+    }
+)  # fmt: skip
+_UNREACHABLE = frozenset(
+    {
         "ClientError", "HTTPClientError", "EndpointConnectionError", "ClientPayloadError",
         "ConnectionError",
-    }:  # fmt: skip
-        return "the server cannot be reached, or breaks off. Check address and network.", True
-    return f"it cannot be read or written ({type(error).__name__}).", isinstance(error, OSError)
+    }
+)  # fmt: skip
+
+
+def _describe_status(status: int) -> tuple[str, bool]:
+    if status == 429:
+        return f"the server is too busy (status {status}). {RETRY_LATER}", True
+    if status >= 500:
+        return f"the server fails (status {status}). {RETRY_LATER}", True
+    return f"the server refuses (status {status}).", False
+
+
+def _retry_after(error: BaseException | None) -> float:
+    """Seconds that the server asks to wait; 0 where it does not."""
+    while error is not None:
+        headers = getattr(error, "headers", None)
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            headers = response.get("ResponseMetadata", {}).get("HTTPHeaders")
+        if isinstance(headers, Mapping):
+            asked = str(headers.get("Retry-After") or headers.get("retry-after") or "")
+            if asked.isdigit():
+                return float(asked)
+            if asked:
+                return _seconds_until(asked)
+        error = error.__cause__
+    return 0.0
+
+
+def _seconds_until(moment: str) -> float:
+    try:
+        return max(0.0, parsedate_to_datetime(moment).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def _status(error: BaseException | None) -> int | None:

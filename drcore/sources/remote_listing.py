@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 import posixpath
 import re
-from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
-from drcore.errors import SourceError
-from drcore.sources.remote import Remote, remote_of, shown
+from drcore.errors import MissingInputError, SourceError
+from drcore.sources.listing import Listed, hidden
+from drcore.sources.remote import Remote, redacted, remote_of
 from drcore.sources.remote_client import file_system, with_retries
 
 __all__ = ["list_remote"]
@@ -19,40 +19,36 @@ MAX_PAGES, MAX_DEPTH = 100_000, 32
 """Pages of an https listing at most, and how deep they may lie: a server can invent them."""
 
 
-def list_remote(url: str, wanted: Callable[[str], bool | None]) -> list[tuple[Remote, str, bool]]:
+def list_remote(url: str) -> list[Listed]:
     """List the objects under a URL, or the one object that it names.
 
     Args:
         url: `s3://bucket/folder`, `gs://bucket/folder`, an https address. Of the latter, one that
             ends in a slash is a page of links, which is followed into folders below it.
-        wanted: tells by the name of an object whether it is picked up; None where its content
-            must tell.
 
     Returns:
-        Object, its path below the folder (for a single object its name), and whether its content
-        must tell; sorted by path. Hidden names are skipped.
+        The objects, sorted by path below the folder (a single object by its name). Hidden ones are
+        left out.
 
     Raises:
-        SourceError: there is no such bucket or folder, or it cannot be read.
+        MissingInputError: there is no such bucket or folder.
+        SourceError: it cannot be read.
     """
     place = remote_of(url)
-    label = shown(url)
+    label = redacted(url)
     if place.seekable:
-        named = with_retries(lambda: _find(place), label, place.scheme, SourceError)
+        named = with_retries(
+            lambda: _find(place), label, place.scheme, SourceError, MissingInputError
+        )
         single = len(named) == 1 and named[0][0].path == place.path
     else:
         path = urlsplit(url).path
         single = not path.endswith("/") and bool(posixpath.splitext(path)[1] or urlsplit(url).query)
         named = [(place, place.name)] if single else _find_links(place, label)
     if single:
-        return [(named[0][0], named[0][0].name, False)]
-    found = []
-    for item, name in named:
-        parts = name.split("/")
-        chosen = wanted(parts[-1])
-        if chosen is not False and not any(part.startswith(".") for part in parts):
-            found.append((item, name, chosen is None))
-    return sorted(found, key=lambda entry: entry[1].split("/"))
+        return [Listed(named[0][0], named[0][0].name)]
+    found = [Listed(item, path, left_out=hidden(path.split("/"))) for item, path in named]
+    return sorted(found, key=lambda entry: entry.path.split("/"))
 
 
 def _find(folder: Remote) -> list[tuple[Remote, str]]:
@@ -98,4 +94,4 @@ def _links(page: str, label: str, scheme: str) -> list[str]:
     def action() -> list[str]:
         return [html.unescape(link) for link in file_system(scheme).ls(page, detail=False)]
 
-    return with_retries(action, label, scheme, SourceError)
+    return with_retries(action, label, scheme, SourceError, MissingInputError)

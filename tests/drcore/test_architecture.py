@@ -59,7 +59,7 @@ ENTRIES = {
     "viewer": {"__init__", "app", "navigation"},
     "training": {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
-        "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce",
+        "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing",
     },
 }  # fmt: skip
 """Root modules that are entries: they may import every package, and no package imports them."""

@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 import drcore.batch.command
+import drcore.batch.maps
 from drcore import __version__
 from drcore.cli import main
 from drcore.model.bundle import Bundle, save_bundle
@@ -93,9 +94,10 @@ def test_a_folder_becomes_a_table(
     photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
+    (photos / "notes.txt").write_text("no picture")
+    (photos / ".hidden.jpg").write_text("no picture")
     out = tmp_path / "out.csv"
-    code = grade(photos, tmp_path / "notes.txt", tmp_path / "gone.png", "--csv", out,
-                 "--workers", "2", weights=weights)  # fmt: skip
+    code = grade(photos, tmp_path / "notes.txt", "--csv", out, "--workers", "2", weights=weights)
     assert code == 0
     rows = _rows(out)
     assert out.read_text(encoding="utf-8").startswith(
@@ -105,10 +107,9 @@ def test_a_folder_becomes_a_table(
         *(f"{index:02d}_right.jpg" for index in range(6)),
         *(f"deep/er/{index:02d}_right.jpg" for index in range(6, 12)),
         "notes.txt",
-        "gone.png",
     ]
     statuses = [row["status"] for row in rows]
-    assert [i for i, status in enumerate(statuses) if status == "failed"] == [3, 12, 13]
+    assert [i for i, status in enumerate(statuses) if status == "failed"] == [3, 12]
     assert [i for i, status in enumerate(statuses) if status == "ungradable"] == [7]
     for row in rows:
         assert (row["grade"] in set("01234")) == (row["status"] == "graded")
@@ -120,9 +121,16 @@ def test_a_folder_becomes_a_table(
     told = capsys.readouterr()
     assert told.out == ""
     summary = told.err.rstrip().splitlines()[-1]
-    assert re.fullmatch(r"10 graded, 1 ungradable, 3 failed; [\d.]+ photographs per second\.",
-                        summary)  # fmt: skip
-    assert "14/14" in told.err
+    referable = [row["referable"] for row in rows].count("true")
+    assert re.fullmatch(
+        rf"13 images: 10 graded \({referable} referable\), 1 ungradable, 2 failed "
+        r"\(see 'reason'\); 2 left out: 1 \S[^,]+, 1 \S[^,]+\. Written to out\.csv\. "
+        r"[\d.]+ images/s\.",
+        summary,
+    )
+    assert "1 not a photograph" in summary
+    assert "1 hidden" in summary
+    assert "13/13" in told.err
 
 
 def test_quiet_says_nothing(
@@ -198,8 +206,11 @@ def test_rows_that_are_there_are_kept_and_new_photographs_added(
     (photos / "deep" / "a_new.jpg").write_bytes(jpegs[0])
     (photos / "deep" / "er" / "06_right.jpg").unlink()
     assert grade(photos / "deep", "--csv", out, "--resume", weights=weights) == 0
-    assert out.read_bytes().startswith(first)
-    assert [row["image"] for row in _rows(out)][6:] == ["a_new.jpg"]
+    rows = _rows(out)
+    assert len(rows) == 7
+    assert set(first.splitlines()) < set(out.read_bytes().splitlines())
+    # In the order of an uninterrupted run; what is no input any more stays in front.
+    assert [row["image"] for row in rows][:2] == ["er/06_right.jpg", "a_new.jpg"]
 
 
 def test_missing_maps_are_made_without_a_second_row(
@@ -228,7 +239,7 @@ def test_one_table_one_model(
     whole = out.read_bytes()
     other = _save_tiny(tmp_path / "weights", "2")
     assert grade(photos, "--csv", out, "--resume", weights=other) == 1
-    assert "holds rows of tiny 1, and the weights are tiny 2" in capsys.readouterr().err
+    assert "was made with model tiny 1, and the current model is tiny 2" in capsys.readouterr().err
     assert out.read_bytes() == whole
 
 
@@ -325,20 +336,21 @@ def test_maps_of_members_of_a_shard(photos: Path, weights: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "code", "sentence"),
     [
-        (("s3://no-such-bucket/", "--csv", "o.csv"), "s3://no-such-bucket/: there is no such"),
-        (("ftp://host/x", "--csv", "o.csv"), "ftp://host/x: give a folder, or an address"),
-        (("photos", "--csv", "s3://no-such-bucket/o.csv"), "there is no such"),
-        (("photos", "--csv", "https://localhost/o.csv"), "no table can be written there"),
+        (("s3://no-such-bucket/", "--csv", "o.csv"), 2, "s3://no-such-bucket/: there is no such"),
+        (("gone.png", "photos", "--csv", "o.csv"), 2, "gone.png: there is no such file"),
+        (("ftp://host/x", "--csv", "o.csv"), 1, "ftp://host/x: give a folder, or an address"),
+        (("photos", "--csv", "s3://no-such-bucket/o.csv"), 1, "there is no such"),
+        (("photos", "--csv", "https://localhost/o.csv"), 1, "no table can be written there"),
     ],
 )
 def test_places_that_are_not_there_are_one_sentence(
     s3: Any, photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str,
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, sentence: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert grade(*arguments, "--quiet", weights=weights) == 1
+    assert grade(*arguments, "--quiet", weights=weights) == code
     told = capsys.readouterr().err
     assert re.fullmatch(r"drcore: error: .+\.\n", told)
     assert sentence in told
@@ -359,18 +371,17 @@ def test_lines_of_json_tell_of_each_photograph_and_name_none(
 ) -> None:
     out = tmp_path / "o.csv"
     (photos / "a.zip").write_bytes(b"no archive")  # known beforehand, as is a missing file's
-    gone = tmp_path / "gone_right.jpg"
-    assert grade(photos, gone, "--csv", out, "--verbose", "--log-json", weights=weights) == 0
+    assert grade(photos, "--csv", out, "--verbose", "--log-json", weights=weights) == 0
     told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [line["event"] for line in told].count("photograph") == 14
+    assert [line["event"] for line in told].count("photograph") == 13
     assert {key: told[-1][key] for key in ("event", "graded", "ungradable", "failed")} == {
-        "event": "finished", "graded": 10, "ungradable": 1, "failed": 3,
+        "event": "finished", "graded": 10, "ungradable": 1, "failed": 2,
     }  # fmt: skip
     assert "right" not in json.dumps(told)
     assert grade(photos, "--csv", out, "--log-json", weights=weights) == 1
     (line,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert (line["event"], line["code"]) == ("ended", 1)
-    assert "o.csv exists" in line["says"]
+    assert "o.csv already exists" in line["says"]
 
 
 # --- interruptions ------------------------------------------------------------------------------
@@ -549,14 +560,14 @@ def test_a_photograph_without_its_map_keeps_its_row(
     photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    save = drcore.batch.command.save_map
+    save = drcore.batch.maps.save_map
 
     def vanished(report: Any, found: Any, folder: Path) -> None:
         if found.image == "04_right.jpg":
             found.path.unlink()
         save(report, found, folder)
 
-    monkeypatch.setattr(drcore.batch.command, "save_map", vanished)
+    monkeypatch.setattr(drcore.batch.maps, "save_map", vanished)
     out = tmp_path / "o.csv"
     assert grade(photos, "--csv", out, "--maps", tmp_path / "maps", weights=weights) == 0
     assert "no map: 04_right.jpg: there is no such file" in capsys.readouterr().err
@@ -569,7 +580,7 @@ def test_a_folder_without_photographs_is_told(
 ) -> None:
     (tmp_path / "empty").mkdir()
     assert grade(tmp_path / "empty", "--csv", tmp_path / "o.csv", weights=weights) == 1
-    assert "There is no photograph" in capsys.readouterr().err
+    assert "No photographs found" in capsys.readouterr().err
     assert not (tmp_path / "o.csv").exists()
 
 
@@ -588,7 +599,7 @@ def test_cuda_without_a_device_is_told(
 ) -> None:
     arguments = ["grade", str(photos), "--csv", str(tmp_path / "o.csv"), "--device", "cuda"]
     assert main(arguments) == 1
-    assert "There is no CUDA device here" in capsys.readouterr().err
+    assert "No CUDA device found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -604,6 +615,8 @@ def test_cuda_without_a_device_is_told(
         ["grade", "", "--csv", "o.csv"],
         ["grade", "x", "--csv", " "],
         ["grade", "x", "--csv", "o.csv", "--maps", ""],
+        ["grade", "x", "--csv", "o.csv", "--name-pattern", "("],
+        ["grade", "x", "--csv", "o.csv", "--name-pattern", "(?P<name>x)"],
         ["diagnose"],
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 
 from drcore.errors import CheckpointError, PhotographError
 from drcore.model.bundle import load_bundle
-from drcore.photographs.photograph import parse_name
+from drcore.photographs.identity import parse_name
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import FieldOfView
 from drcore.preprocessing.retina_square import RetinaSquare

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from drcore.text import fold
 from viewer.server.settings import reviews_location
 from viewer.session import reading_mode, state
 from viewer.session.reading_mode import MODE_NAMES
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
     from drcore.agreement.comparison import Agreement
-    from drcore.agreement.reading_time import MapGroup, Times
+    from drcore.agreement.reading_time import MapGroup, ReadingTimes
     from drcore.agreement.selection import Selection
     from drcore.reviews.decision import Decision
     from drcore.reviews.store import ReviewStore
@@ -66,7 +67,7 @@ class Measured:
     model: list[Agreement]
     final: list[Agreement]
     between: list[Agreement]
-    times: dict[tuple[str, str], Times]
+    times: dict[tuple[str, str], ReadingTimes]
     groups: dict[str, tuple[MapGroup, MapGroup]]
 
     @property
@@ -117,7 +118,7 @@ def page(filters: DeltaGenerator) -> None:
 
 def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection) -> Measured:
     """Compute all figures of the selected decisions; the store holds corrections of patients."""
-    from drcore.agreement.adjudication import reader_name_key, reading_statuses
+    from drcore.agreement.adjudication import reading_statuses
     from drcore.agreement.comparison import (
         agreement_of,
         final_against_model,
@@ -125,9 +126,9 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
         reader_against_reader,
     )
     from drcore.agreement.reading_time import map_groups, times_by_reader
-    from drcore.agreement.selection import counted
+    from drcore.agreement.selection import select_decisions
 
-    chosen = counted(record, selection)
+    chosen = select_decisions(record, selection)
     identities = store.identities()
     final = final_against_model(
         chosen, reading_statuses(record, reading_mode.study_rules()), identities
@@ -136,7 +137,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
     return Measured(
         decisions=len(chosen),
         photographs=len({one.sha256 for one in chosen}),
-        readers=len({reader_name_key(one.reader) for one in chosen}),
+        readers=len({fold(one.reader) for one in chosen}),
         model=[
             agreement_of(reader, version, pairs)
             for (reader, version), pairs in model_against_readers(chosen, identities).items()
@@ -289,7 +290,7 @@ def _alt_text(one: Agreement) -> str:
     )
 
 
-def _times_table(times: dict[tuple[str, str], Times]) -> str:
+def _times_table(times: dict[tuple[str, str], ReadingTimes]) -> str:
     rows = [
         [reader, _mode_name(mode), str(one.decisions), _seconds(one), _timed(one)]
         for (reader, mode), one in times.items()
@@ -354,14 +355,14 @@ def _with_interval(value: float, interval: tuple[float, float], written: Any) ->
     return f"{written(value)}\n({written(interval[0])} to {written(interval[1])})"
 
 
-def _seconds(times: Times) -> str:
+def _seconds(times: ReadingTimes) -> str:
     if not times.timed:
         return "\u2013"
     low, high = times.quartiles
     return f"{times.median:.0f} s\nIQR {low:.0f}\u2013{high:.0f} s"
 
 
-def _timed(times: Times) -> str:
+def _timed(times: ReadingTimes) -> str:
     return "all" if times.timed == times.decisions else str(times.timed)
 
 

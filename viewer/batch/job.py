@@ -123,7 +123,7 @@ class BatchJob(Job):
                     raise
                 item = self.found[place]
                 sentence = f"{item.image}: grading failed. Try this image on its own."
-                self._rows.append(row_of(grader.failed(item.image, sentence), item.image))
+                self._rows.append(row_of(grader.failed(item.image, sentence), item.image, item))
 
 
 def duration(seconds: float) -> str:

@@ -37,8 +37,10 @@ def save_upload(
     its name. Files that are hidden or have no photograph's extension are skipped. Raises
     `SourceError` if nothing is left, or the disk is full.
     """
+    from drcore.photographs.identity import NameRules
     from drcore.sources.source import PhotographSource
 
+    rules = NameRules()
     try:
         folder = TemporaryFolder()
     except OSError as error:
@@ -54,7 +56,7 @@ def save_upload(
             if image in names:
                 image = f"{image} ({number})"
             names.add(image)
-            found.append(PhotographSource(copy, image))
+            found.append(PhotographSource(copy, image, identity=rules.read(image)))
     except OSError as error:
         folder.cleanup()
         raise _full(error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from viewer.server.jobs import Job
@@ -35,6 +36,9 @@ class ExportJob(Job):
         made_at: date of the export.
         done, total: steps.
         exported: the result; None until it has ended well.
+        held_back: photographs whose pictures were held back, because there may be writing on them.
+        pictures: those that the page has shown, as JPEG, by SHA-256.
+        privacy: which patient identifiers it may hold.
     """
 
     TITLE = "export"
@@ -55,6 +59,9 @@ class ExportJob(Job):
         self.done, self.total = 0, 0
         self.exported: Exported | None = None
         self.left_out = tuple(left_out)
+        self.held_back: tuple[Case, ...] = ()
+        self.privacy = privacy
+        self.pictures: dict[str, bytes] = {}
         self._cases: tuple[Case, ...] = tuple(cases)
         self._asked = (tuple(kinds), privacy, page)
 
@@ -79,6 +86,14 @@ class ExportJob(Job):
         """A sentence for everything that was omitted."""
         return (*self.left_out, *(self.exported.problems if self.exported else ()))
 
+    def again(self, confirmed: frozenset[str], made_at: datetime) -> ExportJob:
+        """Return the same export, not begun, with the pictures that a person has confirmed."""
+        kinds, privacy, page = self._asked
+        privacy = replace(privacy, confirmed=privacy.confirmed | confirmed)
+        return ExportJob(
+            self._cases, kinds, made_at=made_at, privacy=privacy, page=page, left_out=self.left_out
+        )
+
     def work(self) -> bool:
         """Write the file; return whether all of it was written."""
         from drcore.export.export import write_export
@@ -91,8 +106,15 @@ class ExportJob(Job):
                 progress=self._progressed, stop=self._stop,
             )  # fmt: skip
         finally:
-            self._cases = ()  # photographs held in memory are not held for the download
+            self.held_back = self._held_back()
+            if not self.held_back:
+                self._cases = ()  # photographs held in memory are not held for the download
         return not self.exported.cancelled
+
+    def _held_back(self) -> tuple[Case, ...]:
+        hashes = dict.fromkeys(self.exported.held_back if self.exported else ())
+        found = {case.report.sha256: case for case in self._cases}
+        return tuple(found[sha256] for sha256 in hashes if sha256 in found)
 
     def _progressed(self, done: int, total: int) -> None:
         self.done, self.total = done, total

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from viewer.export import held_back
 from viewer.export.job import ExportJob
 from viewer.server.jobs import JobRegistry
 from viewer.session import reading_mode, state
@@ -26,6 +27,9 @@ __all__ = ["choose", "current", "empty", "jobs", "show"]
 
 PARAMETER = "export"
 """Of the page's address, so that a reload finds the export again."""
+
+CONFIRMED = "export-confirmed"
+"""Key in the session of the photographs that a person has checked for writing."""
 
 POLL = 0.7
 """Seconds between checks of the progress."""
@@ -131,6 +135,8 @@ def show(job: ExportJob) -> None:
     elif job.exported is not None:
         _download(job)
     _left_out(job.problems)
+    if job.held_back:
+        held_back.show(job, on_confirm=_again)
     st.button(
         "New export",
         key="new-export",
@@ -214,6 +220,7 @@ def _privacy(worklist: Worklist) -> Disclosure:
     return Disclosure(
         deidentified=telling == "deidentified", patient_names=telling == "names",
         notes=notes, burned_in=burned_in,
+        confirmed=st.session_state.get(CONFIRMED, frozenset()),
     )  # fmt: skip
 
 
@@ -238,6 +245,15 @@ def _begin(
         )
         return
     start_job(jobs(), PARAMETER, job)
+
+
+def _again(job: ExportJob, confirmed: frozenset[str]) -> None:
+    """Create the export once more, with pictures that a person has looked at."""
+    known = st.session_state.get(CONFIRMED, frozenset())
+    st.session_state[CONFIRMED] = known | confirmed
+    new = job.again(confirmed, datetime.now(UTC).astimezone())
+    forget_job(jobs(), PARAMETER, job)
+    start_job(jobs(), PARAMETER, new)
 
 
 def _megabytes(size: int) -> str:

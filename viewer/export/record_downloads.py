@@ -41,19 +41,18 @@ def all_grades(worklist: Worklist) -> None:
 
 def record_bytes(name: str, *, deidentified: bool) -> bytes:
     """Return a file such as "marks.csv"; de-identified without patients and free text."""
-    from drcore.export.deidentification import anonymous_decision, anonymous_mark
-    from drcore.reviews.decision import decisions_csv, decisions_json
-    from drcore.reviews.mark import marks_csv, marks_json
+    from drcore.export.deidentification import deidentify_decision, deidentify_mark
+    from drcore.reviews.tables import decisions_csv, decisions_json, marks_csv, marks_json
 
     kind, _, form = name.partition(".")
     if kind == "marks":
         marks = state.store().marks()
         if deidentified:
-            marks = [(number, anonymous_mark(mark)) for number, mark in marks]
+            marks = [(number, deidentify_mark(mark)) for number, mark in marks]
         return (marks_csv if form == "csv" else marks_json)(marks).encode("utf-8")
     decisions = state.store().numbered_decisions()
     if deidentified:
-        decisions = [(number, anonymous_decision(made)) for number, made in decisions]
+        decisions = [(number, deidentify_decision(made)) for number, made in decisions]
     return (decisions_csv if form == "csv" else decisions_json)(decisions).encode("utf-8")
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from drcore.agreement.adjudication import SECOND_READS, reader_name_key
+from drcore.agreement.adjudication import SECOND_READS
 from drcore.errors import DrcoreError
-from drcore.reviews.reading_modes import ReadingMode
+from drcore.reviews.decision import ReadingMode
+from drcore.text import fold
 from viewer.server.settings import allowed_modes
 from viewer.session import state
 from viewer.session.reading_mode import MODE_NAMES, mode, readable, reader, statuses, waiting
@@ -107,7 +108,7 @@ def _readings(status: ReadingStatus | None) -> str:
     rows = [_row(name, one) for name, one in zip(names, status.readings, strict=False)]
     if status.arbiter is not None:
         rows.append(_row("Arbiter", status.arbiter))
-    own = any(reader_name_key(one.reader) == reader_name_key(reader()) for one in status.readings)
+    own = any(fold(one.reader) == fold(reader()) for one in status.readings)
     text = {
         "settled": "Resolved." if status.arbiter else "Readers agree.",
         "second read": "Awaiting second read.",

@@ -7,7 +7,8 @@ from bisect import bisect_right
 from html import escape
 from typing import TYPE_CHECKING
 
-from drcore.icdr import REFERABLE
+from drcore.eye import EYE_NAMES
+from drcore.icdr import FULL_NAMES, REFERABLE
 from viewer.ui import palette
 from viewer.ui.assets import style_tag
 
@@ -19,7 +20,6 @@ __all__ = [
     "agreement_sentence",
     "card",
     "eye_sentence",
-    "full_name",
     "near_threshold_sentence",
     "outcome",
     "placement_sentence",
@@ -33,19 +33,6 @@ NEAR = 0.15
 
 _TOP = 4.0
 """End of the score's scale, in grades."""
-
-_FULL_NAMES = (
-    "No apparent retinopathy",
-    "Mild non-proliferative retinopathy",
-    "Moderate non-proliferative retinopathy",
-    "Severe non-proliferative retinopathy",
-    "Proliferative retinopathy",
-)
-
-
-def full_name(grade: int) -> str:
-    """Return the ICDR name of a grade, written out."""
-    return _FULL_NAMES[grade]
 
 
 def card(report: GradeReport) -> str:
@@ -145,11 +132,11 @@ def near_threshold_sentence(report: GradeReport) -> str:
 
 def eye_sentence(report: GradeReport) -> str:
     """Name eye and patient as far as they are known; untrusted text, to be escaped."""
-    side = {"OD": "Right eye (OD)", "OS": "Left eye (OS)"}.get(report.laterality or "", "")
-    if not side:
+    eye = report.laterality
+    if eye is None:
         return ""
     patient = f", patient {report.patient}" if report.patient else ""
-    return f"{side}{patient}."
+    return f"{EYE_NAMES[eye]} ({eye}){patient}."
 
 
 def _outcome_line(report: GradeReport) -> str:
@@ -167,7 +154,7 @@ def _grade_line(report: GradeReport, grade: int) -> str:
     low, high = possible[0], possible[-1]
     return (
         f'<div class="grade"><span class="digit" style="background:{colour};color:{ink}">{text}'
-        f"</span><span><small>ICDR grade {_range(low, high)}</small><b>{full_name(grade)}</b>"
+        f"</span><span><small>ICDR grade {_range(low, high)}</small><b>{FULL_NAMES[grade]}</b>"
         "</span></div>"
     )
 

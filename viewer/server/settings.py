@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from drcore.reviews.reading_modes import MODES, ReadingMode
+from drcore.reviews.decision import MODES, ReadingMode
 
 __all__ = ["allowed_modes", "batch_root", "reviews_location", "worklists_folder"]
 

@@ -11,6 +11,8 @@ import weakref
 from pathlib import Path
 from typing import BinaryIO
 
+from drcore.files import hold
+
 __all__ = ["TemporaryFolder", "sweep"]
 
 
@@ -37,7 +39,7 @@ class TemporaryFolder:
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
         lock = (self.path / _LOCK).open("wb")
-        _hold(lock)
+        hold(lock.fileno())
         self._end = weakref.finalize(self, _delete, self.path, lock)
 
     def cleanup(self) -> None:
@@ -63,15 +65,6 @@ def _delete(folder: Path, lock: BinaryIO) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _hold(lock: BinaryIO) -> None:
-    """Take the lock of a folder, if the system has locks; `OSError` if another process holds it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, where an open file is lock enough
-        return
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 def _abandoned(folder: Path) -> bool:
     """Whether a folder is ours and nobody holds its lock; `OSError` if it is in use."""
     about = folder.lstat()
@@ -81,6 +74,6 @@ def _abandoned(folder: Path) -> bool:
     if not lock.exists():
         return time.time() - about.st_mtime > _YOUNG
     with lock.open("rb+") as file:
-        _hold(file)
+        hold(file.fileno())
     lock.unlink()  # fails on Windows while the file is open
     return True

@@ -9,17 +9,13 @@ from typing import Any
 import streamlit as st
 
 from drcore import logs
+from drcore.icdr import NOTICE
 from viewer.server.model_loader import Engine
 from viewer.session import state
 from viewer.ui.assets import script, style_tag
 from viewer.ui.messages import problem
 
-__all__ = ["NOTICE", "engine_status", "open_page"]
-
-NOTICE = (
-    "Research use only. Not a medical device. Clinical decisions remain with the clinician. "
-    "Diabetic macular oedema (DMO) is not assessed."
-)
+__all__ = ["engine_status", "open_page"]
 
 _LOAD_DELAY = 0.8
 """Seconds after which the model begins to load, so that the first page comes before it."""

@@ -11,11 +11,11 @@ import streamlit as st
 from drcore.agreement.adjudication import (
     ReadingStatus,
     StudyRules,
-    reader_name_key,
     reading_statuses,
 )
 from drcore.errors import DrcoreError
-from drcore.reviews.reading_modes import ROLES, ReadingMode, Role
+from drcore.reviews.decision import ROLES, ReadingMode, Role
+from drcore.text import fold
 from viewer.server.settings import allowed_modes, reviews_location
 from viewer.session import state
 
@@ -133,16 +133,13 @@ def waiting(worklist: Worklist, found: dict[str, ReadingStatus]) -> list[Entry]:
         done = _read() if reader() else frozenset()
         return [entry for entry in readable(worklist) if shas[entry.key] not in done]
     wanted = "second read" if mode() == "second reader" else "arbitration"
-    mine = reader_name_key(reader())
+    mine = fold(reader())
     return [
         entry
         for entry in readable(worklist)
         if (stands := found.get(shas[entry.key])) is not None
         and stands.state == wanted
-        and (
-            wanted == "arbitration"
-            or all(reader_name_key(one.reader) != mine for one in stands.readings)
-        )
+        and (wanted == "arbitration" or all(fold(one.reader) != mine for one in stands.readings))
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from drcore.agreement.patient_grade import same_patient
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from drcore.export.case import Case
@@ -49,7 +49,7 @@ def entries_of(worklist: Worklist, scope: Scope) -> list[Entry]:
     return [
         entry
         for entry in everything
-        if entry is selected or (patient and entry.patient and same_patient(entry.patient, patient))
+        if entry is selected or (patient and entry.patient and fold(entry.patient) == fold(patient))
     ]
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
     from drcore.photographs.photograph import Photograph
-    from drcore.reviews.store import Decision
+    from drcore.reviews.decision import Decision
 
 __all__ = ["Entry", "PhotographFacts", "black_out_surroundings", "facts_of"]
 
@@ -45,7 +45,7 @@ def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") 
     """
     from drcore.photographs.dicom_frames import DicomFrame, file_name
     from drcore.photographs.formats import is_dicom
-    from drcore.photographs.photograph import parse_name
+    from drcore.photographs.identity import parse_name
 
     number = source.number if isinstance(source, DicomFrame) else 0
     file = source.file if isinstance(source, DicomFrame) else source
@@ -151,7 +151,9 @@ class Entry:
         if report is None or not self.deidentified:
             return report
         reason = report.reason.replace(report.name, self.name)
-        return self._cached(report, name=self.name, patient=None, reason=reason)
+        return self._cached(
+            report, name=self.name, patient=None, exam_date=None, identity_source="", reason=reason
+        )
 
     @report.setter
     def report(self, report: GradeReport | None) -> None:

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from drcore.agreement.patient_grade import PatientGrade, Reading, patient_grade
+from drcore.eye import EYE_ORDER
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
-    from drcore.reviews.store import Decision
+    from drcore.reviews.decision import Decision
     from viewer.worklist.worklist import Entry
 
 __all__ = [
@@ -36,8 +38,6 @@ MODEL_ORDERS: frozenset[Order] = frozenset({"severity", "uncertainty", "disagree
 
 KINDS = ("0", "1", "2", "3", "4", "referable", "ungradable", "failed")
 """What the list can be filtered by. All but "failed" reveal the model's result."""
-
-_EYES = {"OD": 0, "OS": 1, None: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def patient_studies(
     return [
         PatientStudy(
             group[0].patient,
-            tuple(sorted(group, key=lambda entry: _EYES[entry.laterality])),
+            tuple(sorted(group, key=lambda entry: EYE_ORDER[entry.laterality])),
             patient_grade(_reading(entry, entry.key in hidden) for entry in group),
         )
         for group in _by_patient(entries)
@@ -160,7 +160,7 @@ def patient_key(entry: Entry) -> str:
     """Return a key that the photographs of one patient share, and no others."""
     if entry.patient is None:
         return f"entry {entry.key}"
-    return f"patient {' '.join(entry.patient.split()).casefold()}"
+    return f"patient {fold(entry.patient)}"
 
 
 def _reading(entry: Entry, hidden: bool) -> Reading:  # noqa: FBT001
@@ -174,7 +174,7 @@ def _reading(entry: Entry, hidden: bool) -> Reading:  # noqa: FBT001
 
 def _grouped(shown: list[Entry]) -> list[Entry]:
     groups = _by_patient(shown)
-    return [e for group in groups for e in sorted(group, key=lambda one: _EYES[one.laterality])]
+    return [e for group in groups for e in sorted(group, key=lambda one: EYE_ORDER[one.laterality])]
 
 
 def _by_patient(entries: Iterable[Entry]) -> list[list[Entry]]:

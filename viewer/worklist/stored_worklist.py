@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drcore.errors import DrcoreError, PhotographError
+from drcore.files import replacing
 from viewer.worklist.entry import Entry, PhotographFacts
 from viewer.worklist.storage import WorklistStore, list_id
 
@@ -314,12 +314,7 @@ def _source(file: bytes | Path, number: int) -> bytes | Path | DicomFrame:
 
 def _write(file: Path, data: bytes) -> None:
     """Write all of a file or nothing of it; only this user can read it."""
-    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as open_:
-            open_.write(data)
-        part.replace(file)
-    except OSError:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
+    with replacing(file) as part:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(os.open(part, flags, 0o600), "wb") as opened:
+            opened.write(data)

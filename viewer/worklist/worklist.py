@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
     from drcore.reviews.correction import IdentityCorrection
-    from drcore.reviews.store import Decision
+    from drcore.reviews.decision import Decision
     from viewer.worklist.storage import WorklistStore
 
 __all__ = ["MAX_ENTRIES", "Entry", "Worklist"]

@@ -102,21 +102,21 @@ def test_rows_are_those_of_one_machine_though_another_dies(
             time.sleep(0.5)
             return super().grade(found, maps=maps)
 
-    class Both(drcore.batch.ray_cluster._Crew):
+    class Both(drcore.batch.ray_cluster.WorkerPool):
         """Begins when both machines are ready, and counts what was begun on a dead one."""
 
         def grade(self, found: Any) -> Any:
             while len(self._ready) < 2:
-                self._hire()
+                self.start()
                 self._collect()
             yield from super().grade(found)
 
-        def _bury(self, member: Any) -> None:
+        def replace_worker(self, member: Any) -> None:
             lost.extend(chunk.first for chunk in member.chunks.values())
-            super()._bury(member)
+            super().replace_worker(member)
 
     monkeypatch.setattr(drcore.batch.ray_cluster, "_Worker", Slow)
-    monkeypatch.setattr(drcore.batch.ray_cluster, "_Crew", Both)
+    monkeypatch.setattr(drcore.batch.ray_cluster, "WorkerPool", Both)
     second = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
     found = find_photographs([photos])

@@ -104,16 +104,24 @@ def test_certainty_in_rows(tiny_grader: Grader, jpegs: list[bytes]) -> None:
     row = row_of(report)
     shares = [float(row[f"p{grade}"]) for grade in range(5)]
     assert shares == pytest.approx(report.probabilities, abs=6e-5)
-    low, _, high = row["grade_set"].partition("-")
+    low, _, high = row["grade_set"].partition(" to ")
     assert tuple(range(int(low), int(high or low) + 1)) == report.grade_set
     assert float(row["margin"]) == pytest.approx(report.margin, abs=6e-5)
     assert row_of(replace(report, grade_set=(2,)))["grade_set"] == "2"
-    assert row_of(replace(report, grade_set=(2, 3, 4)))["grade_set"] == "2-4"
+    assert row_of(replace(report, grade_set=(2, 3, 4)))["grade_set"] == "2 to 4"
     for without in (calibrated.grade(jpegs[4]), calibrated.failed("x.jpg", "It is broken.")):
         cells = row_of(without)
-        assert {cells[column] for column in COLUMNS[-7:]} == {""}
-        assert COLUMNS[-7] == "p0"
+        certain = COLUMNS[COLUMNS.index("p0") : COLUMNS.index("margin") + 1]
+        assert {cells[column] for column in certain} == {""}
 
 
 def test_a_score_of_minus_nothing_has_no_sign(tiny_grader: Grader, jpegs: list[bytes]) -> None:
     assert row_of(replace(tiny_grader.grade(jpegs[0]), score=-1e-6))["score"] == "0.0000"
+
+
+def test_where_identity_was_read_is_told(tiny_grader: Grader, jpegs: list[bytes]) -> None:
+    row = row_of(tiny_grader.grade(jpegs[0], name="P7_OD_2024-03-01.jpg"))
+    assert (row["laterality"], row["patient"], row["exam_date"]) == ("OD", "P7", "2024-03-01")
+    assert row["identity_source"] == "eye=name patient=name date=name"
+    assert row["file_size"] == str(len(jpegs[0]))
+    assert COLUMNS[28:] == ("exam_date", "identity_source", "picture", "file_size")

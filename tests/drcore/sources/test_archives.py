@@ -20,9 +20,8 @@ import drcore.sources.archives
 from drcore.batch.pipeline import grade_batch
 from drcore.errors import PhotographError
 from drcore.grading.grader import Grader
-from drcore.sources.archives import Member, list_members
-from drcore.sources.find import find_photographs
-from drcore.sources.folders import may_be_photograph
+from drcore.sources.archives import Member
+from drcore.sources.find import find_inputs, find_photographs
 from drcore.sources.source import PhotographSource
 
 
@@ -302,7 +301,9 @@ def test_threads_read_members_at_once_and_copies_are_few(
     with ThreadPoolExecutor(8) as pool:
         contents = list(pool.map(lambda item: item.source()[0], found))
     assert contents == [b"%d %d" % (s, n) for s in range(4) for n in range(20)]
-    assert len(drcore.sources.archive_cache.copies._copies) <= drcore.sources.archive_cache.KEPT
+    assert (
+        len(drcore.sources.archive_cache.copies._copies) <= drcore.sources.archive_cache.MAX_COPIES
+    )
     assert len(made) <= 4 + 4 + 4, "a shard is unpacked again for each of its members"
 
 
@@ -310,11 +311,28 @@ def test_hidden_members_and_other_files_are_skipped(tmp_path: Path) -> None:
     skipped = ("__MACOSX/._a.jpg", ".b.jpg", "c.txt", "README", "e.drcore-map.jpg")
     members = {**dict.fromkeys(skipped, b"x"), "d.jpg": b"x", "0001": b"\0" * 128 + b"DICM"}
     for name in ("s.zip", "s.tar"):
-        listed = list_members(PACKERS[name](tmp_path / name, members), may_be_photograph)
-        assert sorted(path for _, path, _ in listed) == ["0001", "d.jpg"]
+        found = find_inputs([PACKERS[name](tmp_path / name, members)])
+        assert sorted(item.image for item in found.photographs) == [f"{name}/0001", f"{name}/d.jpg"]
+        assert [item.reason for item in found.left_out] == [
+            "resource fork", "hidden", "not a photograph", "not a photograph", "drcore export",
+        ]  # fmt: skip
 
 
 def test_found_tells_no_more_than_a_name(tmp_path: Path) -> None:
     (item,) = find_photographs([_zip(tmp_path / "s.zip", {"a/10_left.jpeg": b"x"})])
     assert isinstance(item, PhotographSource)
     assert item.source() == (b"x", "10_left.jpeg")
+
+
+def test_archives_that_were_appended_to_each_other_are_read_whole(tmp_path: Path) -> None:
+    first = _tar(tmp_path / "1.tar", {"a.jpg": b"one"}).read_bytes()
+    second = _tar(tmp_path / "2.tar", {"b.jpg": b"two" * 500, "c.jpg": b"three"}).read_bytes()
+    (tmp_path / "s.tar").write_bytes(first + second)
+    with gzip.open(tmp_path / "s.tar.gz", "wb") as file:
+        file.write(first + bytes(5120) + second)
+    for name in ("s.tar", "s.tar.gz"):
+        found = find_photographs([tmp_path / name])
+        assert [item.image for item in found] == [f"{name}/{n}.jpg" for n in "abc"]
+        assert [item.source()[0] for item in found] == [b"one", b"two" * 500, b"three"]
+    (tmp_path / "s.tar").write_bytes(first + b"no archive" * 99)
+    assert [bool(item.problem) for item in find_photographs([tmp_path / "s.tar"])] == [False, True]

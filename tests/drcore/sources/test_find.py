@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from drcore.batch.pipeline import grade_batch
 from drcore.errors import SourceError
 from drcore.grading.grader import Grader
-from drcore.sources.find import find_photographs
+from drcore.sources.find import find_inputs, find_photographs
 from drcore.sources.folders import inside_root
 from drcore.text import csv_safe
 
@@ -31,6 +32,10 @@ def test_folders_are_walked_sorted_and_filtered(tmp_path: Path) -> None:
         tmp_path / "a.webp", tmp_path / "notes.txt", tmp_path / "._b.jpg",
         tmp_path / ".thumbnails" / "c.jpg", tmp_path / "jpg",
     )  # fmt: skip
+    found = find_inputs([tmp_path])
+    assert Counter(item.reason for item in found.left_out) == {
+        "not a photograph": 2, "hidden": 1, "resource fork": 1,
+    }  # fmt: skip
     assert _images(tmp_path) == ["a/deep/z.tiff", "a/y.PnG", "a.webp", "b.JPG"]
     assert all(found.path.is_file() for found in find_photographs([tmp_path]))
 
@@ -38,6 +43,8 @@ def test_folders_are_walked_sorted_and_filtered(tmp_path: Path) -> None:
 def test_named_files_are_kept_whatever_they_are(tmp_path: Path) -> None:
     _touch(tmp_path / "notes.txt")
     assert _images(tmp_path / "notes.txt", tmp_path / "missing") == ["notes.txt", "missing"]
+    for gone in (tmp_path / "missing", Path("a\0b"), Path("x" * 5000)):
+        assert len(find_inputs([tmp_path / "notes.txt", gone]).missing) == 1
 
 
 def test_a_file_reached_twice_is_found_once(tmp_path: Path) -> None:

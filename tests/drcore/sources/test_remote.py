@@ -25,7 +25,8 @@ from drcore.errors import PhotographError, SourceError
 from drcore.grading.grader import Grader
 from drcore.sources.find import find_photographs
 from drcore.sources.prefetch import Fetched, read_ahead
-from drcore.sources.remote import Remote, remote_of, shown
+from drcore.sources.remote import Remote, redacted, remote_of
+from drcore.sources.remote_client import was_outage
 
 pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra 'cloud')")
 
@@ -286,6 +287,12 @@ def test_a_listing_without_end_is_told(web: str, monkeypatch: pytest.MonkeyPatch
         find_photographs([f"{web}/"])
 
 
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drcore.sources.remote_client, "PAUSE", 0.001)
+
+
+@pytest.mark.usefixtures("no_pauses")
 def test_failures_that_pass_are_tried_again(web: str, folder: Path) -> None:
     place = remote_of(f"{web}/00_left.jpg")
     whole = (folder / "00_left.jpg").read_bytes()
@@ -296,12 +303,15 @@ def test_failures_that_pass_are_tried_again(web: str, folder: Path) -> None:
     assert len(find_photographs([f"{web}/"])) == 10
 
 
+@pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(
     ("failures", "sentence"),
     [
+        ([429] * 9, r"the server is too busy \(status 429\)"),
+        ([401] * 9, r"access is refused\..*status 401"),
         ([503] * 9, r"the server fails \(status 503\)"),
         ([404] * 9, "there is no such object"),
-        ([403] * 9, "access is refused"),
+        ([403] * 9, r"access is refused\..*status 403"),
         ([418] * 9, r"the server refuses \(status 418\)"),
         (["break"] * 9, "cannot be reached, or breaks off"),
         (["stall"] * 9, "does not answer in time"),
@@ -318,12 +328,17 @@ def test_failures_that_last_are_a_row(
     rows = [row for row, _ in grade_batch(tiny_grader, read_ahead(found))]
     assert [row["status"] for row in rows].count("failed") == 2
     assert rows[4]["reason"].startswith("04_left.jpg: ")
+    # Damage is of the photograph, whatever its name says; only the server is tried again later.
+    assert [was_outage(row["reason"]) for row in rows].count(True) == (
+        failures[0] not in {404, 418}
+    )
+    assert not was_outage(rows[5]["reason"])
     import re
 
     assert re.search(sentence, rows[4]["reason"])
     tried = 9 - len(_Web.failing[name])
     assert tried == (
-        drcore.sources.remote_client.TRIES if failures[0] in {503, "break", "stall"} else 1
+        drcore.sources.remote_client.TRIES if failures[0] in {429, 503, "break", "stall"} else 1
     )
 
 
@@ -362,8 +377,8 @@ def test_other_addresses_are_refused(url: str) -> None:
     ],
 )
 def test_addresses_are_told_without_secrets(url: str, told: str | None) -> None:
-    assert told is None or shown(url) == told
-    assert "secret" not in shown(url)
+    assert told is None or redacted(url) == told
+    assert "secret" not in redacted(url)
 
 
 # --- reading ahead ------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ class Fragile:
     def __init__(self, grader, *, poison=(), breaks=0):
         self._grader, self._poison, self._breaks = grader, set(poison), breaks
         self.attempt, self.failed = grader.attempt, grader.failed
-        self.runner = SimpleNamespace(prefers_single=False)  # several go through the networks together
+        self.runner = SimpleNamespace(prefers_single=False)  # one batch for several
 
     def finish(self, prepared):
         reports = self._grader.finish(prepared)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from drcore.reviews.decision import Decision
 from drcore.reviews.mark import Mark
@@ -129,6 +130,45 @@ def test_deidentified_list_allows_nothing_else(listed):
     app.button(key="make-export").click().run()
     found = members(ended(app))
     assert b"Jane" not in b"".join(found.values()) + "".join(found).encode()
+
+
+def inscribed(rgb) -> np.ndarray:
+    image = Image.fromarray(np.array(rgb))
+    font = ImageFont.load_default(22)
+    ImageDraw.Draw(image).text((70, 140), "Jane Doe 02.01.60", fill=(255, 255, 0), font=font)
+    return np.array(image)
+
+
+def test_pictures_with_writing_wait_for_a_person(open_app, upload, phantom, encoded, html):
+    app = open_app()
+    upload(
+        app,
+        ("Jane_Doe_OD.jpg", encoded(inscribed(phantom(seed=1).rgb), "JPEG")),
+        ("Jane_Doe_OS.jpg", encoded(inscribed(phantom(seed=2).rgb), "JPEG")),
+        ("other_OD.jpg", encoded(phantom(seed=3).rgb, "JPEG")),
+    )
+    app.switch_page("export/page.py").run()
+    app.radio(key="export-telling").set_value("deidentified").run()
+    app.checkbox(key="export-pdf").uncheck().run()
+    app.checkbox(key="export-overlays").check().run()
+    app.button(key="make-export").click().run()
+    job = ended(app)
+    assert len([name for name in members(job) if name.endswith("overlay.jpg")]) == 1
+    assert html(app).count("there may be writing on the retina") == 2
+    assert app.button(key="export-again").disabled
+    first = job.held_back[0].report.sha256
+    app.checkbox(key=f"leave-out-{job.token}-{first}").check().run()
+    looked = next(box for box in app.checkbox if "I checked this image" in box.label)
+    looked.check().run()
+    app.button(key="export-again").click().run()
+    again = ended(app)
+    assert again.token != job.token
+    assert len([name for name in members(again) if name.endswith("overlay.jpg")]) == 2
+    assert [case.report.sha256 for case in again.held_back] == [first]
+    # What was looked at once need not be looked at for the next export of the session.
+    app.button(key="new-export").click().run()
+    app.button(key="make-export").click().run()
+    assert len([name for name in members(ended(app)) if name.endswith("overlay.jpg")]) == 2
 
 
 def test_export_is_found_again_by_its_address_and_not_by_a_guess(listed, open_app):

@@ -27,7 +27,9 @@ def test_first_page_says_what_it_is_for(open_app, html):
     app = open_app()
     assert "Research use only. Not a medical device." in html(app)
     assert any("not sent anywhere else" in caption.value for caption in app.caption)
-    assert {"synthetic image", "real image, public domain"} <= {caption.value for caption in app.caption}
+    assert {"synthetic image", "real image, public domain"} <= {
+        caption.value for caption in app.caption
+    }
 
 
 def test_the_notice_is_on_every_page(open_app, html):

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from drcore.errors import ReviewError
-from drcore.reviews.decision import Decision
-from drcore.reviews.reading_modes import MODES
+from drcore.reviews.decision import MODES, Decision
 from drcore.reviews.store import ReviewStore
 from viewer.server import settings
 from viewer.session import reading_mode

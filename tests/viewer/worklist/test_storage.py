@@ -117,7 +117,7 @@ def test_a_photograph_is_there_whole_or_not_at_all(store, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(SourceError, match="No space left on device"):
         kept.store_file(DATA)
     assert list(kept.folder.iterdir()) == []

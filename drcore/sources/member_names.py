@@ -1,0 +1,75 @@
+"""Names in archives as they were written: ZIP files rarely say in which encoding that was."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+__all__ = ["decode_names"]
+
+_ENCODINGS = {
+    "cp932": (0x81, 0x98), "gbk": (0xB0, 0xD7), "big5": (0xA4, 0xC6), "cp949": (0xB0, 0xC8),
+    "cp437": (0x80, 0xA5), "cp866": (0x80, 0xEF), "cp1252": (0xC0, 0xFF),
+}  # fmt: skip
+"""Encodings that Windows and macOS put into ZIP files, and first bytes of their usual letters."""
+
+
+def decode_names(names: Sequence[bytes]) -> list[str]:
+    """Decode the names of an archive, which share one encoding.
+
+    Args:
+        names: as they stand in the archive.
+
+    Returns:
+        The names, composed (NFC). UTF-8 wherever all names are that; else the encoding in which
+        they look most like words. Bytes that no encoding explains become escapes.
+    """
+    for encoding in ("utf-8", *sorted(_ENCODINGS, key=lambda e: -_likeness(names, e))):
+        try:
+            return [_composed(name.decode(encoding)) for name in names]
+        except UnicodeDecodeError:
+            continue
+    return [_composed(name.decode("utf-8", "backslashreplace")) for name in names]
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _likeness(names: Iterable[bytes], encoding: str) -> float:
+    """How much names look like words of one script in an encoding."""
+    first, last = _ENCODINGS[encoding]
+    total = 0.0
+    for name in names:
+        try:
+            text = name.decode(encoding)
+        except UnicodeDecodeError:
+            return float("-inf")
+        for place, letter in enumerate(text):
+            if letter.isascii():
+                continue
+            usual = first <= letter.encode(encoding)[0] <= last
+            total += _fit(letter, text[place - 1 : place], text[place + 1 : place + 2], usual=usual)
+    return total
+
+
+def _fit(letter: str, before: str, after: str, *, usual: bool) -> float:
+    """Between -2 for what is no letter of a word and 2 for a usual one among its like."""
+    if not unicodedata.category(letter).startswith("L"):
+        return -2.0
+    script = _script(letter)
+    beside = [_script(other) for other in (before, after) if other.isalpha()]
+    if any(other != script for other in beside):
+        return -1.0
+    if script == "LATIN" and letter.islower() and before.islower() is False and after.isupper():
+        return -1.0  # "\u00e2A": two bytes of another encoding
+    if script == "HALFWIDTH":
+        return -0.5
+    # A letter of two bytes explains more of the name than one of one.
+    weight = {"LATIN": 1.0, "CYRILLIC": 1.0, "HANGUL": 2.1 if beside else 2.0}.get(script, 2.0)
+    return weight if usual else weight / 4
+
+
+def _script(letter: str) -> str:
+    word = unicodedata.name(letter, "").partition(" ")[0]
+    return "CJK" if word in {"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"} else word

@@ -1,0 +1,236 @@
+"""Going on with a table gives the table of an uninterrupted run, whatever became of the files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import drcore.sources.remote
+from drcore.batch.command import OUTAGE, GradeOptions, grade
+from drcore.errors import PhotographError
+from drcore.grading.grader import Grader
+from drcore.photographs.identity import NameRules
+from drcore.results.columns import COLUMNS
+from drcore.results.csv_file import CsvFile
+
+
+@pytest.fixture(autouse=True)
+def _tiny_weights(tiny_grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Grader, "bundled", classmethod(lambda *_: tiny_grader))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "o.csv"
+
+
+def _grade(out: Path, *paths: Path | str, **options: Any) -> int:
+    return grade(GradeOptions(tuple(map(str, paths)), str(out), quiet=True, **options))
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        return list(csv.DictReader(lines, strict=True))
+
+
+def _whole(tmp_path: Path, *paths: Path | str, **options: Any) -> bytes:
+    """The table of an uninterrupted run."""
+    assert _grade(tmp_path / "whole.csv", *paths, overwrite=True, **options) == 0
+    return (tmp_path / "whole.csv").read_bytes()
+
+
+def _folder(folder: Path, **files: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / f"{name}.jpg").write_bytes(data)
+    return folder
+
+
+def test_a_photograph_replaced_under_its_name_is_graded_again(
+    out: Path, tmp_path: Path, jpegs: list[bytes]
+) -> None:
+    for count in (1, 3):
+        folder = _folder(tmp_path / str(count), **{f"a{n}": jpegs[0] for n in range(count)})
+        assert _grade(out, folder, overwrite=True) == 0
+        (folder / "a0.jpg").write_bytes(jpegs[1])
+        assert _grade(out, folder, resume=True) == 0
+        assert out.read_bytes() == _whole(tmp_path, folder)
+
+
+def test_one_of_the_same_size_is_too(out: Path, tmp_path: Path, jpegs: list[bytes]) -> None:
+    folder = _folder(tmp_path / "a", x=jpegs[0] + b"1", y=jpegs[1])
+    assert _grade(out, folder) == 0
+    (folder / "x.jpg").write_bytes(jpegs[0] + b"2")
+    assert _grade(out, folder, resume=True) == 0
+    assert out.read_bytes() == _whole(tmp_path, folder)
+
+
+def test_another_site_has_the_same_names(out: Path, tmp_path: Path, jpegs: list[bytes]) -> None:
+    first = _folder(tmp_path / "a", IMG_0001=jpegs[0])
+    second = _folder(tmp_path / "b", IMG_0001=jpegs[1])
+    assert _grade(out, first) == 0
+    old = out.read_bytes()
+    for _ in range(2):
+        assert _grade(out, second, resume=True) == 0
+        assert out.read_bytes().startswith(old)
+        rows = _rows(out)
+        assert [row["image"] for row in rows] == ["IMG_0001.jpg", f"{second}/IMG_0001.jpg"]
+        assert rows[0]["sha256"] != rows[1]["sha256"]
+
+
+def test_first_one_folder_then_both(out: Path, tmp_path: Path, jpegs: list[bytes]) -> None:
+    first = _folder(tmp_path / "a", IMG_0001=jpegs[0], only=jpegs[2])
+    second = _folder(tmp_path / "b", IMG_0001=jpegs[1])
+    assert _grade(out, first) == 0
+    assert _grade(out, first, second, resume=True) == 0
+    assert out.read_bytes() == _whole(tmp_path, first, second)
+
+
+def test_the_same_photograph_under_two_names_has_two_rows(
+    out: Path, tmp_path: Path, jpegs: list[bytes]
+) -> None:
+    folder = _folder(tmp_path / "a", m=jpegs[0])
+    assert _grade(out, folder) == 0
+    _folder(folder, b=jpegs[0], z=jpegs[0])
+    assert _grade(out, folder, resume=True) == 0
+    assert out.read_bytes() == _whole(tmp_path, folder)
+
+
+def test_a_folder_that_was_moved_is_not_graded_again(
+    out: Path, tmp_path: Path, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _folder(tmp_path / "a", x=jpegs[0], y=jpegs[1])
+    assert _grade(out, folder) == 0
+    old = out.read_bytes()
+    folder.rename(tmp_path / "moved")
+    monkeypatch.setattr(Grader, "finish", None)
+    assert _grade(out, tmp_path / "moved", resume=True) == 0
+    assert out.read_bytes() == old
+
+
+@pytest.mark.parametrize("keep_failed", [False, True])
+def test_failed_rows_are_tried_again(
+    out: Path, tmp_path: Path, jpegs: list[bytes], keep_failed: bool
+) -> None:
+    folder = _folder(tmp_path / "a", a=jpegs[0], b=b"no picture", c=jpegs[1])
+    assert _grade(out, folder) == 0
+    old = out.read_bytes()
+    (folder / "b.jpg").write_bytes(jpegs[2])
+    assert _grade(out, folder, resume=True, keep_failed=keep_failed) == 0
+    assert out.read_bytes() == (old if keep_failed else _whole(tmp_path, folder))
+
+
+def test_a_table_saved_by_a_spreadsheet(out: Path, tmp_path: Path, jpegs: list[bytes]) -> None:
+    folder = _folder(tmp_path / "a", a=jpegs[0], b=jpegs[1])
+    assert _grade(out, folder) == 0
+    data = out.read_bytes()
+    (folder / "c.jpg").write_bytes(jpegs[2])
+    out.write_bytes(b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n"))  # "CSV UTF-8"
+    assert _grade(out, folder, resume=True) == 0
+    assert [row["image"] for row in _rows(out)] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert list(_rows(out)[0]) == list(COLUMNS)
+
+
+def test_a_table_of_0_6_is_continued(out: Path, tmp_path: Path, jpegs: list[bytes]) -> None:
+    folder = _folder(tmp_path / "a", a_OD=jpegs[0], b=jpegs[1])
+    assert _grade(out, folder) == 0
+    whole = out.read_bytes()
+    old = COLUMNS[: COLUMNS.index("exam_date")]
+    with out.open("w", newline="") as file:
+        table = csv.DictWriter(file, old, extrasaction="ignore", lineterminator="\n")
+        table.writeheader()
+        table.writerow(next(csv.DictReader(io.StringIO(whole.decode()))))
+    (tmp_path / ".o.csv.inputs").unlink()
+    assert _grade(out, folder, resume=True) == 0
+    rows = _rows(out)
+    assert [row["image"] for row in rows] == ["a_OD.jpg", "b.jpg"]
+    assert rows[0]["identity_source"] == "eye=name patient=name"
+
+
+def test_whose_eye_it_is_follows_the_pattern_of_today(
+    out: Path, tmp_path: Path, jpegs: list[bytes]
+) -> None:
+    folder = _folder(tmp_path / "a", **{"12x20240301": jpegs[0], "13x20240302": jpegs[1]})
+    assert _grade(out, folder) == 0
+    rules = NameRules(r"(?P<patient>\d+)x(?P<date>\d+)")
+    assert _grade(out, folder, resume=True, rules=rules) == 0
+    assert [(row["patient"], row["exam_date"]) for row in _rows(out)] == [
+        ("12", "2024-03-01"), ("13", "2024-03-02"),
+    ]  # fmt: skip
+    assert out.read_bytes() == _whole(tmp_path, folder, rules=rules)
+
+
+def test_two_folders_are_never_one_patient(out: Path, tmp_path: Path, jpegs: list[bytes]) -> None:
+    for name in ("anna", "ben"):
+        _folder(tmp_path / "all" / name, **{"Right Eye": jpegs[0], "7_OS": jpegs[1]})
+    assert _grade(out, tmp_path / "all") == 0
+    assert [(row["laterality"], row["patient"]) for row in _rows(out)] == [
+        ("OS", ""),
+        ("OD", ""),
+    ] * 2
+    folders = NameRules(patient_from_folder=True)
+    assert _grade(out, tmp_path / "all", resume=True, rules=folders) == 0
+    assert [row["patient"] for row in _rows(out)] == ["anna", "anna", "ben", "ben"]
+
+
+def test_numbers_of_patients_stay_what_they_are(
+    out: Path, tmp_path: Path, jpegs: list[bytes]
+) -> None:
+    folder = _folder(tmp_path / "a", **{"007_OD": jpegs[0], "=7_OS": jpegs[1]})
+    assert _grade(out, folder, spreadsheet=True) == 0
+    data = out.read_bytes()
+    assert data.startswith(b"\xef\xbb\xbfimage,")
+    assert b',"=""007""",' in data
+    assert b",'=7," in data
+    (folder / "008_OD.jpg").write_bytes(jpegs[2])
+    assert _grade(out, folder, resume=True) == 0
+    assert out.read_bytes() == _whole(tmp_path, folder, spreadsheet=True)
+
+
+def test_an_outage_is_not_the_end(
+    s3: Any, out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for file in folder.iterdir():
+        s3.upload_file(str(file), "clinic", file.name)
+    reading = drcore.sources.remote.Remote.read
+
+    def broken(self: Any, *limit: int) -> bytes:
+        if self.name == "03_left.jpg":
+            raise PhotographError("03_left.jpg: the server fails (status 503). Try again later.")
+        return reading(self, *limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drcore.sources.remote.Remote, "read", broken)
+        assert _grade(out, "s3://clinic/") == OUTAGE == 3
+    assert "1 photographs could not be fetched" in capsys.readouterr().err
+    assert _grade(out, "s3://clinic/", resume=True) == 0
+    whole = _whole(out.parent, "s3://clinic/")
+    assert out.read_bytes() == whole
+
+
+def test_a_killed_revision_leaves_the_old_table_or_the_new(
+    tmp_path: Path, tiny_grader: Grader
+) -> None:
+    from drcore.results.columns import row_of
+
+    file = tmp_path / "o.csv"
+    with CsvFile(file) as table:
+        for name in "abc":
+            table.append(row_of(tiny_grader.failed(name, "No."), name))
+    old = file.read_bytes()
+    with CsvFile(file, resume=True) as table:
+        with pytest.raises(ZeroDivisionError):
+            table.arrange(["c", "b", "a"], lambda row: replace(row, x=1 / 0))  # type: ignore[type-var]
+        assert file.read_bytes() == old
+        table.revise({"b": None, "a": "z"})
+        assert [row["image"] for row in _rows(file)] == ["z", "c"]
+        table.append(row_of(tiny_grader.failed("d", "No."), "d"))
+        table.arrange(["d", "c", "z"], lambda row: row)
+    assert [row["image"] for row in _rows(file)] == ["d", "c", "z"]
+    assert list(tmp_path.iterdir()) == [file]

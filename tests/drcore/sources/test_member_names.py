@@ -1,0 +1,64 @@
+"""Names in ZIP and TAR files as they were written."""
+
+from __future__ import annotations
+
+import tarfile
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from drcore.sources.find import find_photographs
+from drcore.sources.member_names import decode_names
+
+NAMES = [
+    ("cp932", "検査表.jpg"),  # ends in the byte of a backslash
+    ("cp932", "ソ.jpg"),
+    ("cp932", "患者A_アイ_左.jpg"),
+    ("cp932", "山田太郎/右眼.jpg"),
+    ("big5", "王小明_右眼.jpg"),
+    ("big5", "功能.jpg"),
+    ("gbk", "张伟_右眼.jpg"),
+    ("cp949", "홍길동_오른쪽.jpg"),
+    ("cp437", "Müller_OD.jpg"),
+    ("cp437", "Frédéric à Zürich.jpg"),
+    ("cp437", "Ñandú.jpg"),
+    ("cp866", "Иванов_OD.jpg"),
+    ("utf-8", unicodedata.normalize("NFD", "Müller_OD.jpg")),
+    ("ascii", "10_left.jpg"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "name"), NAMES)
+def test_names_are_decoded_as_they_were_written(encoding: str, name: str) -> None:
+    assert decode_names([name.encode(encoding)]) == [unicodedata.normalize("NFC", name)]
+
+
+def test_names_of_one_archive_help_each_other() -> None:
+    names = [
+        "陳.jpg",
+        "王小明_右眼.jpg",
+        "病人.jpg",
+    ]
+    assert decode_names([name.encode("big5") for name in names]) == names
+
+
+def test_bytes_without_meaning_stay_apart() -> None:
+    assert len(set(decode_names([b"\xff\xfe.jpg", b"\xff\xff.jpg"]))) == 2
+
+
+@pytest.mark.parametrize(("encoding", "name"), NAMES)
+def test_no_member_vanishes(tmp_path: Path, encoding: str, name: str) -> None:
+    raw = name.encode(encoding)
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo("x" * len(raw)), b"content")
+    data = (tmp_path / "s.zip").read_bytes().replace(b"x" * len(raw), raw)
+    (tmp_path / "s.zip").write_bytes(data)
+    with tarfile.open(tmp_path / "s.tar", "w", format=tarfile.GNU_FORMAT) as tape:
+        entry = tarfile.TarInfo(raw.decode("utf-8", "surrogateescape"))
+        tape.addfile(entry)
+    for packed in ("s.zip", "s.tar"):
+        (found,) = find_photographs([tmp_path / packed])
+        assert found.image == f"{packed}/{unicodedata.normalize('NFC', name)}"
+        assert not found.problem
