@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
     from drcore.reviews.store import ReviewStore
 
-__all__ = ["Measured", "measure", "page"]
-
 MAX_MATRICES = 8
 """Confusion matrices shown in a section; all of them are in the CSV."""
 
@@ -81,10 +79,7 @@ def page(filters: DeltaGenerator) -> None:
     st.html(style_tag("agreement/report.css"))
     st.header("Agreement")
     if reading_mode.hides_record():
-        _empty(
-            "Study still masked",
-            "Agreement is available only to coordinators.",
-        )
+        _empty("Study still masked", "Agreement is available only to coordinators.")
         return
     try:
         store = state.store()
@@ -148,22 +143,13 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
             for (one, other), pairs in reader_against_reader(chosen, identities).items()
         ],
         times=times_by_reader(chosen),
-        groups={
-            "All images": map_groups(chosen),
-            "Model grade \u2265 1": map_groups(suspect),
-        },
+        groups={"All images": map_groups(chosen), "Model grade \u2265 1": map_groups(suspect)},
     )
 
 
 def _measured(store: ReviewStore, record: Sequence[Decision], selection: Selection) -> Measured:
     """The figures, computed again if grades, filters or study rules have changed."""
-    asked = (
-        reviews_location(),
-        len(record),
-        store.writes,
-        selection,
-        reading_mode.study_rules(),
-    )
+    asked = (reviews_location(), len(record), store.writes, selection, reading_mode.study_rules())
     kept = st.session_state.get("agreement")
     if kept is None or kept[0] != asked:
         kept = (asked, measure(store, record, selection))

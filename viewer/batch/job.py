@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from viewer.server.model_loader import Engine
     from viewer.server.temporary_folder import TemporaryFolder
 
-__all__ = ["BatchJob", "Progress", "duration"]
-
 MAX_FAILURES = 3
 """Photographs in a row on which the networks may fail before the batch itself stops."""
 
@@ -54,10 +52,7 @@ class BatchJob(Job):
     TITLE = "batch"
 
     def __init__(
-        self,
-        found: Sequence[PhotographSource],
-        title: str,
-        files: TemporaryFolder | None = None,
+        self, found: Sequence[PhotographSource], title: str, files: TemporaryFolder | None = None
     ) -> None:
         super().__init__(files)
         self.found = list(found)

@@ -20,8 +20,6 @@ from viewer.ui.downloads import csv_download
 if TYPE_CHECKING:
     from drcore.results.columns import Row
 
-__all__ = ["choose", "controls", "csv_of", "current", "jobs", "show", "start_on_server"]
-
 PARAMETER = "run"
 """Of the page's address, so that a reload finds the batch again."""
 

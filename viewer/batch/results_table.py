@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from drcore.results.columns import Row
 
-__all__ = ["KINDS", "column_config", "filtered", "kind_name", "table"]
-
 KINDS = (*map(str, range(5)), "ungradable", "failed")
 """Grade of a row, or its status if it has none."""
 
@@ -28,10 +26,7 @@ def kind_name(kind: str) -> str:
 
 
 def filtered(
-    rows: Sequence[Mapping[str, str]],
-    *,
-    show: Iterable[str] = (),
-    text: str = "",
+    rows: Sequence[Mapping[str, str]], *, show: Iterable[str] = (), text: str = ""
 ) -> list[int]:
     """Return the indices of rows of some `KINDS` (all if empty) that hold a text, in any case."""
     wanted, needle = set(show), text.strip().lower()

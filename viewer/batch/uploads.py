@@ -16,8 +16,6 @@ from viewer.server.temporary_folder import TemporaryFolder
 if TYPE_CHECKING:
     from drcore.sources.source import PhotographSource
 
-__all__ = ["MAX_FILES", "RESERVE", "check_upload", "save_upload"]
-
 MAX_FILES = 10_000
 """Files of a folder that a browser may upload."""
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from drcore.export.deidentification import Disclosure
     from viewer.export.job import ExportJob
 
-__all__ = ["show"]
-
 MAX_SHOWN = 24
 """Images to check at once; the others follow after these."""
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from drcore.export.export import Exported, Kind
     from drcore.export.pdf.report import Page
 
-__all__ = ["ExportJob"]
-
 
 class ExportJob(Job):
     """Writes one export.

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from drcore.export.pdf.report import Page
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["choose", "current", "empty", "jobs", "show"]
-
 PARAMETER = "export"
 """Of the page's address, so that a reload finds the export again."""
 

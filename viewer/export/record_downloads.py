@@ -13,8 +13,6 @@ from viewer.session import reading_mode, state
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["all_grades", "record_bytes"]
-
 _FILES = {
     "decisions.csv": "Grades, CSV",
     "decisions.json": "Grades, JSON",

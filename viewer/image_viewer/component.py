@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from viewer.worklist.renditions import Picture
     from viewer.worklist.worklist import Entry, Worklist
 
-__all__ = ["caption", "neighbours", "show", "slide_cache", "slide_of", "starts_hidden"]
-
 _SCRIPTS = (
     "ui/links.js", "image_viewer/pictures.js", "image_viewer/maps.js", "image_viewer/controls.js",
     "image_viewer/marks.js", "image_viewer/panels.js", "image_viewer/stage.js",
@@ -166,8 +164,5 @@ def _event(event: str) -> dict[str, Any]:
 @cache
 def _component() -> Any:
     return st.components.v2.component(
-        "drcore_stage",
-        html=_HTML,
-        css=style("image_viewer/stage.css"),
-        js=script(*_SCRIPTS),
+        "drcore_stage", html=_HTML, css=style("image_viewer/stage.css"), js=script(*_SCRIPTS)
     )

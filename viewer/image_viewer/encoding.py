@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from drcore.grading.report import Cells, GradeReport, Scale
     from drcore.preprocessing.field_of_view import FieldOfView
 
-__all__ = ["Maps", "colour_table", "field_of", "maps_of", "scales_of"]
-
-
 OUTSIDE = -32768
 """Value of a cell outside the retina."""
 

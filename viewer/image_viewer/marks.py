@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from viewer.image_viewer.preloading import Slide
     from viewer.worklist.worklist import Entry
 
-__all__ = ["add", "mark_of", "message", "remove"]
-
 _PROBLEM = "marking-problem"
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from viewer.worklist.renditions import Picture, Renditions
     from viewer.worklist.worklist import Entry, Worklist
 
-__all__ = ["MAX_SLIDES", "Slide", "SlideCache"]
-
 MAX_SLIDES = 5
 """Photographs that are ready to be shown: the one on screen, and those beside it."""
 

@@ -19,10 +19,6 @@ from viewer.ui import messages
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "figures_table", "model", "set_name", "thresholds_text", "version_lines", "versions",
-]  # fmt: skip
-
 MODEL_CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
 
 _COLUMNS = {

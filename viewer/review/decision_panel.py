@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from viewer.session.reading_mode import Circumstances
     from viewer.worklist.worklist import Entry, Worklist
 
-__all__ = ["choice_of", "decide", "decision_text", "latest_sentence", "panel"]
-
 
 def decide(
     report: GradeReport,

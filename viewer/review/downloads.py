@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from viewer.worklist.entry import Entry
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["download_grades", "download_result", "result_bytes"]
-
 
 def download_result(worklist: Worklist, entry: Entry) -> None:
     """Show the download of a photograph's result as JSON; nothing while it must stay hidden."""

@@ -15,8 +15,6 @@ from viewer.ui.assets import media_url, script, style
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["worklist_component"]
-
 
 def worklist_component(worklist: Worklist, on_pick: Callable[[str], None], *, height: int) -> None:
     """Show the list of photographs; `on_pick` gets the key of the entry that was clicked."""

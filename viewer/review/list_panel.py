@@ -17,8 +17,6 @@ from viewer.worklist.ordering import KINDS, MODEL_ORDERS, ORDERS, ViewOptions
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry, Worklist
 
-__all__ = ["notices", "panel", "progress"]
-
 _GRADED = {"All": None, "To grade": False, "Graded": True}
 _EYES = {"OD": "Right (OD)", "OS": "Left (OS)", "": "Unknown"}
 

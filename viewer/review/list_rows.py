@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from viewer.worklist.ordering import PatientStudy
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["list_rows", "patient_summary"]
-
 HIDDEN: Chip = ("", "#00000000", "inherit")
 """Of a photograph whose result a masked reader must not know."""
 

@@ -2,14 +2,7 @@
 
 import streamlit as st
 
-from viewer.review import (
-    downloads,
-    list_panel,
-    reading_mode_panel,
-    resume_link,
-    upload,
-    workspace,
-)
+from viewer.review import downloads, list_panel, reading_mode_panel, resume_link, upload, workspace
 from viewer.session import page, state
 
 page.open_page()

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["panel"]
-
-
 _SENTENCES: dict[ReadingMode, str] = {
     "blinded first read": "Model and other readers\u2019 grades are hidden until you save.",
     "second reader": ("Independent second read: model and first reader are hidden until you save."),

@@ -10,8 +10,6 @@ import streamlit as st
 from viewer.session import current_list, state
 from viewer.ui.assets import script
 
-__all__ = ["last_list"]
-
 
 def last_list(token: str) -> None:
     """Let the browser remember the list of this session; if there is none, offer the last one.

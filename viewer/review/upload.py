@@ -16,9 +16,6 @@ from viewer.worklist.importing import import_files
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["PRIVACY", "add_more", "sample_gallery", "sample_origin", "samples", "uploader"]
-
-
 SAMPLES = Path(__file__).parents[2] / "sample_images"
 
 _TITLES = {

@@ -15,19 +15,6 @@ from viewer.ui.assets import style_tag
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
 
-__all__ = [
-    "NEAR",
-    "agreement_sentence",
-    "card",
-    "eye_sentence",
-    "near_threshold_sentence",
-    "outcome",
-    "placement_sentence",
-    "probability_sentence",
-    "referral_sentence",
-    "set_sentence",
-]
-
 NEAR = 0.15
 """A score closer than this to a threshold, in grades, is called near it."""
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from drcore.reviews.store import ReviewStore
     from viewer.worklist.worklist import Entry, Worklist
 
-__all__ = ["queue", "show"]
-
 POLL = 0.6
 """Seconds between checks of the background work."""
 

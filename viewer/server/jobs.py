@@ -15,8 +15,6 @@ from drcore.errors import DrcoreError
 if TYPE_CHECKING:
     from viewer.server.temporary_folder import TemporaryFolder
 
-__all__ = ["Job", "JobRegistry"]
-
 State = Literal["waiting", "running", "finished", "cancelled", "failed"]
 
 MAX_JOBS = 32

@@ -6,8 +6,6 @@ import ctypes
 import os
 import threading
 
-__all__ = ["BACKGROUND", "limit_memory_pools"]
-
 # With a thread or two for each of twenty readers, their pages would wait for the interpreter, and
 # nothing would be done sooner: a few of them keep all cores busy.
 BACKGROUND = threading.BoundedSemaphore(max(1, min(4, (os.cpu_count() or 1) - 1)))

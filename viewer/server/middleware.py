@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from streamlit import App
 
-__all__ = ["HEADERS", "MAX_UPLOADS", "MIDDLEWARE", "lifespan"]
-
 # Streamlit's page has inline styles and scripts and loads pieces of its own as blobs. Nothing is
 # loaded from or sent to another computer, and no other site may frame the page.
 _POLICY = {

@@ -13,8 +13,6 @@ from drcore.errors import DrcoreError
 if TYPE_CHECKING:
     from drcore.grading.grader import Grader
 
-__all__ = ["Engine"]
-
 State = Literal["waiting", "loading", "ready", "failed"]
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from drcore.reviews.decision import MODES, ReadingMode
 
-__all__ = ["allowed_modes", "batch_root", "reviews_location", "worklists_folder"]
-
 _MASKED: ReadingMode = "blinded first read"
 """As it is stored. Pages, and DRCORE_STUDY where one likes, call it "masked first read"."""
 

@@ -13,9 +13,6 @@ from typing import BinaryIO
 
 from drcore.files import hold
 
-__all__ = ["TemporaryFolder", "sweep"]
-
-
 PREFIX = "drcore-spool-"
 
 _LOCK = ".lock"

@@ -8,8 +8,6 @@ import streamlit as st
 
 from viewer.server.jobs import Job, JobRegistry
 
-__all__ = ["current_job", "forget_job", "start_job"]
-
 J = TypeVar("J", bound=Job)
 
 

@@ -13,8 +13,6 @@ from viewer.session import reading_mode, state
 from viewer.worklist.storage import WorklistStore
 from viewer.worklist.worklist import Worklist
 
-__all__ = ["PARAMETER", "clear_worklist", "current_worklist"]
-
 PARAMETER = "list"
 """Of the page's address. Whoever knows its value can open the list; it cannot be guessed."""
 

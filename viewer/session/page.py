@@ -15,8 +15,6 @@ from viewer.session import state
 from viewer.ui.assets import script, style_tag
 from viewer.ui.messages import problem
 
-__all__ = ["engine_status", "open_page"]
-
 _LOAD_DELAY = 0.8
 """Seconds after which the model begins to load, so that the first page comes before it."""
 

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
-from drcore.agreement.adjudication import (
-    ReadingStatus,
-    StudyRules,
-    reading_statuses,
-)
+from drcore.agreement.adjudication import ReadingStatus, StudyRules, reading_statuses
 from drcore.errors import DrcoreError
 from drcore.reviews.decision import ROLES, ReadingMode, Role
 from drcore.text import fold
@@ -22,11 +18,6 @@ from viewer.session import state
 if TYPE_CHECKING:
     from drcore.reviews.store import ReviewStore
     from viewer.worklist.worklist import Entry, Worklist
-
-__all__ = [
-    "MODE_NAMES", "Circumstances", "circumstances", "hides_machine", "hides_record", "mode",
-    "note_machine_seen", "readable", "reader", "statuses", "study_rules", "waiting",
-]  # fmt: skip
 
 MODE_NAMES: dict[ReadingMode, str] = {
     "open": "Unmasked (model visible)",

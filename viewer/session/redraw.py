@@ -16,8 +16,6 @@ from viewer.session import reading_mode, state
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["note_choice", "note_page", "rerun_if_changed", "rerun_if_worked"]
-
 
 def note_page(worklist: Worklist) -> None:
     """Note what the whole page is about to show."""

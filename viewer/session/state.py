@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from drcore.reviews.store import ReviewStore
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["Choice", "SavedDecision", "SessionState", "engine", "session", "store", "worklist"]
-
 Choice = Literal["agree", "ungradable"] | int
 """Chosen and not saved yet; a number is the reader's grade."""
 

@@ -17,8 +17,6 @@ from viewer.ui.assets import script
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry
 
-__all__ = ["ViewingLog", "viewing_log", "watch"]
-
 
 @dataclass
 class _Viewing:
@@ -129,11 +127,7 @@ def watch(entry: Entry, sizes: Sequence[int]) -> None:
     st.session_state["viewing-scales"] = scales
     _watch()(
         key="viewing",
-        data={
-            "view": viewing_log().view_id(entry.key),
-            "image": entry.image_id,
-            "scales": scales,
-        },
+        data={"view": viewing_log().view_id(entry.key), "image": entry.image_id, "scales": scales},
         height=1,
         on_views_change=_ignore,
     )
@@ -146,6 +140,5 @@ def _ignore() -> None:
 @cache
 def _watch() -> Any:
     return st.components.v2.component(
-        "drcore_viewing_log",
-        js=script("ui/links.js", "session/viewing_log.js"),
+        "drcore_viewing_log", js=script("ui/links.js", "session/viewing_log.js")
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-__all__ = ["media_url", "script", "style", "style_tag"]
-
 _VIEWER = Path(__file__).resolve().parent.parent
 
 

@@ -10,8 +10,6 @@ import plotly.graph_objects as go
 from drcore.icdr import GRADE_NAMES
 from viewer.ui import palette
 
-__all__ = ["confusion", "grade_histogram"]
-
 
 def grade_histogram(rows: Sequence[Mapping[str, str]], *, height: int = 190) -> go.Figure:
     """Return the histogram of a batch: a bar for each grade, for ungradable and unreadable."""

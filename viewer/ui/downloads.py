@@ -8,8 +8,6 @@ from typing import Literal
 
 import streamlit as st
 
-__all__ = ["csv_download"]
-
 
 def csv_download(
     label: str,

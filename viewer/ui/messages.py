@@ -6,8 +6,6 @@ from html import escape
 
 import streamlit as st
 
-__all__ = ["problem"]
-
 
 def problem(sentence: str) -> None:
     """Show an error; the sentence may hold untrusted text, so it never becomes Markdown."""

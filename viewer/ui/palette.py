@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
 
-__all__ = ["FAILED", "GRADES", "PENDING", "UNGRADABLE", "Chip", "chip_of"]
-
 Chip = tuple[str, str, str]
 """Text, background and text colour of a chip; colours as #rrggbb, never from a file."""
 

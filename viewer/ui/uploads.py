@@ -10,8 +10,6 @@ import streamlit as st
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-__all__ = ["one_by_one", "release", "uploaded"]
-
 
 def uploaded(key: str) -> list[UploadedFile]:
     """Return the files of an uploader, without those that were released already."""

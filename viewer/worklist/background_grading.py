@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from viewer.worklist.entry import Entry
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["do_next", "grade", "work_ahead"]
-
 Lookup = Callable[[str], "Decision | None"]
 """From the SHA-256 of a file to the latest decision on it."""
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from viewer.worklist.entry import Entry
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["SCOPES", "CaseSelection", "Scope", "case_of", "entries_of", "select_cases"]
-
 Scope = Literal["all", "reviewed", "patient"]
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from drcore.photographs.photograph import Photograph
     from drcore.reviews.decision import Decision
 
-__all__ = ["Entry", "PhotographFacts", "black_out_surroundings", "facts_of"]
-
 PatientFrom = Literal["name", "header", "hand", ""]
 
 

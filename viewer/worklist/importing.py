@@ -13,8 +13,6 @@ from drcore.errors import SourceError
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry, Worklist
 
-__all__ = ["ImportResult", "import_files"]
-
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "dicomdir"})
 """Files that operating systems and cameras put beside photographs."""
 

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
     from viewer.worklist.worklist import Entry
 
-__all__ = [
-    "KINDS", "MODEL_ORDERS", "ORDERS", "Order", "PatientStudy", "ViewOptions", "ordered_entries",
-    "patient_studies",
-]  # fmt: skip
-
 Order = Literal["arrival", "severity", "uncertainty", "disagreement", "unreviewed"]
 
 ORDERS: dict[Order, str] = {

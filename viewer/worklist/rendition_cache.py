@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from viewer.worklist.entry import Entry
     from viewer.worklist.renditions import Renditions
 
-__all__ = ["MAX_RENDITIONS", "RenditionCache"]
-
 MAX_RENDITIONS = 6
 """Photographs, about 1 MB each: going back and forth must not wait."""
 

@@ -20,11 +20,6 @@ from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.contrast import clahe, local_contrast
 from drcore.preprocessing.field_of_view import find_field_of_view
 
-__all__ = [
-    "ENHANCED", "Picture", "Renditions", "data_uri", "enhanced", "readable_type",
-    "renditions_of", "thumbnail",
-]  # fmt: skip
-
 RGB = NDArray[np.uint8]
 
 LONG_SIDE = 1600

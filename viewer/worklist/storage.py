@@ -22,8 +22,6 @@ from typing import Any
 
 from drcore.errors import SourceError
 
-__all__ = ["Limits", "WorklistStore", "list_id"]
-
 _SCHEMA = 1
 _TABLES = """
 CREATE TABLE list (id TEXT PRIMARY KEY, used REAL, selected TEXT, settings TEXT);

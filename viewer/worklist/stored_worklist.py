@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
 
-__all__ = ["StoredPhotograph", "StoredWorklist", "file_stamp", "source_identity"]
-
 
 @dataclass(frozen=True, slots=True)
 class StoredPhotograph:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
     from viewer.worklist.storage import WorklistStore
 
-__all__ = ["MAX_ENTRIES", "Entry", "Worklist"]
-
 MAX_ENTRIES = 1000
 """Photographs of a list: more than a day's work, and all reports fit into memory."""
 
