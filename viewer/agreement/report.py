@@ -183,13 +183,9 @@ def _filters(record: Sequence[Decision]) -> Selection:
         help="First: before the model was revealed. Last: after any correction.",
     )  # fmt: skip
     return Selection(
-        readers=frozenset(readers) or None,
-        models=frozenset(models) or None,
-        modes=frozenset(chosen) or None,
-        since=since,
-        until=until,
-        answer=answer or "first",
-    )
+        readers=frozenset(readers) or None, models=frozenset(models) or None,
+        modes=frozenset(chosen) or None, since=since, until=until, answer=answer or "first",
+    )  # fmt: skip
 
 
 def _sections(found: Measured) -> None:

@@ -244,15 +244,10 @@ def _browse(job: BatchJob, rows: list[Row]) -> None:
     st.caption(f"Showing {len(indices)} of {len(rows)}. Tick a row to open the image in Review.")
     visits = st.session_state.setdefault("table-visits", 0)
     event = st.dataframe(
-        table(rows, indices),
-        hide_index=True,
-        column_config=column_config(),
-        on_select="rerun",
-        selection_mode="single-row",
-        height=max(220, min(640, 38 + 35 * len(indices))),
-        placeholder="",
-        key=f"rows-{job.token}-{visits}",
-    )
+        table(rows, indices), hide_index=True, column_config=column_config(), on_select="rerun",
+        selection_mode="single-row", height=max(220, min(640, 38 + 35 * len(indices))),
+        placeholder="", key=f"rows-{job.token}-{visits}",
+    )  # fmt: skip
     picked = event["selection"]["rows"]
     if picked and picked[0] < len(indices):
         st.session_state["table-visits"] += 1  # a new table, in which nothing is selected

@@ -136,12 +136,9 @@ def show(job: ExportJob) -> None:
     if job.held_back:
         held_back.show(job, on_confirm=_again)
     st.button(
-        "New export",
-        key="new-export",
-        icon=":material/add:",
-        on_click=forget_job,
+        "New export", key="new-export", icon=":material/add:", on_click=forget_job,
         args=(jobs(), PARAMETER, job),
-    )
+    )  # fmt: skip
 
 
 def _download(job: ExportJob) -> None:
@@ -153,14 +150,9 @@ def _download(job: ExportJob) -> None:
     result = "Cancelled \u2013 partial export" if exported.cancelled else "Export ready"
     st.write(f"{result}: {count}, {_megabytes(job.size)}.")
     st.download_button(
-        "Download",
-        data=job.file.read_bytes,
-        file_name=job.file_name,
-        on_click="ignore",
-        icon=":material/download:",
-        key="download-export",
-        type="primary",
-    )
+        "Download", data=job.file.read_bytes, file_name=job.file_name, on_click="ignore",
+        icon=":material/download:", key="download-export", type="primary",
+    )  # fmt: skip
 
 
 def _left_out(problems: tuple[str, ...]) -> None:

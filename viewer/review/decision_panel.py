@@ -153,15 +153,11 @@ def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> 
     log, reader = viewing_log(), reading_mode.reader()
     try:
         decision = decide(
-            report,
-            choice_of(entry),
-            note=st.session_state.get(f"note-{entry.key}") or "",
-            reader=reader,
-            now=now,
-            seconds=log.seconds(entry.key),
+            report, choice_of(entry), note=st.session_state.get(f"note-{entry.key}") or "",
+            reader=reader, now=now, seconds=log.seconds(entry.key),
             overlay_scales=log.scales(entry.key, reader),
             circumstances=reading_mode.circumstances(entry),
-        )
+        )  # fmt: skip
         number = store.add(decision)
     except DrcoreError as error:
         session.save_error = str(error)

@@ -22,16 +22,11 @@ def download_result(worklist: Worklist, entry: Entry) -> None:
         return
     name = entry.report.sha256[:12] or entry.key
     st.download_button(
-        "Download JSON",
-        data=lambda: result_bytes(worklist, entry),
-        file_name=f"drcore-result-{name}.json",
-        mime="application/json",
-        on_click="ignore",
-        icon=":material/data_object:",
-        key=f"result-{entry.key}",
-        help="Model result and all readers' grades for this image",
-        width="stretch",
-    )
+        "Download JSON", data=lambda: result_bytes(worklist, entry),
+        file_name=f"drcore-result-{name}.json", mime="application/json", on_click="ignore",
+        icon=":material/data_object:", key=f"result-{entry.key}",
+        help="Model result and all readers' grades for this image", width="stretch",
+    )  # fmt: skip
 
 
 def download_grades() -> None:

@@ -52,12 +52,9 @@ def sample_gallery(worklist: Worklist) -> None:
             with st.container(width=128, gap="xxsmall", key=f"sample-{file.stem}"):
                 st.image(str(file), width="stretch", alt=f"Sample: {sample_title(file)}")
                 st.button(
-                    sample_title(file),
-                    key=f"open-{file.stem}",
-                    width="stretch",
-                    on_click=_open_sample,
-                    args=(worklist, file),
-                )
+                    sample_title(file), key=f"open-{file.stem}", width="stretch",
+                    on_click=_open_sample, args=(worklist, file),
+                )  # fmt: skip
                 st.caption(sample_origin(file))
 
 
@@ -70,12 +67,9 @@ def add_more(worklist: Worklist) -> None:
         with st.container(gap=None):
             for file in samples():
                 st.button(
-                    f"{sample_title(file)} \u00b7 {sample_origin(file)}",
-                    key=f"open-{file.stem}",
-                    type="tertiary",
-                    on_click=_open_sample,
-                    args=(worklist, file),
-                )
+                    f"{sample_title(file)} \u00b7 {sample_origin(file)}", key=f"open-{file.stem}",
+                    type="tertiary", on_click=_open_sample, args=(worklist, file),
+                )  # fmt: skip
 
 
 @cache

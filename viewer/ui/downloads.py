@@ -20,14 +20,8 @@ def csv_download(
 ) -> None:
     """Show a button that downloads a CSV, written when it is pressed; time is added to its name."""
     st.download_button(
-        label,
-        data=lambda: text().encode("utf-8"),
+        label, data=lambda: text().encode("utf-8"),
         file_name=f"drcore-{name}-{datetime.now(UTC).astimezone():%Y%m%d-%H%M}.csv",
-        mime="text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-        key=key,
-        help=help,
-        type=type,
-        width="stretch",
-    )
+        mime="text/csv", on_click="ignore", icon=":material/download:", key=key, help=help,
+        type=type, width="stretch",
+    )  # fmt: skip

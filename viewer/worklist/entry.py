@@ -170,11 +170,9 @@ class Entry:
         patient = " ".join((patient or "").split())[:200] or None
         same = patient == self.facts.patient
         self.facts = replace(
-            self.facts,
-            laterality=laterality,
-            patient=patient,
+            self.facts, laterality=laterality, patient=patient,
             patient_from=self.facts.patient_from if same else "hand",
-        )
+        )  # fmt: skip
         if self._report is not None and self._report.status != "failed":
             self._report = replace(self._report, laterality=laterality, patient=patient)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drcore.errors import SourceError
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "dicomdir"})
 """Files that operating systems and cameras put beside photographs."""
 
-_PICTURE = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|II[*+]\0|MM\0[*+]|BM|RIFF....WEBP", re.DOTALL
-)
+_PHOTOGRAPHS = frozenset({"picture", "DICOM"})
+"""Kinds of `drcore.sources.sniff` that are listed."""
 
 _MAX_NAMES = 3
 """Names in a sentence; the rest are counted."""
@@ -47,6 +46,7 @@ def import_files(worklist: Worklist, files: Iterable[tuple[str, bytes | Path]]) 
     untrusted; files are consumed one by one, so that each can be released once it is on disk.
     """
     from drcore.photographs.photograph import MAX_BYTES
+    from drcore.sources.sniff import HEAD_BYTES, sniff
 
     result = ImportResult()
     skipped: dict[str, list[str]] = {}
@@ -61,7 +61,7 @@ def import_files(worklist: Worklist, files: Iterable[tuple[str, bytes | Path]]) 
             skipped.setdefault("full", []).append(name)
         elif size > MAX_BYTES:
             skipped.setdefault("large", []).append(name)
-        elif isinstance(source, bytes) and not _may_be_photograph(name, source):
+        elif isinstance(source, bytes) and sniff(name, source[:HEAD_BYTES]) not in _PHOTOGRAPHS:
             skipped.setdefault("foreign" if source else "empty", []).append(name)
         else:
             if not size:
@@ -97,16 +97,6 @@ def _add(
             result.added += 1
         elif number in {0, 1}:
             skipped.setdefault("listed", []).append(name)
-
-
-def _may_be_photograph(name: str, data: bytes) -> bool:
-    from drcore.photographs.formats import EXTENSIONS, is_dicom
-
-    return (
-        PurePosixPath(name).suffix.lower() in EXTENSIONS
-        or _PICTURE.match(data) is not None
-        or is_dicom(data[:140])
-    )
 
 
 def _sentence(kind: str, names: list[str], full: str) -> str:

@@ -107,12 +107,9 @@ class Worklist:
         """The entries that are shown, in order."""
         with self._lock:
             return ordered_entries(
-                self._entries,
-                self._arrangement,
-                selected=self._selected,
-                before=self._before,
+                self._entries, self._arrangement, selected=self._selected, before=self._before,
                 hidden=self.hidden,
-            )
+            )  # fmt: skip
 
     @property
     def studies(self) -> list[PatientStudy]:
