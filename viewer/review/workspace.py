@@ -52,8 +52,7 @@ def show(worklist: Worklist) -> None:
     if grader is None or entry.report is None:
         viewing_log().show(None)
         _header(worklist, entry)
-        why = "Loading model\u2026" if grader is None else "Running model\u2026"
-        st.html(f'<div class="no-picture"><p><i></i>{why}</p></div>')
+        _placeholder("<i></i>" + ("Running model\u2026" if grader else "Loading model\u2026"))
         return
     report, hidden = entry.report, reading_mode.hides_machine(entry)
     slide = None if report.status == "failed" else component.slide_of(worklist, entry, report)
@@ -64,22 +63,34 @@ def show(worklist: Worklist) -> None:
             if slide is not None:
                 component.show(worklist, entry, slide, store, machine=not hidden)
             else:
-                st.html(f'<div class="no-picture"><p>{_no_picture(report)}</p></div>')
+                _placeholder(_why_no_image(report))
         with st.container(width=296, key="room-right", gap="xsmall"):
-            shown = entry.report_shown or report
-            masked = hidden and report.status != "failed"
-            st.html(_masked_card(shown) if masked else verdict_card.card(shown))
+            _card(entry, report, hidden)
             if store is not None and slide is not None:
                 st.fragment(_decision)(worklist, entry, store, hidden)
-            if trouble:
-                messages.problem(trouble)
-            if worklist.finished:
-                _finished(worklist)
-            downloads.download_result(worklist, entry)
+            _below_the_decision(worklist, entry, trouble)
     with above:
         _header(worklist, entry)
         if slide is not None:
             st.fragment(_watch)(worklist, entry, () if hidden else report.scales)
+
+
+def _card(entry: Entry, report: GradeReport, hidden: bool) -> None:  # noqa: FBT001
+    shown = entry.report_shown or report
+    masked = hidden and report.status != "failed"
+    st.html(_masked_card(shown) if masked else verdict_card.card(shown))
+
+
+def _below_the_decision(worklist: Worklist, entry: Entry, trouble: str) -> None:
+    if trouble:
+        messages.problem(trouble)
+    if worklist.finished:
+        _finished(worklist)
+    downloads.download_result(worklist, entry)
+
+
+def _placeholder(text: str) -> None:
+    st.html(f'<div class="no-picture"><p>{text}</p></div>')
 
 
 def _queue(worklist: Worklist) -> None:
@@ -150,7 +161,7 @@ def _masked_card(report: GradeReport) -> str:
     )
 
 
-def _no_picture(report: GradeReport) -> str:
+def _why_no_image(report: GradeReport) -> str:
     if report.status == "failed":
         return "Image could not be displayed"
     return "The file has changed or been deleted since it was graded. Remove it and add it again."
