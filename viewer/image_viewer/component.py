@@ -23,9 +23,6 @@ _SCRIPTS = (
     "ui/links.js", "image_viewer/pictures.js", "image_viewer/maps.js", "image_viewer/controls.js",
     "image_viewer/marks.js", "image_viewer/panels.js", "image_viewer/stage.js",
 )  # fmt: skip
-_HTML = """<svg class="defs" aria-hidden="true"><filter id="green"
-color-interpolation-filters="sRGB"><feColorMatrix values="0 1 0 0 0  0 1 0 0 0  0 1 0 0 0
-0 0 0 1 0"/></filter></svg><div class="stage"></div>"""
 
 
 def starts_hidden(report: GradeReport) -> bool:
@@ -164,5 +161,8 @@ def _event(event: str) -> dict[str, Any]:
 @cache
 def _component() -> Any:
     return st.components.v2.component(
-        "drcore_stage", html=_HTML, css=style("image_viewer/stage.css"), js=script(*_SCRIPTS)
+        "drcore_stage",
+        html='<div class="stage"></div>',
+        css=style("image_viewer/stage.css"),
+        js=script(*_SCRIPTS),
     )

@@ -1,7 +1,10 @@
 // Toolbar and keyboard shortcuts of the image viewer.
+// Name, label, hint, CSS filter. The picture is `slide.reduced[name]` if the server made one, else the
+// colour photograph.
 const VIEWS = [
   ["colour", "Colour", "Original colours"],
-  ["green", "Red-free", "Green channel \u2013 best contrast for haemorrhages and microaneurysms"],
+  ["green", "Red-free", "Green channel \u2013 best contrast for haemorrhages and microaneurysms",
+    "url(#green)"],
   ["clahe", "CLAHE", "Local contrast enhancement (CLAHE)"],
   ["local", "Flat-field", "Illumination-corrected, contrast-enhanced (what the model sees)"],
 ];
@@ -57,7 +60,9 @@ function slider(label, name, low, high, step) {
 }
 
 function controlsHtml() {
-  return `<div class="bar" role="toolbar" aria-label="Image and heat map">
+  return `<svg class="defs" aria-hidden="true"><filter id="green" color-interpolation-filters="sRGB">
+    <feColorMatrix values="0 1 0 0 0  0 1 0 0 0  0 1 0 0 0  0 0 0 1 0"/></filter></svg>
+    <div class="bar" role="toolbar" aria-label="Image and heat map">
     ${group("View of the image", "view", VIEWS.map(([v, t, hint]) => [v, t, `${hint} (V)`]))}
     <div class="group scales" role="group" aria-label="Heat-map resolution"></div>
     <div class="pair maps"><button type="button" class="toggle" data-do="toggle"

@@ -171,7 +171,7 @@ class Panels {
   label() {
     const { slide } = this.data;
     const { view, opacity, lines, level } = this.settings;
-    const named = VIEWS.find(([name]) => name === view)[1];
+    const [, named, , effect] = VIEWS.find(([name]) => name === view) ?? VIEWS[0];
     const shown = Boolean(slide.maps) && this.look.shown;
     for (const panel of this.panels) {
       const size = panel.scale === "fused" ? "combined" : `${panel.scale} px`;
@@ -213,10 +213,10 @@ class Panels {
         : "Colour shows how much each area raised the score. It does"} not outline lesions. Hold X to peek.`
         : slide.maps.caption || "Heat map off.";
     this.area.classList.toggle("marking", this.marking);
-    const filter = `${view === "green" ? "url(#green) " : ""}brightness(${this.settings.brightness / 100}) `
+    const filter = `${effect ?? ""} brightness(${this.settings.brightness / 100}) `
       + `contrast(${this.settings.contrast / 100})`;
     for (const panel of this.panels) {
-      panel.photo.style.filter = filter === "brightness(1) contrast(1)" ? "" : filter;
+      panel.photo.style.filter = filter === " brightness(1) contrast(1)" ? "" : filter;
     }
   }
 
@@ -287,7 +287,7 @@ class Panels {
   paintPhoto(panel, place) {
     const { slide } = this.data;
     const { view } = this.settings;
-    const base = view === "green" ? "colour" : view;
+    const base = slide.reduced[view] ? view : "colour";
     const bitmap = bestLevel(slide, base, place.scale * panel.ratio, () => this.redraw());
     const item = slide.reduced[base];
     panel.wait.hidden = Boolean(bitmap);

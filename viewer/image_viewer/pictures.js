@@ -72,8 +72,7 @@ function keepOnly(slides) {
 }
 
 // The bitmap to draw at so many screen pixels for a pixel of the original, with its own size.
-function bestLevel(slide, view, scale, ready) {
-  const base = view === "clahe" || view === "local" ? view : "colour";
+function bestLevel(slide, base, scale, ready) {
   const large = base === "colour" ? slide.original : slide.large[base];
   const small = { ...slide.reduced[base], small: true };
   const wanted = scale / 1.2; // a little upsampling is not seen
@@ -87,8 +86,8 @@ function bestLevel(slide, view, scale, ready) {
   return found.find((bitmap) => bitmap.width / slide.width >= wanted) ?? found.at(-1);
 }
 
-function wantsLarge(slide, view, scale) {
-  const reduced = slide.reduced[view];
-  return (view === "clahe" || view === "local") && !slide.large[view]
+function wantsLarge(slide, base, scale) {
+  const reduced = slide.reduced[base];
+  return base !== "colour" && !slide.large[base]
     && reduced.width < slide.width && reduced.width / slide.width < scale / 1.2;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +30,6 @@ THUMBNAIL_SIDE = 112
 
 MAX_PIXELS = 12_500_000
 """Largest enhanced picture, in pixels: local contrast takes forty bytes of memory for each."""
-
-ENHANCED = ("clahe", "local")
-"""Views that are made on the server; colour and red-free come from the photograph itself."""
 
 _TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _ORIENTATION = 274
@@ -90,7 +88,7 @@ def renditions_of(
     )
     small = _shrunk(photograph.rgb, long_side)
     reduced = {"colour": _jpeg(small, 88)}
-    reduced |= {view: _jpeg(_enhance(small, view), 88) for view in ENHANCED}
+    reduced |= {view: _jpeg(enhance(small), 88) for view, enhance in ENHANCED.items()}
     return Renditions(photograph.sha256, photograph.width, photograph.height, original, reduced)
 
 
@@ -101,7 +99,7 @@ def enhanced(original: Picture, view: str) -> Picture:
     with _ENHANCING:
         rgb = read_photograph(original.data).rgb
         factor = min(1.0, (MAX_PIXELS / (rgb.shape[0] * rgb.shape[1])) ** 0.5)
-        return _jpeg(_enhance(_shrunk(rgb, int(max(rgb.shape[:2]) * factor)), view), 90)
+        return _jpeg(ENHANCED[view](_shrunk(rgb, int(max(rgb.shape[:2]) * factor))), 90)
 
 
 def readable_type(data: bytes) -> str:
@@ -133,16 +131,18 @@ def data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def _enhance(rgb: RGB, view: str) -> RGB:
-    if view == "clahe":
-        return clahe(rgb)
+def _flat_field(rgb: RGB) -> RGB:
+    """Even out the illumination over a thirtieth of the square around the retina, as in grading."""
     fov = find_field_of_view(rgb)
     height, width = rgb.shape[:2]
     mask = fov.mask(height, width)
-    # Its light is evened out over a thirtieth of the square around the retina, as in grading.
     even = local_contrast(rgb, mask, sigma=2 * fov.radius / 30 / width)
     even[~mask] = 0
     return even
+
+
+ENHANCED: dict[str, Callable[[RGB], RGB]] = {"clahe": clahe, "local": _flat_field}
+"""Views that are made on the server; the browser makes the others from the photograph itself."""
 
 
 def _shrunk(rgb: RGB, long_side: int) -> RGB:
