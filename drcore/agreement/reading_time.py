@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drcore.agreement.adjudication import reader_name_key
 from drcore.agreement.selection import reader_names
 from drcore.agreement.statistics import wilson_interval
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
 
-__all__ = ["MapGroup", "Times", "map_groups", "times_by_reader", "times_of"]
+__all__ = ["MapGroup", "ReadingTimes", "map_groups", "times_by_reader", "times_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class ReadingTimes:
     """Seconds per photograph.
 
     Attributes:
@@ -52,10 +52,10 @@ class MapGroup:
     decisions: int
     same: float
     same_interval: tuple[float, float]
-    times: Times
+    times: ReadingTimes
 
 
-def times_of(decisions: Iterable[Decision]) -> Times:
+def times_of(decisions: Iterable[Decision]) -> ReadingTimes:
     """Return how long photographs were looked at.
 
     Args:
@@ -67,12 +67,12 @@ def times_of(decisions: Iterable[Decision]) -> Times:
     given = list(decisions)
     seconds = [one.seconds for one in given if one.seconds is not None]
     if not seconds:
-        return Times(len(given), 0, math.nan, (math.nan, math.nan))
+        return ReadingTimes(len(given), 0, math.nan, (math.nan, math.nan))
     low, median, high = (float(value) for value in np.percentile(seconds, [25, 50, 75]))
-    return Times(len(given), len(seconds), median, (low, high))
+    return ReadingTimes(len(given), len(seconds), median, (low, high))
 
 
-def times_by_reader(decisions: Iterable[Decision]) -> dict[tuple[str, str], Times]:
+def times_by_reader(decisions: Iterable[Decision]) -> dict[tuple[str, str], ReadingTimes]:
     """Return how long each reader looked in each mode of reading.
 
     Args:
@@ -85,7 +85,7 @@ def times_by_reader(decisions: Iterable[Decision]) -> dict[tuple[str, str], Time
     names = reader_names(given)
     groups: dict[tuple[str, str], list[Decision]] = {}
     for one in given:
-        key = (names[reader_name_key(one.reader)], one.mode or "not recorded")
+        key = (names[fold(one.reader)], one.mode or "not recorded")
         groups.setdefault(key, []).append(one)
     return {key: times_of(group) for key, group in sorted(groups.items())}
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal, get_args
 
-from drcore.agreement.adjudication import reader_name_key
+from drcore.text import fold
 
 if TYPE_CHECKING:
-    from drcore.reviews.decision import Decision
-    from drcore.reviews.reading_modes import ReadingMode
+    from drcore.reviews.decision import Decision, ReadingMode
 
-__all__ = ["ANSWERS", "Answer", "Selection", "counted", "reader_names"]
+__all__ = ["ANSWERS", "Answer", "Selection", "reader_names", "select_decisions"]
 
 Answer = Literal["first", "last"]
 """Which of a reader's decisions on one photograph counts: the first is untouched by the machine's
@@ -49,17 +48,17 @@ def reader_names(decisions: Iterable[Decision]) -> dict[str, str]:
         decisions: of the record.
 
     Returns:
-        By `reader_name_key`, in order of the names, the spelling that came
+        By `fold`, in order of the names, the spelling that came
         first; "no name" for an empty one.
     """
     names: dict[str, str] = {}
     for decision in decisions:
         shown = " ".join(decision.reader.split()) or "no name"
-        names.setdefault(reader_name_key(decision.reader), shown)
+        names.setdefault(fold(decision.reader), shown)
     return dict(sorted(names.items(), key=lambda item: item[1].casefold()))
 
 
-def counted(decisions: Iterable[Decision], selection: Selection) -> list[Decision]:
+def select_decisions(decisions: Iterable[Decision], selection: Selection) -> list[Decision]:
     """Return the decisions that count: of a reader on a photograph by a model, one.
 
     Args:
@@ -73,7 +72,7 @@ def counted(decisions: Iterable[Decision], selection: Selection) -> list[Decisio
     names = reader_names(given)
     kept: dict[tuple[str, str, str], tuple[int, Decision]] = {}
     for place, decision in enumerate(given):
-        who = reader_name_key(decision.reader)
+        who = fold(decision.reader)
         if not _wanted(decision, names[who], selection):
             continue
         key = (decision.sha256, who, decision.model_version)

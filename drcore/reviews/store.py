@@ -14,10 +14,9 @@ from drcore.errors import ReviewError
 from drcore.eye import Laterality
 from drcore.reviews.correction import IdentityCorrection
 from drcore.reviews.database import DECISIONS, IDENTITIES, MARKS, WITHDRAWALS, ReviewDatabase
-from drcore.reviews.decision import REVIEW_COLUMNS, Action, Decision, decisions_csv, decisions_json
-from drcore.reviews.mark import Mark, marks_csv, marks_json
-from drcore.reviews.reading_modes import ReadingMode
-from drcore.reviews.validation import check_text
+from drcore.reviews.decision import Decision, ReadingMode
+from drcore.reviews.mark import Mark
+from drcore.reviews.tables import decisions_csv
 from drcore.text import clean_name
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
     from sqlalchemy import Row as DatabaseRow
 
-__all__ = ["REVIEW_COLUMNS", "Action", "Decision", "ReviewStore"]
+__all__ = ["ReviewStore"]
 
 T = TypeVar("T")
 
@@ -214,17 +213,6 @@ class ReviewStore:
         """
         return decisions_csv(self.numbered_decisions())
 
-    def json_text(self) -> str:
-        """Return all decisions as JSON: a list of objects with `REVIEW_COLUMNS`.
-
-        Returns:
-            As `decisions_json` has it.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
-        return decisions_json(self.numbered_decisions())
-
     # --- marks ----------------------------------------------------------------------------------
 
     def add_mark(self, mark: Mark) -> int:
@@ -270,7 +258,6 @@ class ReviewStore:
             ReviewError: there is no such mark, it is another reader's, or the database cannot be
                 written.
         """
-        check_text("The mark", "reader", reader)
 
         def write(connection: Connection) -> None:
             maker = connection.execute(select(MARKS.c.reader).where(MARKS.c.id == number)).first()
@@ -287,28 +274,6 @@ class ReviewStore:
                 connection.execute(insert(WITHDRAWALS).values(**values))
 
         self._write(write)
-
-    def marks_csv_text(self) -> str:
-        """Return the marks that were not withdrawn as CSV with `MARK_COLUMNS`.
-
-        Returns:
-            Header and rows, cells safe in a spreadsheet.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
-        return marks_csv(self.marks())
-
-    def marks_json_text(self) -> str:
-        """Return the marks that were not withdrawn as JSON: objects with `MARK_COLUMNS`.
-
-        Returns:
-            As `marks_json` has it.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
-        return marks_json(self.marks())
 
     # --- laterality and patient -----------------------------------------------------------------
 
@@ -329,7 +294,10 @@ class ReviewStore:
         Raises:
             ReviewError: a value cannot be stored, or the database cannot be written.
         """
-        identity = IdentityCorrection(sha256, laterality, patient, reader, datetime.now(UTC))
+        identity = IdentityCorrection(
+            sha256=sha256, laterality=laterality, patient=patient, reader=reader,
+            corrected_at=datetime.now(UTC),
+        )  # fmt: skip
         return self._write(lambda connection: _insert(connection, IDENTITIES, identity))
 
     def identity(self, sha256: str) -> IdentityCorrection | None:

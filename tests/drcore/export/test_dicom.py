@@ -18,8 +18,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from drcore.errors import SourceError
-from drcore.export.standards.codes import NOTICE
 from drcore.export.standards.dicom import overlay_capture, structured_report
+from drcore.icdr import MODEL_NOTICE
 from drcore.maps.overlay import overlay
 from drcore.photographs.dicom_reader import read_frames
 
@@ -89,7 +89,7 @@ def test_report_says_grade_score_referable_model_and_notice(report, source):
     assert said["REFERABLE"] == ("373066001" if report.referable else "373067005")
     assert said["DR-SCORE"] == pytest.approx(report.score, abs=1e-4)
     assert said["GRADABLE"] == "373066001"
-    assert said["121106"] == [NOTICE]
+    assert said["121106"] == [MODEL_NOTICE]
     assert said["111001"] == ["random"]  # algorithm name
     assert said["111003"] == ["1"]  # algorithm version
     assert document.VerificationFlag == "UNVERIFIED"
@@ -148,7 +148,7 @@ def test_overlay_comes_back_pixel_for_pixel(report, source, picture):
     image = opened(overlay_capture(report, picture, source))
     assert np.array_equal(image.pixel_array, picture)
     assert image.ImageType[:2] == ["DERIVED", "SECONDARY"]
-    assert NOTICE in image.DerivationDescription
+    assert MODEL_NOTICE in image.DerivationDescription
     assert image.Laterality == "R"
     assert "BurnedInAnnotation" not in image
 
