@@ -22,7 +22,7 @@ from training.data.squares import Squares, SquareSet
 from training.optimisation import trainer
 from training.optimisation.checkpoints import RunError, load_average
 from training.optimisation.epochs import EpochBatches
-from training.optimisation.initial_weights import _imagenet
+from training.optimisation.initial_weights import imagenet_weights
 from training.optimisation.predict import predict
 from training.optimisation.trainer import train
 from training.recipe import RECIPES, Augmentation, Refit
@@ -303,7 +303,7 @@ def test_imagenet_weights_fit_every_map_network() -> None:
     for preset in ("ram-128", "ram-512", "ram-256-lite2", "ram-512-lite2"):
         network = RamNetwork(PRESETS[preset])
         before = network.stem[0].weight.detach().clone()
-        given = dict(_imagenet(network))
+        given = dict(imagenet_weights(network))
         network.load_state_dict(given, strict=False)
         assert not torch.equal(before, network.stem[0].weight)
         assert set(network.state_dict()) - set(given) == {"linear.weight", "linear.bias"}
