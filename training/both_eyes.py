@@ -15,8 +15,6 @@ from training import cli
 from training.evaluation.both_eyes import blend_gain
 from training.evaluation.scored import score_photographs
 
-__all__ = []
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Print what the other eye adds on the validation photographs of EyePACS."""

@@ -19,8 +19,6 @@ from training.evaluation.calibration import Fitted, calibrate, cross_validated, 
 from training.evaluation.calibration_report import calibration_errors, report
 from training.evaluation.scored import Scored, score_photographs
 
-__all__ = []
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Calibrate a bundle from the command line."""

@@ -8,8 +8,6 @@ from training import cli
 from training.data.duplicates import read_repeats, with_eyes_in_training
 from training.evaluation.grading import evaluate, table
 
-__all__ = []
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Print figures of a bundle from the command line."""

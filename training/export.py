@@ -15,8 +15,6 @@ from training.evaluation.scored import score_photographs
 from training.optimisation.bundle import bundle_of_run
 from training.recipe import SHIPPED
 
-__all__ = []
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Write a bundle from the command line."""

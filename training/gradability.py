@@ -10,8 +10,6 @@ from __future__ import annotations
 from training.cli import measure_sample
 from training.evaluation.gradability import measure, table
 
-__all__ = []
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures from the command line."""

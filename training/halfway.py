@@ -24,8 +24,6 @@ from training.optimisation.checkpoints import (
 )
 from training.optimisation.weight_averaging import halfway
 
-__all__ = []
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Average from the command line; `training.export` takes the new folder as a run."""

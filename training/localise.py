@@ -21,8 +21,6 @@ from training.data.lesion_masks import Annotated, read_lesions
 from training.evaluation.localisation_report import plain, result_of, table
 from training.evaluation.localised_maps import BaselineMaps, healthy_excess, localise
 
-__all__ = []
-
 
 def _parser() -> argparse.ArgumentParser:
     shared = (

@@ -21,8 +21,6 @@ from training.data.squares import Squares
 from training.optimisation.initial_weights import pack_initial
 from training.reproduction.preprocessing import LARGEST, Photographs
 
-__all__ = []
-
 KINDS = ("squares", "lesions", "crops", "initial")
 
 
@@ -46,7 +44,7 @@ def _pack(given: argparse.Namespace) -> None:
         files += pack_initial(given.out)
     for kind in ("squares", "lesions", "crops"):
         if kind in given.kinds:
-            packed = _packed(given, kind, rows)
+            packed = _packed(given, kind, every if kind == "lesions" else rows)
             files += pack(packed, given.out, kind, quality=given.quality)
     for file in files:
         print(f"{file.name}: {file.stat().st_size / 2**20:.1f} MiB")

@@ -29,8 +29,6 @@ from training.data.duplicates import (
 from training.data.labels import Labelled
 from training.data.squares import Squares
 
-__all__ = []
-
 
 def _report(
     dataset: str, rows: Sequence[Labelled], clean: Collection[str], repeats: Sequence[Repeat]

@@ -29,8 +29,6 @@ from training.reproduction.results import (
 )
 from training.reproduction.runs import perform
 
-__all__ = ["main"]
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Train or load what the command line names, and write the report."""

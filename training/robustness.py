@@ -11,8 +11,6 @@ from __future__ import annotations
 from training.cli import measure_sample
 from training.evaluation.robustness import measure, table
 
-__all__ = []
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures from the command line."""

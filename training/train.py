@@ -17,8 +17,6 @@ from training.optimisation.distillation import distilled_targets
 from training.optimisation.trainer import train
 from training.recipe import RECIPES, Recipe
 
-__all__ = []
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Train presets one after the other from the command line."""

@@ -25,8 +25,6 @@ from training.optimisation.distillation import distilled_targets
 from training.optimisation.trainer import train
 from training.recipe import GPU_BUNDLE, RECIPES
 
-__all__ = []
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Train all scales from the command line."""

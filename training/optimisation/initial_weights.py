@@ -58,7 +58,7 @@ def imagenet_weights(
     """Yield ImageNet weights of the trunk, packed in a folder or from their package."""
     trunk = "lite2" if network.config.name.endswith("-lite2") else "lite0"
     try:
-        weights = read_tensors((folder or Path()) / f"imagenet-{trunk}")
+        weights = dict(sorted(read_tensors((folder or Path()) / f"imagenet-{trunk}").items()))
     except FileNotFoundError:
         weights = _from_package(trunk)
     # Same tensors in the same order (convolution, then the five of its batch norm); names differ.
@@ -79,7 +79,7 @@ def pack_initial(out: Path) -> list[Path]:
     for network in load_bundle(bundled_folder()).networks.values():
         write_tensors(out / f"bundled-{network.config.name}", network.float().state_dict())
     for trunk in ("lite0", "lite2"):
-        # Numbered, because the order counts and safetensors sorts by name.
+        # Numbered, because the order counts, and a file does not keep it.
         weights = enumerate(_from_package(trunk).values())
         write_tensors(out / f"imagenet-{trunk}", {f"{i:04d}": value for i, value in weights})
     return sorted([*out.glob("imagenet-*"), *out.glob("bundled-*")])
