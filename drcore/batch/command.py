@@ -201,7 +201,7 @@ class _Run:
             table.csv_file.rename(renames)
         self.seconds = time.monotonic() - began
         if options.resume:
-            self._arrange()
+            self._refresh()
         self.counts = table.csv_file.count(item.image for item in self.found)
 
     def _is_missing(self, item: PhotographSource, there: set[str]) -> bool:
@@ -214,7 +214,7 @@ class _Run:
         return not all(file.is_file() for file in map_files(self.options.maps, item.image))
 
     def _take(self, item: PhotographSource, row: Row) -> None:
-        """Write a row that the table lacks; keep one that replaces another until it is arranged."""
+        """Write a row that the table lacks; hold one that replaces another."""
         name = cell(item.image)
         if self.table.status(item.image) is None:
             self.table.append(row)
@@ -222,12 +222,12 @@ class _Run:
             self.again.remove(name)
             self.better[name] = row
             if len(self.better) >= _HELD:
-                self._arrange()
+                self._refresh()
         else:
             return
         self.outages += row["status"] == "failed" and was_outage(row["reason"])
 
-    def _arrange(self) -> None:
+    def _refresh(self) -> None:
         """Bring the table to what an uninterrupted run would have written."""
         by_name = {cell(item.image): item for item in self.found}
 
@@ -237,7 +237,7 @@ class _Run:
                 return row
             return with_identity(self.better.get(row["image"], row), item)
 
-        self.table.csv_file.arrange([item.image for item in self.found], refreshed)
+        self.table.csv_file.refresh(refreshed)
         self.better.clear()
 
     def _grade_missing(self, grader: Grader, missing: set[str]) -> None:

@@ -126,7 +126,7 @@ def find_uploads(
     entries: list[tuple[str, PhotographSource]] = []
     found = Inputs()
     for path, source in files:
-        parts = [part for part in re.split(r"[\\/]", path) if part not in {"", ".", ".."}]
+        parts = [part for part in re.split(r"[\\/]", path) if part not in {"", "."}]
         name = unicodedata.normalize("NFC", parts[-1] if parts else "unnamed")
         place = source if isinstance(source, Path) else Upload(name, source)
         image = "/".join(map(shortened, parts)) or name
@@ -311,6 +311,6 @@ def _told_apart(entries: list[tuple[str, PhotographSource]]) -> list[PhotographS
 
 
 def _absolute(before: str) -> str:
-    if is_url(before):
+    if not before or is_url(before):  # uploads come from nowhere
         return before
     return os.path.abspath(before).rstrip("/") + "/"  # noqa: PTH100 - resolve() would follow links
