@@ -216,6 +216,25 @@ def test_an_outage_is_not_the_end(
     assert out.read_bytes() == whole
 
 
+def test_a_server_that_stays_away_ends_the_run(
+    s3: Any, out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for file in folder.iterdir():
+        s3.upload_file(str(file), "clinic", file.name)
+
+    def broken(self: Any, *_: int) -> bytes:
+        raise PhotographError(f"{self.name}: the server fails (status 503). Try again later.")
+
+    monkeypatch.setattr("drcore.batch.command._GIVE_UP", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(drcore.sources.remote.Remote, "read", broken)
+        assert _grade(out, "s3://clinic/") == OUTAGE
+    assert "4 images could not be fetched (see 'reason'), 6 were not" in capsys.readouterr().err
+    assert _grade(out, "s3://clinic/", resume=True) == 0
+    assert out.read_bytes() == _whole(out.parent, "s3://clinic/")
+
+
 def test_a_killed_revision_leaves_the_old_table_or_the_new(
     tmp_path: Path, tiny_grader: Grader
 ) -> None:
