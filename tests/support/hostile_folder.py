@@ -55,6 +55,7 @@ def hostile_files(pictures: list[RGB]) -> dict[str, bytes]:
         **_pictures(first, second, dark),
         **_dicoms(first, second),
         **_archives(jpeg, other),
+        "packed/pages.zip": _zip({"pages.tif": _two(second, first, "TIFF")}),
         **_no_photographs(jpeg),
         "truncated.jpg": jpeg[:900],
         "empty.jpg": b"",
