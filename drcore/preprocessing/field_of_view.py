@@ -25,6 +25,12 @@ _CORNER = 0.03
 _SMALLEST = 32
 """Side of a photograph on a page on that copy, at least."""
 
+_SMALLEST_DISC = 12
+"""The same of a photograph in a black frame."""
+
+_BLACK = 12
+"""Level up to which a frame is black, 0-255."""
+
 _LIT = 24.0
 """Level from which the ground around the retina is not black, 0-255."""
 
@@ -139,10 +145,11 @@ def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
     place = None if ground is None else _on_page(small, ground)
     if place is not None:
         # What lies on a page, a slide or a report is looked at without its margins.
-        rows, columns = (
-            slice(math.ceil(side.start * f), math.floor(side.stop * f))
-            for side, f in zip(place, (fy, fx), strict=True)
-        )
+        rows, columns = _in_photograph(place, fx, fy)
+        return find_field_of_view(rgb[rows, columns]).moved(columns.start, rows.start)
+
+    if ground is None and (place := _small_in_black(small)) is not None:
+        rows, columns = _in_photograph(place, fx, fy)
         return find_field_of_view(rgb[rows, columns]).moved(columns.start, rows.start)
 
     retina = _retina_mask(small, ground)
@@ -180,16 +187,57 @@ def _full_frame(width: int, height: int, note: str) -> FieldOfView:
 def _on_page(small: NDArray[np.uint8], ground: NDArray[np.uint8]) -> tuple[slice, slice] | None:
     """Rows and columns of a photograph on a page of that colour; None where there is none."""
     apart = cv2.absdiff(small, np.full_like(small, ground)).max(axis=2) > 2 * _EVEN
-    # The largest thing on the page: a line of text or a stray dot is no photograph.
-    largest = _largest_region(apart.astype(np.uint8), connectivity=8)
+    # The largest thing on the page: a line of text or a stray dot is no photograph, not even where
+    # it touches one.
+    mask = cv2.morphologyEx(apart.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    largest = _largest_region(np.asarray(mask, np.uint8), connectivity=8)
     if largest is None:
         return None
     x, y, width, height = cv2.boundingRect(largest)
     # Its outermost pixels are mixed with the page.
     box = slice(y + 1, y + height - 1), slice(x + 1, x + width - 1)
-    if min(width, height) < _SMALLEST or _lit_ground(small[box]) is not None:
-        return None  # the retina itself lies on the page, without a black frame
-    return box
+    if min(width, height) < _SMALLEST:
+        return None
+    if _lit_ground(small[box]) is None:
+        return box
+    # The retina itself lies on the page, without a black frame.
+    margin = 2 + max(width, height) // 12
+    around = (
+        slice(max(0, y - margin), min(small.shape[0], y + height + margin)),
+        slice(max(0, x - margin), min(small.shape[1], x + width + margin)),
+    )
+    return around if small[around].size < 0.6 * small.size else None
+
+
+def _in_photograph(place: tuple[slice, slice], fx: float, fy: float) -> tuple[slice, slice]:
+    """Rows and columns of the photograph that lie wholly within those of its small copy."""
+    rows, columns = (
+        slice(math.ceil(side.start * f), math.floor(side.stop * f))
+        for side, f in zip(place, (fy, fx), strict=True)
+    )
+    return rows, columns
+
+
+def _small_in_black(small: NDArray[np.uint8]) -> tuple[slice, slice] | None:
+    """Rows and columns of a photograph that is small in a black frame; None where there is none."""
+    height, width = small.shape[:2]
+    red, green, blue = cv2.split(small)
+    value = cv2.medianBlur(cv2.max(cv2.max(red, green), blue), 5)
+    largest = _largest_region((value > _LIT).astype(np.uint8), connectivity=8)
+    if largest is None:
+        return None
+    x, y, w, h = cv2.boundingRect(largest)
+    if max(w, h) > 0.5 * min(height, width) or min(w, h) < _SMALLEST_DISC:
+        return None
+    margin = max(3, round(0.08 * max(w, h)))
+    box = (
+        slice(max(0, y - margin), min(height, y + h + margin)),
+        slice(max(0, x - margin), min(width, x + w + margin)),
+    )
+    # A lit spot in a dark retina has retina around it.
+    around = value.copy()
+    around[box] = 0
+    return None if np.count_nonzero(around > _BLACK) > 0.001 * around.size else box
 
 
 def _largest_region(mask: NDArray[np.uint8], connectivity: int) -> NDArray[np.uint8] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from drcore.preprocessing.retina_count import why_not_single
 from drcore.preprocessing.retina_square import RetinaSquare
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def assess(
         limits: beyond which a photograph is not gradable; defaults if None.
 
     Returns:
-        Measures, and the first reason found against grading.
+        Measures, and the first reason found against grading: that the picture is not the
+        photograph of one retina, or a measure beyond its limit.
     """
     limits = limits or Limits()
     frame = RetinaSquare(field_of_view, rgb.shape[1], rgb.shape[0], _SIDE)
@@ -153,7 +155,8 @@ def assess(
         "hue_spread": float(np.std(red_over_blue / np.maximum(bright, 20))),
         **texture,
     }
-    reason = _reason(measures, limits, rim=field_of_view.found)
+    # First: what was measured may be of one retina of several.
+    reason = why_not_single(rgb) or _reason(measures, limits, rim=field_of_view.found)
     return Quality(gradable=not reason, reason=reason, **measures)
 
 

@@ -180,6 +180,43 @@ def test_larger_copies_give_the_same_circle(phantom):
         assert getattr(large, name) == pytest.approx(4 * getattr(small, name), rel=0.01)
 
 
+@pytest.mark.parametrize("share", [0.15, 0.3, 0.42])
+def test_a_small_photograph_in_a_large_black_frame(phantom, share):
+    truth = phantom(seed=1)
+    height, width = truth.rgb.shape[:2]
+    side = round(2 * truth.radius / share)
+    left, top = (side - width) // 2, (side - height) // 3
+    frame = np.random.default_rng(0).integers(0, 5, (side, side, 3)).astype(np.uint8)
+    frame[top : top + height, left : left + width] = truth.rgb
+    fov = find_field_of_view(frame)
+    assert_circle(fov, (truth.centre[0] + left, truth.centre[1] + top), truth.radius)
+    assert fov.cut == ()
+
+
+def test_a_lit_spot_in_a_dark_retina_is_not_the_retina(phantom):
+    truth = phantom(seed=1)
+    dark = (truth.rgb * 0.15).astype(np.uint8)
+    x, y = map(int, truth.centre)
+    cv2.circle(dark, (x, y), 20, (200, 180, 150), cv2.FILLED)
+    fov = find_field_of_view(dark)
+    assert not fov.found or fov.radius > 0.9 * truth.radius
+
+
+@pytest.mark.parametrize("framed", [False, True])
+@pytest.mark.parametrize("ground", [(255, 255, 255), (128, 128, 128)])
+def test_writing_that_touches_a_photograph_on_a_page_is_not_retina(phantom, ground, framed):
+    truth = phantom(seed=1)
+    height, width = truth.rgb.shape[:2]
+    page = np.full((900, 1100, 3), ground, np.uint8)
+    part = page[300 : 300 + height, 420 : 420 + width]
+    shown = np.ones((height, width), bool) if framed else truth.masks["field_of_view"]
+    np.copyto(part, truth.rgb, where=shown[..., None])
+    for row in (330, 470):
+        cv2.putText(page, "A. Example, 1962-04-13", (40, row), 0, 1.0, (0, 0, 0), 2)
+    fov = find_field_of_view(page)
+    assert_circle(fov, (truth.centre[0] + 420, truth.centre[1] + 300), truth.radius, 0.02)
+
+
 # --- discs --------------------------------------------------------------------------------------
 
 
