@@ -116,7 +116,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except MissingInputError as error:
         return _ended(f"error: {error}", 2, as_json=as_json)
     except DrcoreError as error:
-        return _ended(f"error: {error}", 1, as_json=as_json)
+        return _ended(f"error: {error}", 3 if error.is_outage else 1, as_json=as_json)
     except (MemoryError, RuntimeError, ImportError) as error:
         if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
             raise

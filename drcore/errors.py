@@ -9,7 +9,13 @@ __all__ = [
 
 
 class DrcoreError(Exception):
-    """Base of every error that drcore raises on purpose."""
+    """Base of every error that drcore raises on purpose.
+
+    Attributes:
+        is_outage: whether a server failed, which may pass by itself.
+    """
+
+    is_outage = False
 
 
 class PhotographError(DrcoreError):

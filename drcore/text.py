@@ -32,15 +32,15 @@ def clean_name(name: str) -> str:
 
 
 def shortened(name: str) -> str:
-    """Return a clean name of at most 200 characters that keeps its end, which tells eye and kind.
+    """Return a name of at most 200 characters that keeps its end, which tells eye and kind.
 
     Args:
         name: of a file or a folder; untrusted text.
 
     Returns:
-        The name, with an ellipsis where it was cut.
+        The name as it is, with an ellipsis where it was cut.
     """
-    return clean_name(name if len(name) <= 200 else f"{name[:140]}\u2026{name[-50:]}")
+    return name if len(name) <= 200 else f"{name[:140]}\u2026{name[-50:]}"
 
 
 def one_line(said: object, limit: int = 160) -> str:

@@ -104,6 +104,17 @@ def grade(options: GradeOptions) -> int:
         )
     if options.list_only:
         return print_inputs(inputs)
+    _check_inputs(inputs, options)
+    with open_table(
+        options.csv, resume=options.resume, overwrite=options.overwrite,
+        spreadsheet=options.spreadsheet,
+    ) as table:  # fmt: skip
+        run = _Run(options, inputs, table)
+        run.grade()
+    return _end(run, inputs)
+
+
+def _check_inputs(inputs: Inputs, options: GradeOptions) -> None:
     if not inputs.photographs:
         raise SourceError(
             f"No photographs found{left_out_in_words(inputs.left_out, ' (', ')')}. Check the path. "
@@ -112,12 +123,11 @@ def grade(options: GradeOptions) -> int:
         )
     if options.overwrite:
         _spare_inputs(options.csv, inputs.photographs)
-    with open_table(
-        options.csv, resume=options.resume, overwrite=options.overwrite,
-        spreadsheet=options.spreadsheet,
-    ) as table:  # fmt: skip
-        run = _Run(options, inputs, table)
-        run.grade()
+
+
+def _end(run: _Run, inputs: Inputs) -> int:
+    """Say what became of the inputs; returns the exit code."""
+    options = run.options
     summary = Summary(run.counts, inputs.left_out, run.before, run.seconds)
     if options.log_json:
         summary.log()
@@ -128,13 +138,18 @@ def grade(options: GradeOptions) -> int:
         _say(options, f"interrupted; {done} of {len(run.found)} rows saved, go on with --resume.")
         return CODE
     if run.outages:
+        number = "1 image" if run.outages == 1 else f"{run.outages} images"
         _say(
             options,
-            f"{run.outages} photographs could not be fetched (see 'reason'). Run the same command "
-            "with --resume to grade them.",
+            f"{number} could not be fetched (see 'reason'). Run the same command with --resume "
+            "to go on.",
         )
         return OUTAGE
     return 0
+
+
+_HELD = 10_000
+"""Rows that are held until they replace others, at most."""
 
 
 class _Run:
@@ -146,6 +161,8 @@ class _Run:
         self.table = table
         self.interrupted = False
         self.outages = 0
+        self.again: set[str] = set()
+        self.better: dict[str, Row] = {}
         self.before = 0
         self.seconds = 0.0
         self.counts: Counter[str] = Counter()
@@ -153,60 +170,79 @@ class _Run:
     def grade(self) -> None:
         """Grade what is missing."""
         options, table = self.options, self.table
-        changes: dict[str, str | None] = {}
-        roots = roots_of(options.csv) if options.resume else frozenset()
+        roots: frozenset[str] = frozenset()
+        renames: dict[str, str] = {}
         if options.resume:
-            self.found, changes = match_rows(
+            roots = roots_of(options.csv)
+            matched = match_rows(
                 table.csv_file, self.found, roots, keep_failed=options.keep_failed,
                 workers=options.workers,
             )  # fmt: skip
+            self.found, renames, self.again = matched
         if not options.overwrite:  # an old table goes when the weights are known to work
             table.start()
-        stale = {cell(image) for image, name in changes.items() if name is None}
-        renamed = {name for name in changes.values() if name is not None}
-        missing = {
-            item.image
-            for item in self.found
-            if cell(item.image) in stale - renamed or self._is_missing(item, renamed)
-        }
-        self.before = len(self.found) - len(missing)
+        there = set(renames.values())
+        missing = {item.image for item in self.found if self._is_missing(item, there)}
+        has_row = (cell(i.image) in there or table.status(i.image) is not None for i in self.found)
+        self.before = sum(has_row) - len(self.again)
         began = time.monotonic()
         if missing:
             grader = _open_grader(options)
             _refuse_other_model(table, grader, options.csv)
-            table.csv_file.revise(changes)
             table.start()
+            table.csv_file.rename(renames)
             remember_roots(options.csv, self.found, roots)
-            self.before = sum(table.status(item.image) is not None for item in self.found)
             began = time.monotonic()
             try:
                 self._grade_missing(grader, missing)
             except KeyboardInterrupt:
                 self.interrupted = True
         else:
-            table.csv_file.revise(changes)
+            table.csv_file.rename(renames)
         self.seconds = time.monotonic() - began
         if options.resume:
-            by_name = {cell(item.image): item for item in self.found}
-
-            def refreshed(row: Row) -> Row:
-                item = by_name.get(row["image"])
-                return row if item is None else with_identity(row, item)
-
-            table.csv_file.arrange([item.image for item in self.found], refreshed)
+            self._arrange()
         self.counts = table.csv_file.count(item.image for item in self.found)
 
-    def _is_missing(self, item: PhotographSource, renamed: set[str]) -> bool:
+    def _is_missing(self, item: PhotographSource, there: set[str]) -> bool:
         status = self.table.status(item.image)
-        if status is None and cell(item.image) not in renamed:
+        name = cell(item.image)
+        if name in self.again or (status is None and name not in there):
             return True
         if self.options.maps is None or status == "failed":
             return False
         return not all(file.is_file() for file in map_files(self.options.maps, item.image))
 
+    def _take(self, item: PhotographSource, row: Row) -> None:
+        """Write a row that the table lacks; keep one that replaces another until it is arranged."""
+        name = cell(item.image)
+        if self.table.status(item.image) is None:
+            self.table.append(row)
+        elif name in self.again:
+            self.again.remove(name)
+            self.better[name] = row
+            if len(self.better) >= _HELD:
+                self._arrange()
+        else:
+            return
+        self.outages += row["status"] == "failed" and was_outage(row["reason"])
+
+    def _arrange(self) -> None:
+        """Bring the table to what an uninterrupted run would have written."""
+        by_name = {cell(item.image): item for item in self.found}
+
+        def refreshed(row: Row) -> Row:
+            item = by_name.get(row["image"])
+            if item is None:
+                return row
+            return with_identity(self.better.get(row["image"], row), item)
+
+        self.table.csv_file.arrange([item.image for item in self.found], refreshed)
+        self.better.clear()
+
     def _grade_missing(self, grader: Grader, missing: set[str]) -> None:
         """Grade what is missing; append each row that the table lacks, after its map is written."""
-        options, table = self.options, self.table
+        options = self.options
         todo = _groups_with(self.found, missing)
         with ExitStack() as stack:
             bar = stack.enter_context(
@@ -227,9 +263,7 @@ class _Run:
                     closing(with_maps(results, missing, options.maps, log_json=options.log_json))
                 )
             for item, row, _ in results:
-                if table.status(item.image) is None:
-                    table.append(row)
-                    self.outages += row["status"] == "failed" and was_outage(row["reason"])
+                self._take(item, row)
                 if item.image in missing:
                     bar.update()
 

@@ -29,20 +29,7 @@ Result = tuple[PhotographSource, Row, GradeReport]
 def with_maps(
     results: Iterable[Result], missing: set[str], folder: Path, *, log_json: bool
 ) -> Generator[Result]:
-    """Pass results on, in order, each once its map is written by a thread.
-
-    Args:
-        results: photograph, row and report.
-        missing: names in the table of the photographs whose maps are wanted.
-        folder: of the maps; made where it is not there.
-        log_json: whether a map that cannot be made is logged instead of printed.
-
-    Yields:
-        The results.
-
-    Raises:
-        SourceError: the folder cannot be written.
-    """
+    """Pass results on, in order, each once its map is written by a thread."""
     _make_folder(folder)
     pool = ThreadPoolExecutor(_MAP_THREADS, thread_name_prefix="drcore-map")
     pending: deque[tuple[Result, Future[None] | None]] = deque()

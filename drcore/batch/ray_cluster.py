@@ -29,22 +29,22 @@ __all__ = ["grade_on_cluster"]
 CHUNK = 4 * BATCH
 """Photographs that a worker gets at once; whole groups, so that rows equal those of one machine."""
 
-AT_ONCE = 2
+CHUNKS_AT_ONCE = 2
 """Chunks that a worker has: one is begun while the other ends."""
 
-GROUP = 16
+CORES_PER_WORKER = 16
 """Cores of a worker without accelerator, at most."""
 
-TRIES = 2
+DEATHS_ALLOWED = 2
 """Workers that may die over a chunk before it is parted, to find the photograph that kills them."""
 
-WAIT = 300.0
+WAIT_SECONDS = 300.0
 """Seconds without any worker after which a run gives up; rows so far are kept."""
 
-LOOK = 10.0
+LOOK_SECONDS = 10.0
 """Seconds between two looks at which machines there are."""
 
-STORE = 200 * 1024 * 1024
+STORE_BYTES = 200 * 1024 * 1024
 """Bytes of shared memory of a cluster that is started for one run: rows are small."""
 
 Result = tuple[Row, GradeReport]
@@ -80,13 +80,13 @@ def grade_on_cluster(
             cannot run.
     """
     ray, ours = _connect(address)
-    crew = WorkerPool(ray, grader, weights, maps=maps)
+    pool = WorkerPool(ray, grader, weights, maps=maps)
     try:
-        for row, report in crew.grade(found):
+        for row, report in pool.grade(found):
             log_report(report)  # what its worker logs, nobody reads
             yield row, report
     finally:
-        crew.stop()
+        pool.stop()
         if ours:
             ray.shutdown()
 
@@ -106,7 +106,7 @@ def _connect(address: str | None) -> tuple[Any, bool]:
     if ray.is_initialized():
         return ray, False
     address = address or os.environ.get("RAY_ADDRESS")
-    alone: dict[str, Any] = {"object_store_memory": STORE, "include_dashboard": False}
+    alone: dict[str, Any] = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
     try:
         with handlers_kept():
             ray.init(
@@ -226,11 +226,11 @@ class WorkerPool:
     @property
     def _window(self) -> int:
         """Photographs that may be ahead of the first that is not done."""
-        return 2 * AT_ONCE * CHUNK * max(1, len(self._ready))
+        return 2 * CHUNKS_AT_ONCE * CHUNK * max(1, len(self._ready))
 
     def _free_for(self, chunk: _Chunk | None) -> _Member | None:
         """Return a worker with room for a chunk, or for another one that is not suspect."""
-        most = 0 if chunk is not None and chunk.suspect else AT_ONCE - 1
+        most = 0 if chunk is not None and chunk.suspect else CHUNKS_AT_ONCE - 1
         free = [
             member
             for member in self._ready
@@ -252,25 +252,25 @@ class WorkerPool:
         now = time.monotonic()
         if self._ready:
             self._alive = now
-        elif now - self._alive > WAIT:
+        elif now - self._alive > WAIT_SECONDS:
             raise DrcoreError(
                 "No machine of the cluster has room for a worker. Add machines, then go on with "
                 "--resume."
             )
-        if now - self._looked < LOOK:
+        if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         taken = {member.place for member in [*self._opening, *self._ready]}
         for node in self._ray.nodes():
-            count, needs, threads = _parts(node["Resources"]) if node["Alive"] else (0, {}, 0)
+            count, needs, threads = _shares_of(node["Resources"]) if node["Alive"] else (0, {}, 0)
             for index in range(count):
                 place = (node["NodeID"], index)
                 if place in taken:
                     continue
                 actor = self._class.options(
-                    max_concurrency=AT_ONCE, max_restarts=0, max_task_retries=0, **needs,
+                    max_concurrency=CHUNKS_AT_ONCE, max_restarts=0, max_task_retries=0, **needs,
                     scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
                 ).remote(self._weights, threads, (index, count))  # fmt: skip
                 opening = actor.open.remote(self._grader.version)
@@ -297,10 +297,10 @@ class WorkerPool:
                 lost.NodeDiedError,
                 lost.OutOfMemoryError,
             ):
-                self.replace_worker(member)
+                self.replace(member)
                 continue
             except lost.RayTaskError as error:
-                raise _told(error) from error
+                raise _describe_failure(error) from error
             if task is member.opening:
                 self._opening.remove(member)
                 self._ready.append(member)
@@ -309,17 +309,17 @@ class WorkerPool:
             for number, result in enumerate(results if chunk else []):
                 self._done[chunk.first + number] = result  # type: ignore[union-attr]
 
-    def replace_worker(self, member: _Member) -> None:
+    def replace(self, member: _Member) -> None:
         """Let a worker go that died, and have its chunks graded by others."""
-        for crew in (self._opening, self._ready):
-            if member in crew:
-                crew.remove(member)
+        for pool in (self._opening, self._ready):
+            if member in pool:
+                pool.remove(member)
         self._ray.kill(member.actor)
         self._looked = float("-inf")
         for chunk in member.chunks.values():
             chunk.deaths += 1
             chunk.suspect = True
-            if chunk.deaths < TRIES:
+            if chunk.deaths < DEATHS_ALLOWED:
                 self._again.appendleft(chunk)
             elif len(chunk.found) > 1:
                 self._again.extend(_pieces(chunk))
@@ -327,8 +327,8 @@ class WorkerPool:
                 item = chunk.found[0]
                 report = self._grader.failed(
                     item.image,
-                    f"{item.image}: {TRIES} workers died while this photograph was read or graded. "
-                    "Export it smaller.",
+                    f"{item.image}: {DEATHS_ALLOWED} workers died while this photograph was read "
+                    "or graded. Export it smaller.",
                 )
                 self._done[chunk.first] = row_of(report, item.image, item), report
         member.chunks.clear()
@@ -336,19 +336,19 @@ class WorkerPool:
 
 def _pieces(chunk: _Chunk) -> list[_Chunk]:
     """Part a chunk over which workers died, to find the photograph that kills them."""
-    size, deaths = (BATCH, TRIES - 1) if len(chunk.found) > BATCH else (1, 0)
+    size, deaths = (BATCH, DEATHS_ALLOWED - 1) if len(chunk.found) > BATCH else (1, 0)
     return [
         _Chunk(chunk.first + at, chunk.found[at : at + size], deaths, suspect=True)
         for at in range(0, len(chunk.found), size)
     ]
 
 
-def _parts(resources: dict[str, float]) -> tuple[int, dict[str, float], int]:
+def _shares_of(resources: dict[str, float]) -> tuple[int, dict[str, float], int]:
     """Workers of a machine, what each of them needs of it, and threads of each."""
     cores, accelerators = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     if not cores:
         return 0, {}, 0
-    count = accelerators or -(-cores // GROUP)
+    count = accelerators or -(-cores // CORES_PER_WORKER)
     each = max(1, cores // count)
     needs: dict[str, float] = {"num_cpus": min(each, cores / count)}
     if accelerators:
@@ -356,7 +356,7 @@ def _parts(resources: dict[str, float]) -> tuple[int, dict[str, float], int]:
     return count, needs, each
 
 
-def _told(error: Any) -> DrcoreError:
+def _describe_failure(error: Any) -> DrcoreError:
     cause = error.cause
     if isinstance(cause, DrcoreError):
         return DrcoreError(str(cause))

@@ -36,11 +36,13 @@ class Matched(NamedTuple):
 
     Attributes:
         found: photographs, some under the name that they have in the table.
-        changes: for `CsvFile.revise`.
+        renames: rows that get the name by which the photograph goes among the inputs of this run.
+        again: names of those whose rows are to be replaced: other content, or failed before.
     """
 
     found: list[PhotographSource]
-    changes: dict[str, str | None]
+    renames: dict[str, str]
+    again: set[str]
 
 
 def match_rows(
@@ -51,23 +53,13 @@ def match_rows(
     keep_failed: bool,
     workers: int,
 ) -> Matched:
-    """Find the rows of photographs.
-
-    Args:
-        table: of an earlier run.
-        found: photographs of this one.
-        roots: of `roots_of`: what the table was made from; empty where nobody knows.
-        keep_failed: keep the rows of photographs that failed; else they are tried again.
-        workers: threads that read photographs, to compare their content.
-
-    Returns:
-        The photographs, and which rows go or get another name.
-    """
+    """Find the rows of photographs."""
     with ThreadPoolExecutor(workers, thread_name_prefix="drcore-match") as pool:
         verdicts = list(pool.map(lambda item: _verdict(table, item), found))
     # Where nobody knows what the table was made from, one photograph that is the same tells.
     same = any(verdict == "keep" for verdict, _ in verdicts)
-    changes: dict[str, str | None] = {}
+    renames: dict[str, str] = {}
+    again: set[str] = set()
     claimed = {
         row
         for item, (verdict, row) in zip(found, verdicts, strict=True)
@@ -79,27 +71,27 @@ def match_rows(
         is_there = _root_hash(item.root) in roots if roots else same or verdict == "failed"
         if verdict == "keep" and row != name and row not in claimed:
             claimed.add(row)
-            changes[row] = name
+            renames[row] = name
         elif name not in claimed and table.known(name) is not None:
             if not is_there:
                 item = replace(item, image=_full_name(item))  # noqa: PLW2901
             elif not (verdict == "failed" and keep_failed):
-                changes[name] = None
+                again.add(name)
         result.append(item)
-    return _without_clashes(table, result, changes)
+    return Matched(_without_clashes(table, result, renames), renames, again)
 
 
 def _without_clashes(
-    table: CsvFile, found: list[PhotographSource], changes: dict[str, str | None]
-) -> Matched:
-    """Let no row take a name that a row has which stays; then the photograph is called as there."""
-    for row, name in list(changes.items()):
-        if name is not None and table.known(name) is not None and name not in changes:
-            del changes[row]
+    table: CsvFile, found: list[PhotographSource], renames: dict[str, str]
+) -> list[PhotographSource]:
+    """Let no row take a name that another row keeps: then the photograph is called as there."""
+    for row, name in list(renames.items()):
+        if table.known(name) is not None and name not in renames:
+            del renames[row]
             found = [
                 replace(item, image=row) if cell(item.image) == name else item for item in found
             ]
-    return Matched(found, changes)
+    return found
 
 
 def _verdict(table: CsvFile, item: PhotographSource) -> tuple[Verdict, str]:
@@ -147,27 +139,14 @@ def _full_name(item: PhotographSource) -> str:
 
 
 def roots_of(csv: str) -> frozenset[str]:
-    """Return what a table was made from.
-
-    Args:
-        csv: where the table is.
-
-    Returns:
-        Hashes of folders, archives and URLs; empty where nobody knows.
-    """
+    """Return what a table was made from."""
     with suppress(OSError, ValueError):
         return frozenset(_roots_file(csv).read_text(encoding="ascii").split())
     return frozenset()
 
 
 def remember_roots(csv: str, found: Sequence[PhotographSource], earlier: frozenset[str]) -> None:
-    """Write down what a table is made from; where that is not possible, `match_rows` does without.
-
-    Args:
-        csv: where the table is.
-        found: photographs of this run.
-        earlier: what is known already.
-    """
+    """Write down what a table is made from, where that is possible."""
     roots = {_root_hash(root) for root in {item.root for item in found}}
     if is_url(csv) or not Path(csv).is_file() or roots <= earlier:
         return

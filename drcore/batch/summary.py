@@ -40,14 +40,7 @@ class Summary:
         )  # fmt: skip
 
     def sentence(self, csv: str) -> str:
-        """Say it in one line.
-
-        Args:
-            csv: where the table is.
-
-        Returns:
-            The line.
-        """
+        """Say it in one line."""
         counts = self.counts
         done = counts["graded"] + counts["ungradable"] + counts["failed"]
         failed = f"{counts['failed']} failed" + (" (see 'reason')" if counts["failed"] else "")
@@ -63,14 +56,7 @@ class Summary:
 
 
 def print_inputs(inputs: Inputs) -> int:
-    """Print what would be read, and what was understood from its name.
-
-    Args:
-        inputs: of the command line.
-
-    Returns:
-        Exit code 0.
-    """
+    """Print what would be read, and what was understood from its name."""
     for item in inputs.photographs:
         known = item.identity
         values = {"eye": known.laterality, "patient": known.patient, "date": known.exam_date}
@@ -87,15 +73,7 @@ def print_inputs(inputs: Inputs) -> int:
 
 
 def left_out_in_words(left_out: Sequence[LeftOut], before: str, after: str) -> str:
-    """Say how many files were left out and why.
-
-    Args:
-        left_out: the files.
-        before, after: put around the words.
-
-    Returns:
-        `3 left out: 2 not a photograph, 1 hidden`; empty where nothing was.
-    """
+    """Say how many files were left out and why."""
     if not left_out:
         return ""
     reasons = Counter(left.reason for left in left_out)

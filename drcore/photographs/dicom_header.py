@@ -20,6 +20,7 @@ from drcore.photographs.dicom_pixels import (
     RLE,
     Layout,
     read_layout,
+    with_own_colours,
 )
 from drcore.photographs.formats import encoded_bytes, is_dicom
 from drcore.photographs.identity import Identity, parse_date
@@ -51,7 +52,7 @@ _IMAGE_KEYWORDS = (
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "WindowCenter",
     "WindowWidth", "AcquisitionDateTime", "AcquisitionDate",
-    "ContentDate", "BurnedInAnnotation", "ImageLaterality", "Laterality",
+    "ContentDate", "ICCProfile", "BurnedInAnnotation", "ImageLaterality", "Laterality",
     "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
@@ -165,6 +166,7 @@ def _open(data: bytes, label: str, max_pixels: int) -> tuple[Header, Layout, tup
         syntax, dataset, place = _parse(data, label)
         layout = read_layout(dataset, syntax, label, max_pixels)
         start, end = _pixel_bounds(data, place, layout, label)
+        layout = with_own_colours(layout, end - start)
         header = _header(data, label, dataset, layout)
     except DrcoreError:
         raise
@@ -297,4 +299,7 @@ def _pixel_bounds(data: bytes, place: int, layout: Layout, label: str) -> tuple[
     end = len(data) if compressed else start + length
     if not compressed and min(end, len(data)) - start < layout.stored_bytes * layout.frames:
         raise PhotographError(f"{label}: the pixel data is cut short. Export the photograph again.")
+    after = data[end : end + 4]
+    if not compressed and after.strip(b"\0") and after[1::-1] < b"\x7f\xe0":
+        raise ValueError("something else than an element follows the pixels")
     return start, end

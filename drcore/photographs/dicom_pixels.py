@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drcore.errors import DrcoreError, PhotographError
+from drcore.photographs.colours import in_srgb
+from drcore.photographs.damage import check_blocks, check_rows
+from drcore.photographs.jpeg import blocks_of, decode_jpeg, names_its_colours, with_rgb_marker
 from drcore.photographs.photograph import RGB, check_size
 from drcore.text import one_line
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JPEG", "JPEG_2000", "MAX_FRAMES", "NATIVE", "RLE", "Layout", "decode", "read_layout",
+    "with_own_colours",
 ]  # fmt: skip
 
 NATIVE = {
@@ -131,6 +135,22 @@ def read_layout(dataset: Dataset, syntax: str, label: str, max_pixels: int) -> L
     return layout
 
 
+def with_own_colours(layout: Layout, length: int) -> Layout:
+    """Correct a header that says that two pixels share their colours where each has its own.
+
+    Args:
+        layout: as the header says.
+        length: bytes of the pixel element.
+
+    Returns:
+        The layout, YBR_FULL instead of YBR_FULL_422 where three bytes a pixel are stored.
+    """
+    if layout.photometric != "YBR_FULL_422" or layout.syntax not in NATIVE:
+        return layout
+    full = layout.frame_bytes * layout.frames
+    return replace(layout, photometric="YBR_FULL") if length >= full else layout
+
+
 def decode(
     encoded: bytes, layout: Layout, wanted: Sequence[int], dataset: Dataset, label: str
 ) -> Iterator[RGB]:
@@ -149,29 +169,18 @@ def decode(
     Raises:
         PhotographError: the pixels are damaged, cut short, or belie the header.
     """
-    from pydicom.pixels.decoders.base import get_decoder
-
     found = 0
+    profile = dataset.get("ICCProfile") if layout.samples == 3 else None
     try:
         if layout.syntax not in NATIVE:
             _check_frames(encoded, layout, frozenset(wanted), label)
-        options: dict[str, Any] = {
-            "rows": layout.rows,
-            "columns": layout.columns,
-            "number_of_frames": layout.frames,
-            "samples_per_pixel": layout.samples,
-            "photometric_interpretation": layout.photometric,
-            "bits_allocated": layout.allocated,
-            "bits_stored": layout.stored,
-            "pixel_representation": int(layout.signed),
-            "planar_configuration": layout.planar,
-            "pixel_keyword": "PixelData",
-        }
-        # Raw: what becomes of the colours is decided below, in 8 bits instead of 32 a sample.
-        decoder = get_decoder(layout.syntax)
-        for pixels, said in decoder.iter_array(encoded, raw=True, indices=wanted, **options):
+        one_by_one = _jpegs if layout.syntax == JPEG else _by_pydicom
+        for pixels, photometric in one_by_one(encoded, layout, wanted):
             found += 1
-            yield _to_rgb(pixels, str(said["photometric_interpretation"]), dataset, layout)
+            rgb = _to_rgb(pixels, photometric, dataset, layout)
+            if layout.syntax in NATIVE:
+                check_rows(rgb)
+            yield in_srgb(rgb, profile if isinstance(profile, bytes) else b"")
     except DrcoreError:
         raise
     except Exception as error:  # decoders raise whatever they like on hostile bytes
@@ -184,6 +193,49 @@ def decode(
             f"{label}: {len(wanted)} photographs were declared, but there are {found}. Export them "
             "again."
         )
+
+
+def _by_pydicom(
+    encoded: bytes, layout: Layout, wanted: Sequence[int]
+) -> Iterator[tuple[NDArray[np.generic], str]]:
+    """Frames as they are stored, and the kind of their colours."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    options: dict[str, Any] = {
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "number_of_frames": layout.frames,
+        "samples_per_pixel": layout.samples,
+        "photometric_interpretation": layout.photometric,
+        "bits_allocated": layout.allocated,
+        "bits_stored": layout.stored,
+        "pixel_representation": int(layout.signed),
+        "planar_configuration": layout.planar,
+        "pixel_keyword": "PixelData",
+    }
+    # Raw: what becomes of the colours is decided below, in 8 bits instead of 32 a sample.
+    decoder = get_decoder(layout.syntax)
+    for pixels, said in decoder.iter_array(encoded, raw=True, indices=wanted, **options):
+        yield pixels, str(said["photometric_interpretation"])
+
+
+def _jpegs(
+    encoded: bytes, layout: Layout, wanted: Sequence[int]
+) -> Iterator[tuple[NDArray[np.generic], str]]:
+    """Frames of JPEG, as RGB or grey: strictly decoded, colours converted once."""
+    from pydicom.encaps import generate_frames
+
+    numbers = frozenset(wanted)
+    for number, frame in enumerate(generate_frames(encoded, number_of_frames=layout.frames)):
+        if number not in numbers:
+            continue
+        if layout.photometric == "RGB" and not names_its_colours(frame):
+            frame = with_rgb_marker(frame)  # noqa: PLW2901
+        rgb = decode_jpeg(frame, layout.columns, layout.rows)
+        blocks = blocks_of(frame)
+        if blocks is not None:
+            check_blocks(rgb, blocks)
+        yield (rgb, "RGB") if layout.samples == 3 else (rgb[..., 0], layout.photometric)
 
 
 def _check_frames(encoded: bytes, layout: Layout, wanted: frozenset[int], label: str) -> None:

@@ -22,7 +22,7 @@ EXTENSIONS = frozenset(
 """Endings of photographs. What a file *is* is decided by its content (`drcore.sources.sniff`); one
 that ends so gets a row, and a reason, whatever it holds."""
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "AVIF", "HEIF")
 _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -31,7 +31,13 @@ _MAGIC = (
     (b"II+\x00", "TIFF"),  # BigTIFF
     (b"MM\x00+", "TIFF"),
     (b"BM", "BMP"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),  # without the container
 )
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _DEFLATE = 1032  # bytes that one byte of a PNG can stand for at most
 
 
@@ -112,4 +118,8 @@ def _kind(data: bytes) -> str | None:
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             return kind
+    if data[4:8] == b"ftyp":
+        # Sequences and single pictures alike; a general brand comes before the particular ones.
+        brands = {data[8:12], *(data[i : i + 4] for i in range(16, min(64, len(data)), 4))}
+        return "AVIF" if brands & _AVIF_BRANDS else "HEIC" if brands & _HEIC_BRANDS else None
     return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None

@@ -6,7 +6,7 @@ import io
 import logging
 import warnings
 
-__all__ = ["HEAD_BYTES", "frames_in"]
+__all__ = ["HEAD_BYTES", "LONG_HEAD_BYTES", "frames_in"]
 
 # What pydicom warns of and logs is told by the row, when the file is read.
 warnings.filterwarnings("ignore", module=r"pydicom\.")
@@ -14,6 +14,9 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 HEAD_BYTES = 64 * 1024
 """Bytes that are looked at: the number of frames comes long before the pixels."""
+
+LONG_HEAD_BYTES = 4 * 1024 * 1024
+"""Bytes that are looked at where that costs little: private elements may come first."""
 
 MAX_FRAMES = 1000
 """What declares more is not parted; to read it tells what is wrong with it."""
@@ -26,7 +29,7 @@ def frames_in(head: bytes) -> int:
     the number again, and tells in the row of the file where it differs.
 
     Args:
-        head: the first `HEAD_BYTES` of a file, or all of a shorter one.
+        head: the first `HEAD_BYTES` of a file or more, or all of a shorter one.
 
     Returns:
         The number of photographs; 1 for a file that does not tell, or is not DICOM.
@@ -35,7 +38,7 @@ def frames_in(head: bytes) -> int:
         from pydicom import dcmread
 
         header = dcmread(
-            io.BytesIO(head[:HEAD_BYTES]), stop_before_pixels=True, force=True,
+            io.BytesIO(head), stop_before_pixels=True, force=True,
             specific_tags=["NumberOfFrames"],
         )  # fmt: skip
         count = int(header.get("NumberOfFrames", 1) or 1)

@@ -60,6 +60,8 @@ class Photograph:
             neither tells. Never the file's own time stamp.
         identity_source: where these were read, `eye=name patient=dicom`.
         file_size: of the encoded file, in bytes; 0 where an array was given.
+        note: a sentence on what else the file holds and was passed over, such as a thumbnail;
+            empty where it holds nothing else.
     """
 
     rgb: RGB
@@ -74,6 +76,7 @@ class Photograph:
     exam_date: str | None = None
     identity_source: str = ""
     file_size: int = 0
+    note: str = ""
 
 
 Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB | Photograph | DicomFrame

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,12 +12,24 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from drcore.errors import PhotographError
+from drcore.photographs.colours import in_srgb
+from drcore.photographs.damage import check_blocks, check_rows, check_stream, shortened_webp
 from drcore.photographs.formats import _DEFLATE, _FORMATS
+from drcore.photographs.jpeg import blocks_of, decode_jpeg
+from drcore.photographs.pages import (
+    Picture,
+    TiffHead,
+    check_tiff,
+    picture_of,
+    tiff_blocks,
+    tiff_head,
+)
 from drcore.photographs.photograph import GRADING_SIDE, RGB, check_size
 from drcore.text import one_line
 
 __all__ = []
 
+_AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 _ORIENTATION_TAG = 274
 _TURNS = {
     2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1),
@@ -25,26 +39,38 @@ _TURNS = {
 _TRANSPOSED = frozenset({5, 6, 7, 8})
 
 
+class _Decoded(NamedTuple):
+    """Upright 8-bit RGB, width and height of the original, reduction, and `Photograph.note`."""
+
+    rgb: RGB
+    width: int
+    height: int
+    reduction: int
+    note: str
+
+
 def _decode(
-    data: bytes, kind: str, label: str, *, for_grading: bool, max_pixels: int
-) -> tuple[RGB, int, int, int]:
-    """Decode to upright 8-bit RGB; returns rgb, original width and height, reduction."""
+    data: bytes, kind: str, label: str, *, for_grading: bool, max_pixels: int, number: int | None
+) -> _Decoded:
     damaged = f"{label}: the {kind} data is damaged or cut short"
     try:
-        if kind == "TIFF" or (kind == "PNG" and data[24:25] == b"\x10"):
-            rgb = _decode_deep(data, kind, label, max_pixels)
-            return rgb, rgb.shape[1], rgb.shape[0], 1
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        check_stream(data, kind)
+        picture = picture_of(data, kind, number, label)
+        if kind == "TIFF" or (kind == "PNG" and data[24:25] == b"\x10" and not picture.seek):
+            rgb = _decode_deep(picture.data, kind, label, max_pixels)
+            return _Decoded(rgb, rgb.shape[1], rgb.shape[0], 1, picture.note)
+        if kind == "HEIC":
+            _register_heif(label)
+        with Image.open(io.BytesIO(picture.data), formats=_FORMATS) as image:
             check_size(image.width, image.height, label, max_pixels)
             width, height, reduction = image.width, image.height, 1
-            if for_grading and kind == "JPEG":
-                reduction = _reduction(width, height)
-                image.draft("RGB", (width // reduction, height // reduction))
-                if image.size == (width, height):  # the decoder had none to offer
-                    reduction = 1
-            image.load()
+            if kind == "JPEG":
+                reduction = _reduction(width, height) if for_grading else 1
+                rgb = _decode_jpeg(picture.data, width, height, reduction)
+            else:
+                rgb = _decode_any(image, picture, kind)
             orientation = _orientation(image)
-            rgb = _turn_upright(_to_rgb(image), orientation)
+            rgb = _turn_upright(in_srgb(rgb, _profile(image)), orientation)
     except PhotographError:
         raise
     except Image.DecompressionBombError as error:
@@ -55,15 +81,69 @@ def _decode(
     except UnidentifiedImageError as error:
         raise PhotographError(f"{damaged}. Export the photograph again.") from error
     except Exception as error:  # decoders raise whatever they like on hostile bytes
-        if _out_of_memory(error):
-            raise PhotographError(
-                f"{label}: there is not enough memory to decode it. Close other programs, use "
-                "fewer workers, or export it smaller."
-            ) from error
-        raise PhotographError(f"{damaged} ({one_line(error)}). Export it again.") from error
+        raise _sentence(error, label, damaged) from error
     if orientation in _TRANSPOSED:
         width, height = height, width
-    return rgb, width, height, reduction
+    return _Decoded(rgb, width, height, reduction, picture.note)
+
+
+def _sentence(error: Exception, label: str, damaged: str) -> PhotographError:
+    """What to say of whatever a decoder raised."""
+    if _out_of_memory(error):
+        return PhotographError(
+            f"{label}: there is not enough memory to decode it. Close other programs, use "
+            "fewer workers, or export it smaller."
+        )
+    return PhotographError(f"{damaged} ({one_line(error)}). Export it again.")
+
+
+def _decode_jpeg(data: bytes, width: int, height: int, reduction: int) -> RGB:
+    """Decode strictly, and look whether what came out was made up."""
+    rgb = decode_jpeg(data, width, height, reduction)
+    blocks = blocks_of(data)
+    if blocks is not None:
+        check_blocks(rgb, blocks, reduction)
+    return rgb
+
+
+def _decode_any(image: Image.Image, picture: Picture, kind: str) -> RGB:
+    if kind == "WEBP" and not getattr(image, "is_animated", False):
+        return _decode_webp(image, picture.data)
+    image.seek(picture.seek)
+    image.load()
+    rgb = _to_rgb(image)
+    if kind == "BMP":
+        check_rows(rgb)
+    return rgb
+
+
+def _decode_webp(image: Image.Image, data: bytes) -> RGB:
+    pixels = None
+    if image.mode == "RGB":  # the same decoder as Pillow's, in less time
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    rgb = _to_rgb(image) if pixels is None else np.asarray(pixels, np.uint8)
+    less = shortened_webp(data)
+    if less and cv2.imdecode(np.frombuffer(less, np.uint8), cv2.IMREAD_COLOR) is not None:
+        raise ValueError("its picture ends before its data")
+    return rgb
+
+
+def _profile(image: Image.Image) -> bytes:
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and image.mode != "CMYK" else b""
+
+
+def _register_heif(label: str) -> None:
+    """Teach Pillow HEIC. Never by pillow-heif: what that one bundles is under the GPL."""
+    try:
+        import pi_heif
+    except ImportError as error:
+        raise PhotographError(
+            f'{label}: this is a HEIC file, and reading it needs the extra "heif". '
+            'Install it: python -m pip install "drcore[heif]"'
+        ) from error
+    pi_heif.register_heif_opener()
 
 
 def _reduction(width: int, height: int) -> int:
@@ -75,8 +155,12 @@ def _reduction(width: int, height: int) -> int:
 
 def _to_rgb(image: Image.Image) -> RGB:
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        # Transparency is laid on black, the colour that surrounds a fundus photograph.
+        # Transparency is laid on black, the colour that surrounds a fundus photograph; where all
+        # is transparent, the channel was left empty.
         rgba = image.convert("RGBA")
+        pixels = np.asarray(rgba, np.uint8)
+        if not pixels[..., 3].any():
+            return np.ascontiguousarray(pixels[..., :3])
         flat = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         flat.alpha_composite(rgba)
         image = flat
@@ -86,27 +170,57 @@ def _to_rgb(image: Image.Image) -> RGB:
 def _decode_deep(data: bytes, kind: str, label: str, max_pixels: int) -> RGB:
     """TIFF of any depth and 16-bit PNG, which Pillow reads badly or not at all."""
     if kind == "TIFF":
-        data, width, height, orientation = _tiff_head(data)
-    else:
-        width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
-        orientation = 1
+        head = tiff_head(data)
+        check_size(head.width, head.height, label, max_pixels)
+        check_tiff(head)
+        return _turn_upright(in_srgb(_decode_tiff(head), head.icc), head.orientation)
+    width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
     check_size(width, height, label, max_pixels)
-    if kind == "PNG" and (2 * width * height > _DEFLATE * len(data) or not _png_ends(data)):
+    if 2 * width * height > _DEFLATE * len(data) or not _png_ends(data):
         raise ValueError("it holds less than it declares")
-    if kind == "PNG" and b"eXIf" in data:
+    orientation, profile = 1, b""
+    if b"eXIf" in data or b"iCCP" in data:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            orientation = _orientation(image)
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is not None:
-        # libtiff has already laid 8-bit colours on black; deeper ones come as they are.
-        rgb = _bgr_to_rgb(pixels, premultiplied=kind == "TIFF" and pixels.dtype == np.uint8)
-    elif kind == "TIFF":
-        with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:  # CMYK, palettes, 1 bit
-            rgb = _to_rgb(image)
+            orientation, profile = _orientation(image), _profile(image)
+    return _turn_upright(in_srgb(_bgr_to_rgb(_imdecode(data), alpha=True), profile), orientation)
+
+
+def _decode_tiff(head: TiffHead) -> RGB:
+    if head.packed and head.extra is None:
+        with suppress(UnidentifiedImageError), _first_tiff_page(head) as image:
+            if image.mode in {"RGB", "L"}:
+                return _to_rgb(image)
+    try:
+        pixels = _imdecode(head.data)
+    except ValueError:
+        with _first_tiff_page(head) as image:  # CMYK, palettes, 1 bit
+            return _to_rgb(image)
+    if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 4:
+        if head.extra == 2 and not pixels[..., 3].any():
+            # libtiff has multiplied the colours with an alpha that was left empty: not again.
+            place = head.extra_place
+            data = head.data[:place] + b"\0" + head.data[place + 1 :]
+            pixels = _imdecode(data)
+        rgb = _bgr_to_rgb(pixels, alpha=False)  # libtiff has already laid the colours on black
     else:
+        rgb = _bgr_to_rgb(pixels, alpha=head.extra != 0)
+    if head.raw:
+        check_rows(rgb)
+    blocks = tiff_blocks(head)
+    if blocks is not None:
+        check_blocks(rgb, blocks)
+    return rgb
+
+
+def _first_tiff_page(head: TiffHead) -> Image.Image:
+    return Image.open(io.BytesIO(head.data), formats=("TIFF",))
+
+
+def _imdecode(data: bytes) -> NDArray[np.generic]:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
+    if pixels is None:
         raise ValueError("the decoder refused it")
-    return _turn_upright(rgb, orientation)
+    return pixels
 
 
 def _png_ends(data: bytes) -> bool:
@@ -119,32 +233,14 @@ def _png_ends(data: bytes) -> bool:
     return False
 
 
-def _tiff_head(data: bytes) -> tuple[bytes, int, int, int]:
-    """Read size and orientation of a TIFF's first page; return its bytes with orientation 1.
-
-    Decoders disagree on whether they turn a TIFF upright: with the tag taken out, none does.
-    """
-    from tifffile import TiffFile  # costs 60 ms to import, and TIFF is rare
-
-    with TiffFile(io.BytesIO(data)) as tiff:
-        tags = tiff.pages.first.tags
-        width, height = int(tags[256].value), int(tags[257].value)
-        tag = tags.get(_ORIENTATION_TAG)
-        if tag is None or tag.count != 1 or not isinstance(tag.value, int) or tag.value == 1:
-            return data, width, height, 1
-        start, length = tag.valueoffset, tag.valuebytecount
-        upright = (1).to_bytes(length, "little" if tiff.byteorder == "<" else "big")
-        return data[:start] + upright + data[start + length :], width, height, int(tag.value)
-
-
-def _bgr_to_rgb(pixels: NDArray[np.generic], *, premultiplied: bool) -> RGB:
+def _bgr_to_rgb(pixels: NDArray[np.generic], *, alpha: bool) -> RGB:
     """OpenCV's grey, BGR or BGRA pixels of any depth as 8-bit RGB, transparency laid on black."""
     if pixels.ndim == 2:
         return np.repeat(_to_eight_bits(pixels)[..., None], 3, axis=2)
     rgb = _to_eight_bits(pixels[..., 2::-1])
-    if pixels.shape[2] == 4 and not premultiplied:
-        alpha = _to_eight_bits(pixels[..., 3:]).astype(np.uint16)
-        rgb = (rgb.astype(np.uint16) * alpha // 255).astype(np.uint8)
+    if pixels.shape[2] == 4 and alpha and pixels[..., 3].any():
+        opacity = _to_eight_bits(pixels[..., 3:]).astype(np.uint16)
+        rgb = (rgb.astype(np.uint16) * opacity // 255).astype(np.uint8)
     return rgb
 
 
@@ -154,12 +250,15 @@ def _to_eight_bits(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
         return pixels.astype(np.uint8, copy=False)
     if np.issubdtype(pixels.dtype, np.integer):
         whole = pixels.astype(np.int64 if pixels.dtype.itemsize > 2 else np.int32).clip(0)
-        used = int(whole.max()).bit_length()
-        bits = max(8, used + used % 2)  # sensors have 8, 10, 12, 14 or 16
-        return (whole >> (bits - 8)).astype(np.uint8)
+        hot = max(8, whole.size // 50_000)  # samples that a sensor's hot pixels may have
+        bits = next((b for b in (8, 10, 12, 14) if np.count_nonzero(whole >> b) <= hot), 16)
+        if pixels.dtype.itemsize > 2 and bits == 16:
+            bits = max(16, int(whole.max()).bit_length())
+        return (whole >> (bits - 8)).clip(0, 255).astype(np.uint8)
     if np.issubdtype(pixels.dtype, np.floating):
         values = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-        top = float(values.max())
+        hot = min(values.size - 1, max(8, values.size // 50_000))
+        top = float(np.partition(values.ravel(), -1 - hot)[-1 - hot])
         full = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0
         return np.asarray(np.clip(values * (255.0 / full), 0, 255), np.uint8)
     raise ValueError(f"pixels of type {pixels.dtype} are not supported")

@@ -100,15 +100,7 @@ def row_of(
 
 
 def with_identity(row: Row, found: PhotographSource) -> Row:
-    """Return a row that says whose eye it is as the photograph is found today.
-
-    Args:
-        row: of an earlier run.
-        found: the same photograph, with what path and pattern say now.
-
-    Returns:
-        The row; what a DICOM header said stays.
-    """
+    """Return a row that says whose eye it is as the photograph is found today."""
     if row["status"] == "failed":
         return row
     side = row["laterality"]

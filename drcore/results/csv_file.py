@@ -89,14 +89,7 @@ class CsvFile:
         self.close()
 
     def status(self, image: str) -> str | None:
-        """Return what the row of a photograph says.
-
-        Args:
-            image: the photograph's name in the table.
-
-        Returns:
-            Its status, None where it has no row.
-        """
+        """Return what the row of a photograph says."""
         known = self.known(image)
         return None if known is None else known.status
 
@@ -113,14 +106,7 @@ class CsvFile:
         return self._images.get(digest(sha256))
 
     def count(self, images: Iterable[str]) -> Counter[str]:
-        """Count rows.
-
-        Args:
-            images: names in the table.
-
-        Returns:
-            Number of rows by status, and of those that are "referable"; "" for those without row.
-        """
+        """Count rows."""
         found: Counter[str] = Counter()
         for image in images:
             known = self.known(image)
@@ -129,11 +115,7 @@ class CsvFile:
         return found
 
     def start(self) -> None:
-        """Write the header, or drop the unfinished last line of the file that is continued.
-
-        Raises:
-            SourceError: the file cannot be written.
-        """
+        """Write the header, or drop the unfinished last line of the file that is continued."""
         if self._started:
             return
         self._started = True
@@ -145,63 +127,42 @@ class CsvFile:
         if self._size == 0:
             self._write(self._header())
         elif self._columns != COLUMNS:
-            self.revise({})
+            self.rename({})
 
     def append(self, row: Row) -> None:
-        """Add a row.
-
-        Args:
-            row: all of `COLUMNS`.
-
-        Raises:
-            SourceError: the file cannot be written; it still holds whole lines only.
-        """
+        """Add a row."""
         self.start()
         cells = {column: cell(row[column]) for column in COLUMNS}
         self._note(cells, earlier=False)
         self._write(self._line(cells))
 
-    def revise(self, changes: Mapping[str, str | None]) -> None:
-        """Drop or rename rows, all at once.
-
-        Args:
-            changes: by the name in the table: the new name, None where the row goes.
-
-        Raises:
-            SourceError: the file cannot be written.
-        """
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give rows other names, all at once; bring a table of 0.6 to the columns of today."""
         self.start()
-        if not changes and self._columns == COLUMNS:
+        if not names and self._columns == COLUMNS:
             return
 
-        def revised() -> Iterator[bytes]:
+        def renamed() -> Iterator[bytes]:
             self._known, self._images, self._sizes = {}, {}, set()
             for row in self._rows():
-                image = changes.get(row["image"], row["image"])
-                if image is not None:
-                    row["image"] = cell(image)
-                    self._note(row)
-                    yield self._line(row)
+                row["image"] = cell(names.get(row["image"], row["image"]))
+                self._note(row)
+                yield self._line(row)
 
-        self._rewrite(revised())
+        self._rewrite(renamed())
 
     def arrange(self, order: Sequence[str], refresh: Callable[[Row], Row]) -> None:
-        """Bring the rows into the order of an uninterrupted run.
-
-        Args:
-            order: names in the table; rows of others stay before these.
-            refresh: returns a row as it is to be.
-
-        Raises:
-            SourceError: the file cannot be written.
-        """
+        """Bring the rows into the order of an uninterrupted run, each as `refresh` returns it."""
         if not self._regular:
             return
         place = {cell(image): number for number, image in enumerate(order)}
         numbers = array("q")
         changed = False
         for row in self._rows():
-            changed = changed or _refreshed(row, refresh) != row
+            after = _refreshed(row, refresh)
+            if after != row:
+                changed = True
+                self._note(after, earlier=False)
             numbers.append(place.get(row["image"], -1))
         sequence = sorted(range(len(numbers)), key=numbers.__getitem__)
         if changed or sequence != list(range(len(numbers))):
@@ -209,11 +170,7 @@ class CsvFile:
             self._rewrite(lines[number] for number in sequence)
 
     def close(self) -> None:
-        """Close the file, safe on disk.
-
-        Raises:
-            SourceError: the last rows did not fit on the disk.
-        """
+        """Close the file, safe on disk."""
         if self._file < 0:
             return
         try:

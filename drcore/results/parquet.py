@@ -35,15 +35,7 @@ _DECIMALS = {
 
 
 def csv_to_parquet(rows: Path, file: Path) -> None:
-    """Write the rows of a CSV as Parquet.
-
-    Args:
-        rows: a CSV of drcore, whole lines only.
-        file: is replaced.
-
-    Raises:
-        OSError: one of the two cannot be opened, or the disk is full.
-    """
+    """Write the rows of a CSV as Parquet."""
     import pyarrow as pa  # type: ignore[import-untyped]
     from pyarrow import csv, parquet
 
@@ -62,16 +54,7 @@ def csv_to_parquet(rows: Path, file: Path) -> None:
 
 
 def parquet_to_csv(file: Path, rows: Path) -> None:
-    """Write the rows of a Parquet file as the CSV that they came from.
-
-    Args:
-        file: written by `csv_to_parquet`.
-        rows: is replaced; the same bytes as before.
-
-    Raises:
-        SourceError: the file is not a table of this version of drcore.
-        OSError: one of the two cannot be opened, or the disk is full.
-    """
+    """Write the rows of a Parquet file as the CSV that they came from."""
     with rows.open("w", encoding="utf-8", newline="") as lines:
         for number, chunk in enumerate(_chunks(file)):
             text = csv_text(chunk, COLUMNS)

@@ -205,25 +205,11 @@ def _beside(path: Path) -> _Target:
 
     def fetch() -> bool:
         nonlocal fetched
-        if rows.exists():  # of a run that was killed: it has all that the table has
-            return True
-        if not path.exists():
-            return False
-        from drcore.results.parquet import parquet_to_csv
-
-        part = rows.with_name(f".{rows.name}.{os.getpid()}.part")
-        try:
-            parquet_to_csv(path, part)
-            try:
-                os.link(part, rows)  # never over the rows of a run that was a moment faster
-            except FileExistsError:
-                return True
-            except OSError:  # a file system without links
-                part.replace(rows)
-        finally:
-            part.unlink(missing_ok=True)
-        fetched = True
-        return True
+        there = rows.exists()  # of a run that was killed: it has all that the table has
+        if not there and path.exists():
+            fetched = _fetch_rows(path, rows)
+            there = True
+        return there
 
     def publish() -> None:
         from drcore.results.parquet import csv_to_parquet
@@ -244,6 +230,24 @@ def _beside(path: Path) -> _Target:
         clean_name(path.name), rows, kept, live=False, fetch=fetch, publish=publish,
         discard=discard, abandon=abandon,
     )  # fmt: skip
+
+
+def _fetch_rows(path: Path, rows: Path) -> bool:
+    """Write the rows of a Parquet file as CSV; False where another run was a moment faster."""
+    from drcore.results.parquet import parquet_to_csv
+
+    part = rows.with_name(f".{rows.name}.{os.getpid()}.part")
+    try:
+        parquet_to_csv(path, part)
+        try:
+            os.link(part, rows)  # never over the rows of another run
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            part.replace(rows)
+    finally:
+        part.unlink(missing_ok=True)
+    return True
 
 
 def _uploaded(place: Remote) -> _Target:

@@ -36,20 +36,24 @@ MAX_COPIES = 2
 """Temporary files kept: the shard that is read, and the one read ahead."""
 
 _GZIPPED = (".tar.gz", ".tgz")
+_GZIP_MARK = b"\x1f\x8b"
 
 
 def needs_copy(archive: Archive) -> bool:
-    """Tell whether parts of an archive can only be read from a temporary file.
+    """Tell whether parts of an archive can only be read from a temporary file."""
+    if isinstance(archive, Remote):
+        return _is_gzipped(archive) or not archive.seekable
+    return _is_gzipped(archive)
 
-    Args:
-        archive: a ZIP or TAR file.
 
-    Returns:
-        True for one that is packed as a whole, and for one on a web server.
-    """
-    return archive.name.lower().endswith(_GZIPPED) or (
-        isinstance(archive, Remote) and not archive.seekable
-    )
+def _is_gzipped(archive: Archive) -> bool:
+    """By its content where that is at hand, else by its name."""
+    if isinstance(archive, Upload):
+        return archive.data.startswith(_GZIP_MARK)
+    if isinstance(archive, Remote) or not archive.is_file():
+        return archive.name.lower().endswith(_GZIPPED)
+    with archive.open("rb") as file:
+        return file.read(2) == _GZIP_MARK
 
 
 class _Copy:
@@ -71,11 +75,7 @@ class _Copies:
         self._lock = threading.Lock()
 
     def get(self, archive: Archive) -> _Copy:
-        """Return the copy of an archive, made now or before.
-
-        Raises:
-            SourceError: the archive cannot be read, or is too large.
-        """
+        """Return the copy of an archive, made now or before."""
         with self._lock:  # one at a time: two copies would only share the same disk and network
             if archive not in self._copies:
                 while len(self._copies) >= MAX_COPIES:
@@ -94,7 +94,7 @@ def _copy_of(archive: Archive) -> _Copy:
     copy = _Copy()
     try:
         with _original(archive) as file:
-            if archive.name.lower().endswith(_GZIPPED):
+            if _is_gzipped(archive):
                 _gunzip(file, copy.file, label)
             else:
                 shutil.copyfileobj(file, copy.file, 1 << 20)

@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO, Literal, cast
 
@@ -60,6 +60,7 @@ class Member:
         size: bytes unpacked.
         packing: "tar", or how a ZIP file holds it.
         crc: of the unpacked bytes; None where the archive does not tell.
+        is_copied: whether it is read from a temporary copy, see `archive_cache.needs_copy`.
     """
 
     archive: Archive
@@ -69,6 +70,7 @@ class Member:
     size: int
     packing: Literal["tar", "stored", "deflated"]
     crc: int | None = None
+    is_copied: bool = False
 
     @property
     def name(self) -> str:
@@ -76,17 +78,7 @@ class Member:
         return posixpath.basename(self.path)
 
     def read(self, limit: int = MAX_BYTES) -> bytes:
-        """Read the member.
-
-        Args:
-            limit: bytes at most.
-
-        Returns:
-            All of it, unpacked.
-
-        Raises:
-            PhotographError: it is too large, damaged or cut short, or the archive is gone.
-        """
+        """Read the member."""
         if self.size > limit:
             raise PhotographError(
                 f"{clean_name(self.name)}: the file has {self.size / 2**20:.0f} MiB; at most "
@@ -101,26 +93,19 @@ class Member:
         return data
 
     def head(self, size: int) -> bytes:
-        """Read the first bytes of the member.
-
-        Args:
-            size: bytes at most.
-
-        Returns:
-            The bytes, unpacked; fewer where the member ends or is damaged.
-
-        Raises:
-            PhotographError: the archive is gone.
-        """
+        """Read the first bytes of the member."""
         return self._unpacked(size)[:size]
+
+    def _read_range(self, start: int, size: int) -> bytes:
+        return _read_range(self.archive, start, size, is_copied=self.is_copied)
 
     def _unpacked(self, limit: int | None = None) -> bytes:
         packed = min(self.packed, MAX_BYTES)
         if limit is not None:  # what cannot be packed further grows by less than a thousandth
             packed = min(packed, limit + limit // 1000 + 64)
         if self.packing == "tar":
-            return _read_range(self.archive, self.start, packed)
-        data = _read_range(self.archive, self.start, _LOCAL_HEADER.size + _SLACK + packed)
+            return self._read_range(self.start, packed)
+        data = self._read_range(self.start, _LOCAL_HEADER.size + _SLACK + packed)
         if len(data) < _LOCAL_HEADER.size:
             return b""
         mark, name, extra = _LOCAL_HEADER.unpack_from(data)
@@ -128,7 +113,7 @@ class Member:
         if mark != b"PK\3\4":
             return b""
         if first > _LOCAL_HEADER.size + _SLACK:
-            data = _read_range(self.archive, self.start, first + packed)
+            data = self._read_range(self.start, first + packed)
         content = data[first : first + packed]
         if self.packing == "stored":
             return content
@@ -140,17 +125,7 @@ class Member:
 
 
 def list_members(archive: Archive) -> list[Listed]:
-    """List the files of an archive.
-
-    Args:
-        archive: a ZIP or TAR file.
-
-    Returns:
-        The files in the order of the archive, with a problem where it is known beforehand that one
-        cannot be read: an encrypted member, a link, an archive in the archive. Where the archive
-        itself cannot be read, in whole or from some place on, an entry stands for it, with an
-        empty path.
-    """
+    """List the files of an archive."""
     found: list[Listed] = []
     try:
         for member, problem in _members(archive):
@@ -169,6 +144,7 @@ def list_members(archive: Archive) -> list[Listed]:
 def _members(archive: Archive) -> Generator[tuple[Member, str]]:
     with _open(archive) as file:
         listing = _zip_members if file.read(2) == b"PK" else _tar_members
+    is_copied = needs_copy(archive)
     for number, (member, problem) in enumerate(listing(archive)):
         if number == MAX_MEMBERS:
             raise SourceError(
@@ -176,7 +152,7 @@ def _members(archive: Archive) -> Generator[tuple[Member, str]]:
                 "and the rest is not read. Split it."
             )
         if member.path:
-            yield member, problem
+            yield replace(member, is_copied=is_copied), problem
 
 
 def _why(archive: Archive, error: Exception) -> str:
@@ -344,9 +320,9 @@ def _size(file: BinaryIO) -> int:
     return size
 
 
-def _read_range(archive: Archive, start: int, size: int) -> bytes:
+def _read_range(archive: Archive, start: int, size: int, *, is_copied: bool) -> bytes:
     try:
-        if needs_copy(archive):
+        if is_copied:
             # Held until it is read: another thread may let go of it meanwhile, and the number of a
             # closed file soon means another archive.
             copy = copies.get(archive)

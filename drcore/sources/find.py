@@ -22,10 +22,13 @@ from drcore.sources.remote_listing import list_remote
 from drcore.sources.sniff import HEAD_BYTES, sniff
 from drcore.sources.source import PhotographSource, file_id
 from drcore.sources.upload import Upload
-from drcore.text import csv_safe, fold, printable, shortened
+from drcore.text import clean_name, csv_safe, fold, printable, shortened
 
 __all__ = ["Inputs", "find_inputs", "find_photographs", "find_uploads", "look_into"]
 
+
+_ROWS = b"\x28\0\x10\0"
+"""Tag of a DICOM header that comes after the number of frames."""
 
 LOOKERS = 16
 """Threads that look into remote files: each look waits for the network."""
@@ -126,11 +129,14 @@ def find_uploads(
         parts = [part for part in re.split(r"[\\/]", path) if part not in {"", ".", ".."}]
         name = unicodedata.normalize("NFC", parts[-1] if parts else "unnamed")
         place = source if isinstance(source, Path) else Upload(name, source)
-        image = "/".join(shortened(part) for part in parts) or name
+        image = "/".join(map(shortened, parts)) or name
         below = look_into(Listed(place, image, left_out=hidden(parts)))
         found.left_out += below.left_out
         for item in below.photographs:
-            own = replace(item, name=name) if item.path is place else item
+            # Wherever it is stored, it goes by its own name.
+            problem = item.problem.removeprefix(f"{clean_name(place.name)}: ")
+            problem = item.problem if problem == item.problem else f"{clean_name(name)}: {problem}"
+            own = replace(item, name=name if item.path is place else "", problem=problem)
             entries.append(("", replace(own, identity=_identity(own, "", rules))))
     found.photographs = _told_apart(_folders_apart(entries))
     return found
@@ -168,7 +174,7 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
             for member in list_members(place)
         )
     if kind == "DICOM":
-        return Inputs(_pictures(place, image, frames_in(head)))
+        return Inputs(_pictures(place, image, _count(place, head)))
     if kind == "picture" or (named and kind not in {"drcore export", "DICOM directory"}):
         return Inputs([PhotographSource(place, image)])
     reason = "unsupported archive" if kind == "archive" else kind
@@ -211,17 +217,24 @@ def _merged(parts: Iterable[Inputs]) -> Inputs:
     return found
 
 
-def _head(place: Place) -> bytes:
+def _head(place: Place, size: int = HEAD_BYTES) -> bytes:
     if isinstance(place, Upload):
-        return place.data[:HEAD_BYTES]
+        return place.data[:size]
     if isinstance(place, Remote):
-        return place.read_range(0, HEAD_BYTES)
+        return place.read_range(0, size)
     if isinstance(place, Member):
-        return place.head(HEAD_BYTES)
+        return place.head(size)
     if not place.is_file():  # a pipe or a device would block
         return b""
     with place.open("rb") as file:
-        return file.read(HEAD_BYTES)
+        return file.read(size)
+
+
+def _count(place: Place, head: bytes) -> int:
+    """Number of photographs in a file; of a remote one no more is fetched than it takes."""
+    if len(head) == HEAD_BYTES and _ROWS not in head:  # private elements come first
+        head = _head(place, 32 * HEAD_BYTES)
+    return frames_in(head)
 
 
 def _is_folder(path: Path) -> bool:

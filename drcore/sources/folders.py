@@ -14,16 +14,7 @@ __all__ = ["inside_root", "walk"]
 
 
 def walk(folder: Path) -> list[Listed]:
-    """List the files of a folder and its sub-folders.
-
-    Args:
-        folder: exists.
-
-    Returns:
-        The files, sorted by path. Hidden files and folders, links to folders, and links to files
-        outside the folder are left out. A sub-folder that cannot be opened is among them, with its
-        problem.
-    """
+    """List the files of a folder and its sub-folders."""
     result: list[Listed] = []
     root = folder.resolve()
 
@@ -50,19 +41,7 @@ def walk(folder: Path) -> list[Listed]:
 
 
 def inside_root(root: Path, wanted: str) -> Path:
-    """Resolve a folder that a user typed, below a root that must not be left.
-
-    Args:
-        root: the configured folder.
-        wanted: path below it; empty for the root itself.
-
-    Returns:
-        The folder, absolute, links resolved.
-
-    Raises:
-        SourceError: the root or the folder is missing, or the path leads out: absolute, with
-            "..", or through a link.
-    """
+    """Resolve a folder that a user typed, below a root that must not be left."""
     label = printable(wanted)
     outside = SourceError(
         f"{label}: this is not a folder below the photograph folder. "

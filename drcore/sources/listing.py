@@ -51,15 +51,7 @@ class LeftOut:
 
 
 def hidden(parts: list[str]) -> Reason | None:
-    """Tell whether a path is hidden.
-
-    Args:
-        parts: of the path, below what was listed.
-
-    Returns:
-        "resource fork" for what macOS puts beside files, "hidden" for other names that start with
-        a dot, None for all others.
-    """
+    """Tell whether a path is hidden."""
     if any(part.startswith("._") or part == "__MACOSX" for part in parts):
         return "resource fork"
     return "hidden" if any(part.startswith(".") for part in parts) else None

@@ -15,15 +15,7 @@ _ENCODINGS = {
 
 
 def decode_names(names: Sequence[bytes]) -> list[str]:
-    """Decode the names of an archive, which share one encoding.
-
-    Args:
-        names: as they stand in the archive.
-
-    Returns:
-        The names, composed (NFC). UTF-8 wherever all names are that; else the encoding in which
-        they look most like words. Bytes that no encoding explains become escapes.
-    """
+    """Decode the names of an archive, which share one encoding."""
     for encoding in ("utf-8", *sorted(_ENCODINGS, key=lambda e: -_likeness(names, e))):
         try:
             return [_composed(name.decode(encoding)) for name in names]

@@ -41,14 +41,7 @@ class Fetched:
             self._users += 1
 
     def read(self) -> bytes:
-        """Wait for the file.
-
-        Returns:
-            All of it.
-
-        Raises:
-            PhotographError: it cannot be fetched.
-        """
+        """Wait for the file."""
         with self._lock:
             coming = self._coming
             self._users -= 1
@@ -59,14 +52,7 @@ class Fetched:
 
 
 def read_ahead(found: Iterable[PhotographSource]) -> Generator[PhotographSource]:
-    """Pass photographs on, each when those after it are being fetched.
-
-    Args:
-        found: in the order in which they will be read.
-
-    Yields:
-        The same photographs; `source` of a remote one waits for what is on its way.
-    """
+    """Pass photographs on, each when those after it are being fetched."""
     pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="drcore-fetch")
     waiting: deque[PhotographSource] = deque()
     last: Fetched | None = None

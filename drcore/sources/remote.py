@@ -50,17 +50,7 @@ class Remote:
         return self.scheme in {"s3", "gs"}
 
     def read(self, limit: int = MAX_BYTES) -> bytes:
-        """Read the object.
-
-        Args:
-            limit: bytes at most.
-
-        Returns:
-            All of it.
-
-        Raises:
-            PhotographError: it is gone, too large, or cannot be read.
-        """
+        """Read the object."""
         if self.size is not None and self.size > limit:
             raise TooLargeError(self._too_large(limit))
         data = with_retries(lambda: self._start(limit + 1), clean_name(self.name), self.scheme)
@@ -69,17 +59,7 @@ class Remote:
         return data
 
     def read_range(self, start: int, size: int) -> bytes:
-        """Read a part of the object.
-
-        Args:
-            start, size: in bytes.
-
-        Returns:
-            The part, shorter where the object ends.
-
-        Raises:
-            PhotographError: it is gone, or cannot be read.
-        """
+        """Read a part of the object."""
         if start == 0 or not self.seekable:
             whole = with_retries(
                 lambda: self._start(start + size), clean_name(self.name), self.scheme
@@ -92,17 +72,7 @@ class Remote:
         )
 
     def open(self, block: int) -> BinaryIO:
-        """Open an object of `seekable` kind for reading here and there.
-
-        Args:
-            block: bytes that are fetched at once.
-
-        Returns:
-            A file.
-
-        Raises:
-            SourceError: it is gone, or cannot be read.
-        """
+        """Open an object of `seekable` kind for reading here and there."""
 
         def action() -> BinaryIO:
             system = file_system(self.scheme)
@@ -111,28 +81,13 @@ class Remote:
         return with_retries(action, clean_name(self.name), self.scheme, SourceError)
 
     def copy_to(self, file: BinaryIO, limit: int) -> None:
-        """Copy the object into a file that is at its start.
-
-        Args:
-            file: open for writing.
-            limit: bytes at most.
-
-        Raises:
-            SourceError: it is gone, too large, or cannot be read.
-        """
+        """Copy the object into a file that is at its start."""
         with_retries(
             lambda: self._copy(file, limit), clean_name(self.name), self.scheme, SourceError
         )
 
     def get(self) -> bytes | None:
-        """Read an object that may not exist, such as the table of an earlier run.
-
-        Returns:
-            Its bytes; None where there is none.
-
-        Raises:
-            SourceError: it cannot be read.
-        """
+        """Read an object that may not exist, such as the table of an earlier run."""
         label = clean_name(self.name)
 
         def action() -> bytes | None:
@@ -146,14 +101,7 @@ class Remote:
         return with_retries(action, label, self.scheme, SourceError)
 
     def put(self, file: Path) -> None:
-        """Write the object.
-
-        Args:
-            file: what becomes its content.
-
-        Raises:
-            SourceError: it cannot be written.
-        """
+        """Write the object."""
         with_retries(
             lambda: file_system(self.scheme).put_file(str(file), self.path),
             clean_name(self.name), self.scheme, SourceError,
@@ -194,26 +142,12 @@ class Remote:
 
 
 def is_url(text: str) -> bool:
-    """Tell a URL from a path.
-
-    Args:
-        text: an argument of the command line.
-
-    Returns:
-        True where it starts with a scheme, known or not.
-    """
+    """Tell a URL from a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
 
 
 def redacted(url: str) -> str:
-    """Write a URL so that it can be told: without user, password and query.
-
-    Args:
-        url: with a scheme.
-
-    Returns:
-        One printable line.
-    """
+    """Write a URL so that it can be told: without user, password and query."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     if scheme in {"http", "https"}:
@@ -223,17 +157,7 @@ def redacted(url: str) -> str:
 
 
 def remote_of(url: str) -> Remote:
-    """Return the object of a URL, without asking whether it exists.
-
-    Args:
-        url: with a scheme.
-
-    Returns:
-        The object.
-
-    Raises:
-        SourceError: the scheme is not one that is read, or would send photographs in the clear.
-    """
+    """Return the object of a URL, without asking whether it exists."""
     scheme = _SCHEMES.get(url.partition("://")[0].lower())
     rest = url.partition("://")[2]
     label = redacted(url)

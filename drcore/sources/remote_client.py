@@ -53,17 +53,7 @@ T = TypeVar("T")
 
 
 def file_system(scheme: str) -> Any:
-    """Return the file system of fsspec, which keeps one for each set of options.
-
-    Args:
-        scheme: "s3", "gs", "https" or "http".
-
-    Returns:
-        An `fsspec.AbstractFileSystem`, safe to share between threads.
-
-    Raises:
-        SourceError: what it needs is not installed.
-    """
+    """Return the file system of fsspec, which keeps one for each set of options."""
     # What gcsfs calls experimental asks a second service about each bucket first, which proxies do
     # not let through: a minute for every request. Read when gcsfs is imported.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
@@ -112,14 +102,7 @@ def _redirects() -> Any:
 
 
 def may_be_asked(url: str) -> bool:
-    """Tell whether photographs may come from an address.
-
-    Args:
-        url: with its scheme.
-
-    Returns:
-        True for https with a host, and for http of this computer alone.
-    """
+    """Tell whether photographs may come from an address."""
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -137,21 +120,7 @@ def with_retries(
     kind: type[DrcoreError] = PhotographError,
     missing: type[DrcoreError] | None = None,
 ) -> T:
-    """Do what may fail for a moment, with growing pauses; say in a sentence what lasts.
-
-    Args:
-        action: makes the request; errors of drcore pass through it.
-        label: what is read or written, without credentials.
-        scheme: of the object.
-        kind: of the error that is raised.
-        missing: kind of the error for what is not there; `kind` where left out.
-
-    Returns:
-        What the action returns.
-
-    Raises:
-        DrcoreError: of the kind given.
-    """
+    """Do what may fail for a moment, with growing pauses; say in a sentence what lasts."""
     tries = 1 if scheme == "gs" else TRIES  # gcsfs tries six times by itself
     for number in range(tries):
         try:
@@ -162,22 +131,17 @@ def with_retries(
             why, passing = describe_error(error, scheme)
             if not passing or number == tries - 1:
                 gone = why.startswith(_MISSING)
+                failure = ((missing or kind) if gone else kind)(f"{label}: {why}")
+                failure.is_outage = passing and was_outage(why)
                 # Not "from error": its text may hold credentials, and tracebacks are printed.
-                raise ((missing or kind) if gone else kind)(f"{label}: {why}") from None
+                raise failure from None
             pause = max(PAUSE * 2**number, _retry_after(error))
         time.sleep(min(pause, MAX_PAUSE))
     raise AssertionError  # the last try returned or raised
 
 
 def was_outage(reason: str) -> bool:
-    """Tell whether a photograph failed because it could not be fetched.
-
-    Args:
-        reason: of its row.
-
-    Returns:
-        True for an outage or refused access, which may pass; False for a fault of the file.
-    """
+    """Tell whether a photograph failed because it could not be fetched."""
     return reason.endswith(RETRY_LATER)
 
 
@@ -185,15 +149,7 @@ _MISSING = "there is no such object"
 
 
 def describe_error(error: BaseException, scheme: str) -> tuple[str, bool]:
-    """Say in our own words why a remote system failed.
-
-    Args:
-        error: of fsspec or a library below it.
-        scheme: of the object.
-
-    Returns:
-        The sentence, without a word of the error's own text, and whether it may pass by itself.
-    """
+    """Say in our own words why a remote system failed."""
     status = _status(error)  # first: fsspec reports any failure as a missing file, caused by it
     kinds = {parent.__name__ for parent in type(error).__mro__}
     if status in {404, 410} or (status is None and isinstance(error, FileNotFoundError)):

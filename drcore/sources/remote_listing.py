@@ -20,20 +20,7 @@ MAX_PAGES, MAX_DEPTH = 100_000, 32
 
 
 def list_remote(url: str) -> list[Listed]:
-    """List the objects under a URL, or the one object that it names.
-
-    Args:
-        url: `s3://bucket/folder`, `gs://bucket/folder`, an https address. Of the latter, one that
-            ends in a slash is a page of links, which is followed into folders below it.
-
-    Returns:
-        The objects, sorted by path below the folder (a single object by its name). Hidden ones are
-        left out.
-
-    Raises:
-        MissingInputError: there is no such bucket or folder.
-        SourceError: it cannot be read.
-    """
+    """List the objects under a URL, or the one object that it names."""
     place = remote_of(url)
     label = redacted(url)
     if place.seekable:
@@ -74,10 +61,7 @@ def _find_links(folder: Remote, label: str) -> list[tuple[Remote, str]]:
         for link in _links(page, label, folder.scheme):
             below = link[len(base) :]
             parts = [unquote(part) for part in below.split("/")]
-            # A query sorts the same page anew; what leads elsewhere is not below the folder.
-            if not link.startswith(base) or link in seen or re.search(r"[?#]", below):
-                continue
-            if any(part in {"", ".", ".."} or "/" in part for part in parts[:-1]):
+            if link in seen or not link.startswith(base) or not _leads_below(below, parts):
                 continue
             seen.add(link)
             if parts[-1] == "":
@@ -95,3 +79,10 @@ def _links(page: str, label: str, scheme: str) -> list[str]:
         return [html.unescape(link) for link in file_system(scheme).ls(page, detail=False)]
 
     return with_retries(action, label, scheme, SourceError, MissingInputError)
+
+
+def _leads_below(below: str, parts: list[str]) -> bool:
+    """Whether a link stays below its folder; a query only sorts the same page anew."""
+    return not re.search(r"[?#]", below) and not any(
+        part in {"", ".", ".."} or "/" in part for part in parts[:-1]
+    )

@@ -12,15 +12,17 @@ from typing import Literal
 from drcore.files import DERIVED_MARK
 from drcore.photographs.formats import EXTENSIONS, is_dicom
 
-__all__ = ["HEAD_BYTES", "OVERLAY_ENDING", "FileKind", "is_archive", "sniff"]
+__all__ = [
+    "HEAD_BYTES", "OVERLAY_ENDING", "FileKind", "is_archive", "may_hold_several", "sniff",
+]  # fmt: skip
 
 FileKind = Literal[
     "picture", "DICOM", "archive", "not a photograph", "drcore export", "DICOM directory",
     "resource fork", "unsupported archive",
 ]  # fmt: skip
 
-HEAD_BYTES = 64 * 1024
-"""Bytes that `sniff` looks at: marks and DICOM headers lie far before."""
+HEAD_BYTES = 128 * 1024
+"""Bytes that `sniff` looks at: marks and headers lie before, behind a thumbnail of 64 KiB."""
 
 OVERLAY_ENDING = ".drcore-map.jpg"
 """Ending of the overlays that a batch writes."""
@@ -90,13 +92,17 @@ def _by_name(ending: str, head: bytes) -> FileKind:
     return "picture" if last in EXTENSIONS else "not a photograph"
 
 
+def may_hold_several(head: bytes) -> bool:
+    """Tell by the first bytes of a picture whether to count what the file holds costs more."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return b"MPF\0" in head or b"\xff\xda" not in head  # the pixels have not begun
+    if head.startswith(b"\x89PNG"):
+        return b"acTL" in head or b"IDAT" not in head
+    if head.startswith(b"RIFF"):
+        return head[12:16] == b"VP8X" and bool(head[20] & 2)
+    return is_dicom(head) or head.startswith((b"II", b"MM", b"GIF8"))
+
+
 def is_archive(name: str) -> bool:
-    """Tell an archive by its name.
-
-    Args:
-        name: of a file.
-
-    Returns:
-        True for ZIP and TAR files, the latter also packed by gzip.
-    """
+    """Tell an archive by its name."""
     return name.rstrip().lower().endswith(_ENDINGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from drcore.sources.prefetch import Fetched
 
 __all__ = ["PhotographSource", "file_id"]
+
+_UNKNOWN = Identity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class PhotographSource:
     image: str
     problem: str = ""
     frame: int | None = None
-    identity: Identity = field(default_factory=Identity)
+    identity: Identity = _UNKNOWN
     name: str = ""
     root: str = ""
 
@@ -49,26 +51,14 @@ class PhotographSource:
         return self.name or self.path.name
 
     def source(self) -> tuple[Source, str]:
-        """Fetch the photograph, where it does not lie on this computer.
-
-        Returns:
-            What `read_photograph` and `Grader.attempt` take: source and display name.
-
-        Raises:
-            PhotographError: it cannot be fetched.
-        """
+        """Fetch the photograph, where it does not lie on this computer."""
         file = self.path if isinstance(self.path, Path) else self.path.read()
         if self.frame is None:
             return file, self.file_name
         return DicomFrame(file, self.frame), frame_name(self.file_name, self.frame)
 
     def sha256(self) -> str:
-        """Read the photograph and return its hash as the report has it.
-
-        Raises:
-            PhotographError: it cannot be fetched.
-            OSError: it cannot be opened.
-        """
+        """Read the photograph and return its hash as the report has it."""
         path = self.path
         data = path.read_bytes() if isinstance(path, Path) else path.read()
         digest = hashlib.sha256(data)
@@ -76,11 +66,7 @@ class PhotographSource:
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file; None where nobody knows before it is read.
-
-        Raises:
-            OSError: it is not there.
-        """
+        """Bytes of the file; None where nobody knows before it is read."""
         place: Any = getattr(self.path, "place", self.path)  # of what is being fetched
         size: int | None = place.stat().st_size if isinstance(place, Path) else place.size
         return size

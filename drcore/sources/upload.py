@@ -29,17 +29,7 @@ class Upload:
         return len(self.data)
 
     def read(self, limit: int = MAX_BYTES) -> bytes:
-        """Return the file.
-
-        Args:
-            limit: bytes at most.
-
-        Returns:
-            All of it.
-
-        Raises:
-            PhotographError: it is too large.
-        """
+        """Return the file."""
         if len(self.data) > limit:
             raise PhotographError(
                 f"{clean_name(self.name)}: the file is too large; at most {limit >> 20} MiB are "

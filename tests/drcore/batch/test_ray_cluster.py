@@ -18,7 +18,7 @@ import torch
 import drcore.batch.ray_cluster
 from drcore import logs
 from drcore.batch.pipeline import grade_batch
-from drcore.batch.ray_cluster import _parts, grade_on_cluster
+from drcore.batch.ray_cluster import _shares_of, grade_on_cluster
 from drcore.cli import main
 from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
@@ -111,9 +111,9 @@ def test_rows_are_those_of_one_machine_though_another_dies(
                 self._collect()
             yield from super().grade(found)
 
-        def replace_worker(self, member: Any) -> None:
+        def replace(self, member: Any) -> None:
             lost.extend(chunk.first for chunk in member.chunks.values())
-            super().replace_worker(member)
+            super().replace(member)
 
     monkeypatch.setattr(drcore.batch.ray_cluster, "_Worker", Slow)
     monkeypatch.setattr(drcore.batch.ray_cluster, "WorkerPool", Both)
@@ -209,7 +209,7 @@ def test_errors_of_workers_are_sentences(
 def test_each_accelerator_or_group_of_cores_has_a_worker(
     resources: dict[str, float], workers: tuple[int, dict[str, float], int]
 ) -> None:
-    assert _parts(resources) == workers
+    assert _shares_of(resources) == workers
 
 
 def test_ray_does_not_take_over_how_a_run_is_ended(

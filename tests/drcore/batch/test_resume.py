@@ -208,7 +208,7 @@ def test_an_outage_is_not_the_end(
     with monkeypatch.context() as patch:
         patch.setattr(drcore.sources.remote.Remote, "read", broken)
         assert _grade(out, "s3://clinic/") == OUTAGE == 3
-    assert "1 photographs could not be fetched" in capsys.readouterr().err
+    assert "1 image could not be fetched" in capsys.readouterr().err
     assert _grade(out, "s3://clinic/", resume=True) == 0
     whole = _whole(out.parent, "s3://clinic/")
     assert out.read_bytes() == whole
@@ -228,9 +228,9 @@ def test_a_killed_revision_leaves_the_old_table_or_the_new(
         with pytest.raises(ZeroDivisionError):
             table.arrange(["c", "b", "a"], lambda row: replace(row, x=1 / 0))  # type: ignore[type-var]
         assert file.read_bytes() == old
-        table.revise({"b": None, "a": "z"})
-        assert [row["image"] for row in _rows(file)] == ["z", "c"]
+        table.rename({"b": "y", "a": "z"})
+        assert [row["image"] for row in _rows(file)] == ["z", "y", "c"]
         table.append(row_of(tiny_grader.failed("d", "No."), "d"))
         table.arrange(["d", "c", "z"], lambda row: row)
-    assert [row["image"] for row in _rows(file)] == ["d", "c", "z"]
+    assert [row["image"] for row in _rows(file)] == ["y", "d", "c", "z"]
     assert list(tmp_path.iterdir()) == [file]

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -155,6 +155,26 @@ def test_jpeg_whose_colours_were_never_turned():
     assert difference(read_photograph(written(made, JPEGBaseline8Bit)).rgb, PICTURE) < 3
 
 
+@pytest.mark.parametrize("photometric", ["YBR_FULL_422", "RGB"])
+@pytest.mark.parametrize("marker", ["JFIF", "Adobe", "both", "none"])
+def test_colours_of_a_jpeg_are_converted_once(photometric, marker):
+    """The stream says how its colours are stored; where it does not, the header does."""
+    whole = coded(PICTURE, "JPEG")
+    assert whole[2:4] == b"\xff\xe0"
+    bare = whole[:2] + whole[4 + int.from_bytes(whole[4:6], "big") :]
+    adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\1"
+    stream = {
+        "JFIF": whole, "Adobe": bare[:2] + adobe + bare[2:],
+        "both": whole[:20] + adobe + whole[20:],
+        "none": bare,
+    }[marker]  # fmt: skip
+    made = dataset(PICTURE, photometric, PixelData=encapsulate([stream]))
+    rgb = read_photograph(written(made, JPEGBaseline8Bit)).rgb
+    if marker == "none" and photometric == "RGB":
+        rgb = np.asarray(Image.fromarray(rgb, "YCbCr").convert("RGB"))
+    assert difference(rgb, PICTURE) < 3
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG2000", "RLE"])
 def test_compressed_grey(kind):
     read = read_photograph(compressed([GREY], kind, "MONOCHROME2"))
@@ -178,6 +198,28 @@ def test_ybr_with_shared_colours_becomes_rgb():
     shared = np.stack([ybr[:, ::2, 0], ybr[:, 1::2, 0], ybr[:, ::2, 1], ybr[:, ::2, 2]], axis=2)
     made = dataset(ybr, "YBR_FULL_422", PixelData=shared.tobytes())
     assert difference(read_photograph(written(made)).rgb, PICTURE) < 3
+
+
+def test_ybr_full_422_with_three_bytes_a_pixel():
+    ybr = np.asarray(Image.fromarray(PICTURE).convert("YCbCr"))
+    made = dataset([ybr, ybr], "YBR_FULL_422")
+    for photograph in read_frames(written(made)):
+        assert difference(photograph.rgb, PICTURE) < 1.5
+
+
+def test_colour_profile_of_the_header_is_applied():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    other = srgb.replace(b"rXYZ", b"0000").replace(b"gXYZ", b"rXYZ").replace(b"0000", b"gXYZ")
+    same = read_photograph(written(dataset(PICTURE, ICCProfile=srgb + b"\0" * (len(srgb) % 2))))
+    turned = read_photograph(written(dataset(PICTURE, ICCProfile=other + b"\0" * (len(other) % 2))))
+    assert np.array_equal(same.rgb, PICTURE)
+    assert difference(turned.rgb, PICTURE[..., [1, 0, 2]]) < 4
+
+
+def test_something_else_than_elements_behind_the_pixels():
+    data = written(dataset(PICTURE))
+    with pytest.raises(PhotographError, match="damaged"):
+        read_photograph(data + PICTURE.tobytes()[3000:4000])
 
 
 def test_monochrome1_is_inverted():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import resource
+import sys
 import time
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ImageCms
 
 from drcore.errors import PhotographError
 from drcore.photographs.identity import parse_name
@@ -241,12 +242,83 @@ def test_progressive_jpeg(encoded):
     assert difference(read_photograph(data).rgb, PICTURE) < 4
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_first_frame_of_several(encoded, kind):
-    second = Image.fromarray(np.ascontiguousarray(PICTURE[::-1]))
-    options = {"lossless": True} if kind == "WEBP" else {}
-    data = encoded(PICTURE, kind, save_all=True, append_images=[second], **options)
+@pytest.mark.parametrize("kind", ["GIF", "JPEG2000", "AVIF"])
+def test_more_formats(encoded, kind):
+    rgb = read_photograph(encoded(PICTURE, kind, **({"quality": 95} if kind == "AVIF" else {}))).rgb
+    assert difference(rgb, PICTURE) < (0.1 if kind == "JPEG2000" else 8)
+
+
+def test_jpeg_2000_without_container(encoded):
+    assert np.array_equal(read_photograph(encoded(PICTURE, "JPEG2000", no_jp2=True)).rgb, PICTURE)
+
+
+def test_heic_needs_its_extra(monkeypatch):
+    head = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50)
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(PhotographError, match=r'needs the extra "heif".*drcore\[heif\]'):
+        read_photograph(head, name="e.heic")
+
+
+def test_damaged_heic_is_a_sentence():
+    pytest.importorskip("pi_heif", reason="pi-heif is not installed (extra 'heif')")
+    head = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50)
+    with pytest.raises(PhotographError, match="the HEIC data is damaged"):
+        read_photograph(head, name="e.heic")
+
+
+@pytest.mark.parametrize("kind", ["PNG16", "TIFF16"])
+def test_hot_pixels_do_not_darken_twelve_bits(encoded, kind):
+    deep = PICTURE.astype(np.uint16) * 16
+    deep[3, 5], deep[40, 7, 1] = 65535, 50000
+    rgb = read_photograph(encoded(deep, kind)).rgb
+    assert difference(rgb, PICTURE) < 0.1
+    assert tuple(rgb[3, 5]) == (255, 255, 255)
+
+
+def test_hot_pixels_do_not_darken_floating_point(encoded):
+    deep = PICTURE.astype(np.float32) / 255
+    deep[3, 5] = 60000
+    assert difference(read_photograph(encoded(deep, "TIFF16")).rgb, PICTURE) < 1
+
+
+@pytest.mark.parametrize("factor", [1, 257])
+@pytest.mark.parametrize("extra", ["unspecified", "unassalpha", "assocalpha"])
+def test_empty_fourth_sample_is_left_out(encoded, factor, extra):
+    pixels = np.dstack([PICTURE, np.zeros((H, W), np.uint8)])
+    pixels = pixels.astype(np.uint8 if factor == 1 else np.uint16) * factor
+    for options in ({}, {"compression": "zlib"}):
+        data = encoded(pixels, "TIFF16", extrasamples=[extra], **options)
+        assert np.array_equal(read_photograph(data).rgb, PICTURE)
+
+
+def test_full_fourth_sample_of_no_known_kind_is_left_out(encoded):
+    pixels = np.dstack([PICTURE, PICTURE[..., 0]])
+    for factor, kind in ((1, np.uint8), (257, np.uint16)):
+        data = encoded(pixels.astype(kind) * factor, "TIFF16", extrasamples=["unspecified"])
+        assert np.array_equal(read_photograph(data).rgb, PICTURE)
+
+
+@pytest.mark.parametrize("kind", ["BMP", "PNG", "WEBP", "PNG16"])
+def test_alpha_that_was_left_empty_is_left_out(encoded, kind):
+    pixels = np.dstack([PICTURE, np.zeros((H, W), np.uint8)])
+    pixels = pixels.astype(np.uint16) * 257 if kind == "PNG16" else pixels
+    data = encoded(pixels, kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
     assert np.array_equal(read_photograph(data).rgb, PICTURE)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_colour_profile_is_applied(encoded, kind):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # Red and green of the profile exchanged: what is stored as red, is green.
+    other = srgb.replace(b"rXYZ", b"0000").replace(b"gXYZ", b"rXYZ").replace(b"0000", b"gXYZ")
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 98} if kind == "JPEG" else {}
+    plain = read_photograph(encoded(PICTURE, kind, **options)).rgb
+    same = read_photograph(encoded(PICTURE, kind, icc_profile=srgb, **options)).rgb
+    assert np.array_equal(same, plain)
+    turned = read_photograph(encoded(PICTURE, kind, icc_profile=other, **options)).rgb
+    assert difference(turned, plain[..., [1, 0, 2]]) < 4
+    broken = read_photograph(encoded(PICTURE, kind, icc_profile=other[:200], **options)).rgb
+    assert np.array_equal(broken, plain)
 
 
 # --- refusals -----------------------------------------------------------------------------------
@@ -354,7 +426,7 @@ def test_truncated_file_is_refused(tmp_path, encoded, kind, options, share):
         (b"image,grade\n1.jpg,2\n", r"this is not a JPEG, PNG, .*WebP or DICOM picture\. Export"),
         (b"<!doctype html><title>Login</title>", r"this is not a JPEG, PNG, .*\. Export"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", r"this is not a JPEG, PNG, .*\. Export"),
-        (b"GIF89a\x01\x00\x01\x00\x80\x00\x00", r"this is not a JPEG, PNG, .*\. Export"),
+        (b"GIF89a\x01\x00\x01\x00\x80\x00\x00", r"the GIF data is damaged or cut short.*Export"),
         (b"\xff\xd8\xff", r"the JPEG data is damaged or cut short.*Export"),
         (b"\x89PNG\r\n\x1a\n", r"the PNG data is damaged or cut short.*Export"),
         (b"II*\x00", r"the TIFF data is damaged or cut short.*Export"),

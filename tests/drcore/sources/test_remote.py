@@ -175,6 +175,7 @@ class _Web(SimpleHTTPRequestHandler):
     """Serves a folder with its listings; some of it fails."""
 
     failing: dict[str, list[int | str]]
+    retry_after = ""
 
     def do_GET(self) -> None:
         rest = self.failing.get(self.path, [])
@@ -200,6 +201,18 @@ class _Web(SimpleHTTPRequestHandler):
             self.wfile.write(what.encode())
         else:
             super().do_GET()
+
+    def do_HEAD(self) -> None:
+        rest = self.failing.get(self.path)
+        if rest and isinstance(rest[0], int):
+            self.send_error(rest[0])
+        else:
+            super().do_HEAD()
+
+    def end_headers(self) -> None:
+        if self.retry_after:
+            self.send_header("Retry-After", self.retry_after)
+        super().end_headers()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -287,12 +300,6 @@ def test_a_listing_without_end_is_told(web: str, monkeypatch: pytest.MonkeyPatch
         find_photographs([f"{web}/"])
 
 
-@pytest.fixture
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drcore.sources.remote_client, "PAUSE", 0.001)
-
-
-@pytest.mark.usefixtures("no_pauses")
 def test_failures_that_pass_are_tried_again(web: str, folder: Path) -> None:
     place = remote_of(f"{web}/00_left.jpg")
     whole = (folder / "00_left.jpg").read_bytes()
@@ -303,7 +310,25 @@ def test_failures_that_pass_are_tried_again(web: str, folder: Path) -> None:
     assert len(find_photographs([f"{web}/"])) == 10
 
 
-@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(("asked", "waits"), [("", 0.5), ("7", 7.0), ("9999", 30.0)])
+def test_pauses_grow_and_are_as_long_as_the_server_asks(
+    web: str, monkeypatch: pytest.MonkeyPatch, asked: str, waits: float
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(drcore.sources.remote_client.time, "sleep", pauses.append)
+    monkeypatch.setattr(drcore.sources.remote_client, "PAUSE", 0.5)
+    monkeypatch.setattr(_Web, "retry_after", asked)
+    _Web.failing = {"/00_left.jpg": [503] * 99}
+    with pytest.raises(PhotographError, match=r"the server fails \(status 503\)") as caught:
+        remote_of(f"{web}/00_left.jpg").read()
+    assert caught.value.is_outage
+    assert pauses[0] == waits
+    assert len(pauses) == drcore.sources.remote_client.TRIES - 1
+    assert pauses == sorted(pauses)
+    if not asked:
+        assert pauses == [0.5, 1.0, 2.0, 4.0]
+
+
 @pytest.mark.parametrize(
     ("failures", "sentence"),
     [
