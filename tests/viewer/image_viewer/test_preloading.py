@@ -37,7 +37,7 @@ def graded(data, report):
 
 def grid(maps: encoding.Maps, part: dict) -> np.ndarray:
     raw = np.frombuffer(maps.data, "<i2", part["side"] ** 2, part["offset"])
-    values = np.where(raw == encoding.NOTHING, np.nan, raw / 200)
+    values = np.where(raw == encoding.OUTSIDE, np.nan, raw / 200)
     return values.reshape(part["side"], part["side"])
 
 
@@ -87,7 +87,7 @@ def test_a_slide_is_made_once_and_let_go_with_its_entry(graded):
     assert kept.ready(entry) is None
     slide = kept.slide(worklist, entry, entry.report)
     assert kept.slide(worklist, entry, entry.report) is slide is kept.ready(entry)
-    kept.drop([])
+    kept.drop_others([])
     assert kept.ready(entry) is None
 
 
@@ -113,12 +113,12 @@ def test_pictures_with_and_without_burnt_in_names_are_told_apart(graded):
 
 
 def test_memory_holds_a_few_slides(report, phantom, encoded, monkeypatch):
-    monkeypatch.setattr(preloading, "KEPT", 2)
+    monkeypatch.setattr(preloading, "MAX_SLIDES", 2)
     worklist, kept = Worklist(), preloading.SlideCache()
     entries = []
     for seed in range(4):
         entry = worklist.add(f"{seed}.jpg", encoded(phantom(seed=seed).rgb, "JPEG"))
-        entry.report = replace(report, sha256=worklist.pictures(entry).sha256)
+        entry.report = replace(report, sha256=worklist.renditions.get(entry).sha256)
         entries.append(entry)
         kept.slide(worklist, entry, entry.report)
     assert [kept.ready(entry) is not None for entry in entries] == [False, False, True, True]

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from viewer.worklist.background_grading import grade
 from viewer.worklist.ordering import ViewOptions
 from viewer.worklist.storage import Limits, WorklistStore
 from viewer.worklist.worklist import Worklist
@@ -56,7 +57,7 @@ def test_the_list_comes_back_as_it_was_left(worklist: Worklist) -> None:
 def test_what_was_graded_then_is_not_graded_again(worklist: Worklist) -> None:
     grader = SimpleNamespace(version="ram-lite 0.6.1")  # cannot grade
     for entry in worklist.everything[:2]:
-        worklist.grade(entry, grader)  # type: ignore[arg-type]
+        grade(worklist, entry, grader)  # type: ignore[arg-type]
     reports = [entry.report for entry in worklist.everything[:2]]
     assert [report and report.grade for report in reports] == [2, 2]
     assert [report and report.score for report in reports] == pytest.approx(
