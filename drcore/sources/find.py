@@ -18,7 +18,7 @@ from drcore.photographs.identity import Identity, NameRules
 from drcore.photographs.reader import frame_count
 from drcore.sources.archives import Member, list_members
 from drcore.sources.folders import walk
-from drcore.sources.listing import LeftOut, Listed, hidden
+from drcore.sources.listing import LeftOut, Listed, Reason, hidden
 from drcore.sources.remote import Remote, is_url, redacted
 from drcore.sources.remote_listing import list_remote
 from drcore.sources.sniff import HEAD_BYTES, may_hold_several, sniff
@@ -180,7 +180,7 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
     if named and kind not in {"drcore export", "DICOM directory"}:
         return Inputs([PhotographSource(place, image)])
     reason = "unsupported archive" if kind == "archive" else kind
-    return Inputs(left_out=[LeftOut(printable(image), reason)])
+    return Inputs(left_out=[LeftOut(printable(image), cast(Reason, reason))])
 
 
 def _pictures(place: Place, image: str, count: int) -> list[PhotographSource]:

@@ -157,7 +157,7 @@ def test_pixels_are_in_the_order_of_the_rows(rows: list[Labelled], tmp_path: Pat
     direct = square(read_photograph(rows[1].path).rgb, 32)
     assert np.abs(pixels[1].astype(int) - direct).mean() < 2  # by way of 512 px
     largest = build(rows, tmp_path / "cache", 512)
-    expected = square(read_photograph(rows[1].path).rgb, 512).transpose(2, 0, 1)
+    expected = square(read_photograph(rows[1].path).rgb, 512)
     assert np.array_equal(largest[1], expected)
 
 
