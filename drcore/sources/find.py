@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from drcore.errors import DrcoreError
 from drcore.photographs.formats import is_dicom
@@ -180,7 +181,7 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
     if named and kind not in {"drcore export", "DICOM directory"}:
         return Inputs([PhotographSource(place, image)])
     reason = "unsupported archive" if kind == "archive" else kind
-    return Inputs(left_out=[LeftOut(printable(image), cast(Reason, reason))])
+    return Inputs(left_out=[LeftOut(printable(image), cast("Reason", reason))])
 
 
 def _pictures(place: Place, image: str, count: int) -> list[PhotographSource]:
