@@ -1,4 +1,4 @@
-"""Pages and the photographs pasted on them: what `training.composites` draws with."""
+"""Pages and the photographs pasted on them: what `training.synthetic.composites` draws with."""
 
 from __future__ import annotations
 
