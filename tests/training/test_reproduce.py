@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from training.reproduce import main
-from training.reproduction import runs as reproduction_runs
+from training.reproduction import runs
 from training.reproduction.networks import LAYOUTS, Convolution, Layout, Pool
 from training.reproduction.plan import Budget, plan
 from training.reproduction.recipe import published
@@ -118,7 +118,7 @@ def test_a_competition_from_labels_to_public_and_private_kappa(
     assert "public" not in empty
 
     # A second call only reads: training again would call `fit`.
-    monkeypatch.setattr(reproduction_runs, "fit", None)
+    monkeypatch.setattr(runs, "fit", None)
     main(arguments(competition, tmp_path, "--cells", "heads", "sizes", "switches"))
     assert (tmp_path / "REPORT.md").read_text(encoding="utf-8") == text
 

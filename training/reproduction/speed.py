@@ -190,7 +190,9 @@ def speed_of_network(layout: str, speeds: Sequence[Mapping[str, Any]]) -> Accele
     """Return what proved fastest for a network, at any size; "none" where none was timed."""
     net = layout.rpartition("-")[0].replace("fine", "net-5")
     chosen: list[Acceleration] = [
-        speed["acceleration"] for speed in speeds if speed["layout"].rpartition("-")[0] == net
+        speed.get("acceleration", "none")
+        for speed in speeds
+        if speed["layout"].rpartition("-")[0] == net
     ]
     return chosen[0] if chosen else "none"
 

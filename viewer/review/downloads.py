@@ -1,4 +1,4 @@
-"""The download of all that was said of one photograph, for the Review page."""
+"""Downloads of the Review page: the result of one photograph, all grades."""
 
 from __future__ import annotations
 
@@ -8,48 +8,39 @@ import streamlit as st
 
 from drcore.errors import DrcoreError
 from viewer.session import reading_mode, state
+from viewer.ui.downloads import csv_download
 from viewer.worklist.cases import case_of
 
 if TYPE_CHECKING:
     from viewer.worklist.entry import Entry
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["download_result", "result_bytes"]
-
 
 def download_result(worklist: Worklist, entry: Entry) -> None:
-    """Show the button that downloads a photograph's result as JSON; none while it must stay hidden.
-
-    Args:
-        worklist: of the entry.
-        entry: any; without a report there is nothing to download.
-    """
+    """Show the download of a photograph's result as JSON; nothing while it must stay hidden."""
     if entry.report is None or entry.key in worklist.hidden:
         return
     name = entry.report.sha256[:12] or entry.key
     st.download_button(
-        "Result as JSON",
-        data=lambda: result_bytes(worklist, entry),
-        file_name=f"drcore-result-{name}.json",
-        mime="application/json",
-        on_click="ignore",
-        icon=":material/data_object:",
-        key=f"result-{entry.key}",
-        help="What the model and readers said of this photograph",
-        width="stretch",
-    )
+        "Download JSON", data=lambda: result_bytes(worklist, entry),
+        file_name=f"drcore-result-{name}.json", mime="application/json", on_click="ignore",
+        icon=":material/data_object:", key=f"result-{entry.key}",
+        help="Model result and all readers' grades for this image", width="stretch",
+    )  # fmt: skip
+
+
+def download_grades() -> None:
+    """Show the download of every stored grade, unless the reader may not know of other readers."""
+    if not reading_mode.hides_record():
+        csv_download(
+            "Download all grades (CSV)", lambda: state.store().csv_text(), name="grades",
+            key="download-decisions",
+            help="Every grade stored on this computer, from all lists and readers",
+        )  # fmt: skip
 
 
 def result_bytes(worklist: Worklist, entry: Entry) -> bytes:
-    """Return a photograph's result as JSON.
-
-    Args:
-        worklist: of the entry; a de-identified one gives a de-identified result.
-        entry: graded.
-
-    Returns:
-        UTF-8; where the record cannot be read, the result without readers' decisions and marks.
-    """
+    """Return a result as JSON; without readers' decisions if the database cannot be read."""
     from drcore.export.case import Case
     from drcore.export.deidentification import Disclosure
     from drcore.export.result_json import result_json
