@@ -80,13 +80,12 @@ def _measure(given: argparse.Namespace, device: torch.device) -> None:
 
 def _has_data(given: argparse.Namespace) -> bool:
     """A report of finished runs, timing and shards need no table of photographs."""
-    there = (given.data or data_root() / "labels.csv").exists()
     if given.shards:
         return False
+    there = (given.data or data_root() / "labels.csv").exists()
     if not there and (given.data or given.plan or set(given.cells) - {"speed"}):
-        raise LabelsError(
-            f"{given.data or 'labels.csv'} is not there: give --data, or set DRCORE_DATA."
-        )
+        name = given.data or "labels.csv"
+        raise LabelsError(f"{name} is not there: give --data, or set DRCORE_DATA.")
     return there
 
 
