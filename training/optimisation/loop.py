@@ -16,7 +16,7 @@ from tqdm import tqdm
 from training.optimisation.checkpoints import TrainingState, resume, save
 from training.optimisation.precision import prepare_device
 
-__all__ = ["Run", "train_epochs"]
+__all__ = ["Run", "run_epoch", "schedule_of", "train_epochs"]
 
 
 class Run(ABC):
