@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from drcore.errors import DrcoreError
 from drcore.photographs.formats import is_dicom
@@ -19,7 +20,7 @@ from drcore.photographs.reader import frame_count
 from drcore.sources.archive_cache import Archive
 from drcore.sources.archives import Member, list_members
 from drcore.sources.folders import walk
-from drcore.sources.listing import LeftOut, Listed, hidden
+from drcore.sources.listing import LeftOut, Listed, Reason, hidden
 from drcore.sources.remote import Remote, is_url, redacted
 from drcore.sources.remote_listing import list_remote
 from drcore.sources.sniff import HEAD_BYTES, may_hold_several, sniff
@@ -181,7 +182,7 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
         return Inputs(_pictures(place, image, _count(place, head)))
     if named and kind not in {"drcore export", "DICOM directory"}:
         return Inputs([PhotographSource(place, image)])
-    reason = "unsupported archive" if kind == "archive" else kind
+    reason = "unsupported archive" if kind == "archive" else cast("Reason", kind)
     return Inputs(left_out=[LeftOut(printable(image), reason)])
 
 
