@@ -101,7 +101,7 @@ def list_alone(folder: Path, kept: Path) -> None:
         for _ in range(steps):
             entry = worklist.selected
             slides.drop(worklist.entries)
-            slides.slide(worklist, entry, entry.report)
+            slides.slide(entry, entry.report)
             worklist.step(by)
     watch.say("paged through, and back", began)
     print(f"largest resident memory: {watch.largest:.0f} MiB")

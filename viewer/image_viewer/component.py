@@ -49,7 +49,7 @@ def slide_of(worklist: Worklist, entry: Entry, report: GradeReport) -> Slide | N
     """Return the slide of an entry; None if the file has changed or been deleted since."""
     slides = slide_cache()
     slides.drop_others(worklist.entries)
-    return slides.slide(worklist, entry, report)
+    return slides.slide(entry, report)
 
 
 def neighbours(worklist: Worklist) -> list[Entry]:
@@ -110,7 +110,7 @@ def _show(
 ) -> None:
     redraw.rerun_if_changed(worklist)
     slides = slide_cache()
-    waiting = slides.prepare(worklist, neighbours(worklist))
+    waiting = slides.prepare(neighbours(worklist))
     ahead = []
     for place, near in enumerate(neighbours(worklist)):
         ready = slides.ready(near)

@@ -15,7 +15,7 @@ from viewer.server.limits import BACKGROUND
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from viewer.worklist.renditions import Picture, Renditions
-    from viewer.worklist.worklist import Entry, Worklist
+    from viewer.worklist.worklist import Entry
 
 MAX_SLIDES = 5
 """Photographs that are ready to be shown: the one on screen, and those beside it."""
@@ -42,6 +42,7 @@ class SlideCache:
     def __init__(self) -> None:
         self._slides: OrderedDict[str, Slide] = OrderedDict()
         self._lock = threading.Lock()
+        self._making = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def ready(self, entry: Entry) -> Slide | None:
@@ -49,27 +50,23 @@ class SlideCache:
         with self._lock:
             return self._slides.get(_identity(entry))
 
-    def slide(self, worklist: Worklist, entry: Entry, report: GradeReport) -> Slide | None:
+    def slide(self, entry: Entry, report: GradeReport) -> Slide | None:
         """Return the slide of an entry, made if needed; None if the file has changed since."""
-        key = _identity(entry)
-        with self._lock:
-            if key in self._slides:
-                self._slides.move_to_end(key)
-                return self._slides[key]
-        try:
-            renditions = worklist.renditions.get(entry)
-        except DrcoreError:
-            return None
-        if renditions.sha256 != report.sha256:
-            return None
-        made = Slide(renditions, maps_of(report))
-        with self._lock:
-            made = self._slides.setdefault(key, made)
-            while len(self._slides) > MAX_SLIDES:
-                self._slides.popitem(last=False)
+        made = self.ready(entry)
+        if made is None:
+            # One at a time: page and thread ask for the same one at once, and each would take the
+            # memory of a whole photograph.
+            with self._making:
+                made = self.ready(entry) or _slide_of(entry, report)
+        if made is not None:
+            with self._lock:
+                self._slides[_identity(entry)] = made
+                self._slides.move_to_end(_identity(entry))
+                while len(self._slides) > MAX_SLIDES:
+                    self._slides.popitem(last=False)
         return made
 
-    def prepare(self, worklist: Worklist, entries: list[Entry]) -> bool:
+    def prepare(self, entries: list[Entry]) -> bool:
         """Make slides in the background, in order; return whether some are still missing."""
         soon = [
             e for e in entries[: MAX_SLIDES - 1] if e.report is None or e.report.status != "failed"
@@ -80,7 +77,7 @@ class SlideCache:
             busy = self._thread is not None and self._thread.is_alive()
             if missing and not busy:
                 self._thread = threading.Thread(
-                    target=self._make, args=(worklist, missing), daemon=True, name="drcore-slides"
+                    target=self._make, args=(missing,), daemon=True, name="drcore-slides"
                 )
                 self._thread.start()
         return bool(waiting)
@@ -92,15 +89,23 @@ class SlideCache:
             for key in [key for key in self._slides if key not in keys]:
                 del self._slides[key]
 
-    def _make(self, worklist: Worklist, entries: list[Entry]) -> None:
+    def _make(self, entries: list[Entry]) -> None:
         for entry in entries:
             try:
                 if entry.report is not None:
                     with BACKGROUND:
-                        self.slide(worklist, entry, entry.report)
+                        self.slide(entry, entry.report)
             except Exception as error:  # noqa: BLE001 - it is made again when it is shown
                 logs.accident("preparing a photograph", error)
                 return
+
+
+def _slide_of(entry: Entry, report: GradeReport) -> Slide | None:
+    try:
+        renditions = entry.renditions()
+    except DrcoreError:
+        return None
+    return Slide(renditions, maps_of(report)) if renditions.sha256 == report.sha256 else None
 
 
 def _identity(entry: Entry) -> str:

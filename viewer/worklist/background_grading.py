@@ -27,13 +27,13 @@ _STARTING = threading.Lock()
 
 
 def work_ahead(worklist: Worklist, grader: Grader, latest: Lookup | None = None) -> None:
-    """Grade what is pending and make the next renditions, in a thread that ends when all is done.
+    """Grade what is pending, in a thread that ends when all is done.
 
     The thread does not keep the list alive: it ends with the session.
     """
     with _STARTING:
         busy = worklist.thread is not None and worklist.thread.is_alive()
-        if busy or (_next_to_grade(worklist) is None and _next_to_prepare(worklist) is None):
+        if busy or _next_to_grade(worklist) is None:
             return
         worklist.thread = threading.Thread(
             target=_work, args=(weakref.ref(worklist), grader, latest), daemon=True,
@@ -43,14 +43,10 @@ def work_ahead(worklist: Worklist, grader: Grader, latest: Lookup | None = None)
 
 
 def do_next(worklist: Worklist, grader: Grader, latest: Lookup | None = None) -> bool:
-    """Do one piece of the work; return False if nothing was left to do."""
+    """Grade one entry; return False if none was left."""
     entry = _next_to_grade(worklist)
     if entry is not None:
         grade(worklist, entry, grader, latest)
-        return True
-    entry = _next_to_prepare(worklist)
-    if entry is not None:
-        worklist.renditions.get(entry)
     return entry is not None
 
 
@@ -84,14 +80,6 @@ def _next_to_grade(worklist: Worklist) -> Entry | None:
     if not worklist.pending:
         return None
     return next((entry for entry in worklist.upcoming if entry.report is None), None)
-
-
-def _next_to_prepare(worklist: Worklist) -> Entry | None:
-    """The entry after the selected one, if it can be shown but has no renditions yet."""
-    entry = worklist.following
-    if entry is None or entry.report is None or entry.report.status == "failed":
-        return None
-    return None if entry in worklist.renditions else entry
 
 
 def _graded(worklist: Worklist, entry: Entry, grader: Grader) -> GradeReport:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from drcore.photographs.dicom_frames import DicomFrame
     from drcore.photographs.photograph import Photograph
     from drcore.reviews.decision import Decision
+    from viewer.worklist.renditions import Renditions
 
 PatientFrom = Literal["name", "header", "hand", ""]
 
@@ -186,6 +187,12 @@ class Entry:
         if self.facts.burned_in and not self.show_identity:
             return black_out_surroundings(self.source, self.file_name)
         return self.source
+
+    def renditions(self) -> Renditions:
+        """Make the renditions of `source_shown`."""
+        from viewer.worklist.renditions import renditions_of
+
+        return renditions_of(self.source_shown(), name=self.file_name)
 
     def _cached(self, report: GradeReport, **changes: str | None) -> GradeReport:
         # One object for as long as nothing changes: charts are kept by the identity of a report.

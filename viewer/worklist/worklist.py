@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from drcore.errors import SourceError
 from viewer.worklist.entry import Entry, facts_of
 from viewer.worklist.ordering import PatientStudy, ViewOptions, ordered_entries, patient_studies
-from viewer.worklist.rendition_cache import RenditionCache
 from viewer.worklist.stored_worklist import StoredWorklist, source_identity
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ class Worklist:
         correction_of: finds what a reader corrected by hand, by the SHA-256 of a photograph.
         trouble: a sentence if the list cannot be stored; empty if all is well.
         thread: grades in the background; None before the first time.
-        renditions: of the entries that were shown last.
     """
 
     def __init__(self, store: WorklistStore | None = None, roots: Iterable[Path] = ()) -> None:
@@ -53,7 +51,6 @@ class Worklist:
         self.correction_of: Callable[[str], IdentityCorrection | None] | None = None
         self.trouble = ""
         self.thread: threading.Thread | None = None
-        self.renditions = RenditionCache()
         self._store, self._roots = store, tuple(roots)
         self._stored: StoredWorklist | None = None
         self._entries: list[Entry] = []
@@ -154,8 +151,6 @@ class Worklist:
             self._show_identity = wanted
             for entry in self._entries:
                 entry.show_identity = wanted
-                if entry.facts.burned_in:
-                    self.renditions.drop(entry.key)
 
     @property
     def selected(self) -> Entry | None:
@@ -169,12 +164,6 @@ class Worklist:
         with self._lock:
             selected = self.selected
             return self.entries.index(selected) if selected else 0
-
-    @property
-    def following(self) -> Entry | None:
-        """The entry that is shown after the selected one."""
-        with self._lock:
-            return next(iter(self.entries[self.position + 1 :]), None)
 
     @property
     def upcoming(self) -> list[Entry]:
@@ -254,7 +243,6 @@ class Worklist:
             shown = self.entries
             self._entries.remove(entry)
             self._identity = {k: e for k, e in self._identity.items() if e is not entry}
-            self.renditions.drop(key)
             self._in_store(StoredWorklist.drop, key)
             if self._selected == key:
                 index = shown.index(entry)
@@ -266,7 +254,6 @@ class Worklist:
         with self._lock:
             self._entries.clear()
             self._identity.clear()
-            self.renditions = RenditionCache()
             self.trouble = ""
             self._in_store(StoredWorklist.delete)
             self._stored = None

@@ -99,7 +99,7 @@ def test_a_blinded_reader_gets_nothing_of_the_machine_before_the_decision(
     app.text_input(key="reader").set_value("AR").run()
     projector = app.session_state["slides"]
     worklist = app.session_state["worklist"]
-    projector.slide(worklist, worklist.entries[1], worklist.entries[1].report)
+    projector.slide(worklist.entries[1], worklist.entries[1].report)
     app.run()
     told = on_stage(app)
     assert told["slide"]["maps"] is None

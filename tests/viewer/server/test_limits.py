@@ -87,7 +87,7 @@ def test_views_are_made_a_few_at_a_time(
         mine = Worklist()
         entry = mine.add("a.jpg", b"a%d" % number)
         entry.report = report
-        assert preloading.SlideCache().prepare(mine, [entry])
+        assert preloading.SlideCache().prepare([entry])
     wait_for(crowd, READERS)
     assert crowd.most == 2
 

@@ -154,7 +154,7 @@ def test_each_frame_of_a_dicom_file_is_an_entry_of_its_own(grader, phantom, tmp_
     ]
     back = Worklist.reopened(WorklistStore(tmp_path, Limits(reserve=0)), worklist.token)
     assert [e.sha256 for e in back.everything] == [r.sha256 for r in reports]
-    assert back.renditions.get(back.everything[1]).sha256 == reports[1].sha256
+    assert back.everything[1].renditions().sha256 == reports[1].sha256
 
 
 def test_what_a_header_says_of_the_patient_is_shown_only_when_asked_for(grader, phantom):
@@ -184,7 +184,7 @@ def test_burnt_in_identity_is_covered_until_asked_for(grader, phantom):
     assert scan.report.status == "graded"
 
     def corner() -> float:
-        original = read_photograph(worklist.renditions.get(scan).original.data).rgb
+        original = read_photograph(scan.renditions().original.data).rgb
         assert original.shape == rgb.shape
         assert original[150:170, 150:170].mean() > 20  # the retina is there
         return float(original[:10, :38].mean())

@@ -18,7 +18,6 @@ from drcore.grading.grader import Grader
 from drcore.reviews.store import ReviewStore
 from viewer.worklist.background_grading import do_next, work_ahead
 from viewer.worklist.ordering import ViewOptions
-from viewer.worklist.rendition_cache import MAX_RENDITIONS
 from viewer.worklist.storage import Limits, WorklistStore
 from viewer.worklist.worklist import Worklist
 
@@ -97,32 +96,7 @@ def test_a_bad_photograph_gets_its_reason_and_the_rest_go_on(photographs, grader
     assert [e.report.status for e in (gone, text, good)] == ["failed", "failed", "graded"]
     assert "gone.jpg" in gone.report.reason
     with pytest.raises(PhotographError, match=r"^text\.jpg: "):
-        worklist.renditions.get(text)
-
-
-def test_pictures_are_kept_for_a_few_only(photographs, grader, monkeypatch):
-    from viewer.worklist import renditions
-
-    made = []
-    real = renditions.renditions_of
-    monkeypatch.setattr(
-        renditions, "renditions_of", lambda source, **named: made.append(1) or real(source, **named)
-    )
-    worklist = Worklist()
-    entries = [worklist.add(f"{n}.jpg", photographs(n)) for n in range(MAX_RENDITIONS + 1)]
-    for entry in entries:
-        worklist.renditions.get(entry)
-    worklist.renditions.get(entries[-1])
-    assert len(made) == MAX_RENDITIONS + 1
-    worklist.renditions.get(entries[0])  # the oldest had to go
-    assert len(made) == MAX_RENDITIONS + 2
-
-
-def test_the_next_photograph_is_prepared(photographs, grader):
-    worklist = Worklist()
-    entries = [worklist.add(f"{n}.jpg", photographs(n)) for n in range(3)]
-    finish(worklist, grader)
-    assert [entry in worklist.renditions for entry in entries] == [False, True, False]
+        text.renditions()
 
 
 def test_earlier_decisions_are_found_by_content(photographs, grader):
@@ -338,7 +312,7 @@ def test_a_list_comes_back_as_it_was_left(store, photographs, grader):
     assert [e.decision for e in back.everything] == [None, decision, None]
     assert back.add("3_left.jpg", photographs(3)).key == "p4"
     assert back.add("again.jpg", photographs(1)) is back.everything[1]
-    assert back.renditions.get(back.selected).sha256 == back.selected.report.sha256
+    assert back.selected.renditions().sha256 == back.selected.report.sha256
 
 
 def test_two_pages_of_one_list_share_what_was_graded(store, photographs, grader):
