@@ -1,7 +1,7 @@
 """Colours of decoded DICOM frames as 8-bit RGB.
 
-pydicom has functions for this, too, but they expand segmented palettes without limit and take 32 bits
-a sample, which a hostile header or a large photograph does not allow.
+pydicom has functions for this, too, but they expand segmented palettes without limit and take 32
+bits a sample, which a hostile header or a large photograph does not allow.
 """
 
 from __future__ import annotations
