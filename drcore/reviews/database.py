@@ -1,4 +1,4 @@
-"""The database of the record: its tables, and transactions whose failures become plain sentences."""
+"""The database of the record: its tables, and transactions that fail with a plain sentence."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class ReviewDatabase:
         Raises:
             ReviewError: the database failed, or the work raised it.
         """
-        # The file was moved away: create a new one. Path.exists() would raise where a folder may not be entered.
+        # The file was moved away: create a new one. Path.exists() would raise in a closed folder.
         if self._file is not None and not os.path.exists(self._file):  # noqa: PTH110
             self._create()
         return self._with(work, what)
