@@ -8,19 +8,11 @@ import time
 import pytest
 
 from drcore.reviews.store import ReviewStore
-from tests.support.app_server import app_server, chromium
 
 PATIENCE = 180_000
 """Milliseconds for what needs the model, on a machine that is busy with other work."""
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The app of this module."""
-    with app_server(tmp_path_factory.mktemp("app"), {"OMP_NUM_THREADS": "1"}) as running:
-        yield running
 
 
 @pytest.fixture
@@ -33,12 +25,6 @@ def record(server):
 def app_url(server):
     """Address of the app."""
     return server.url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture
