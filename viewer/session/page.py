@@ -15,7 +15,7 @@ from viewer.session import state
 from viewer.ui.assets import script, style_tag
 from viewer.ui.messages import problem
 
-_DARK = 'button[kind="primary"], button[kind="primary"] * { color: #06141a !important; }'
+_DARK = 'button[kind^="primary"], button[kind^="primary"] * { color: #06141a !important; }'
 
 _LOAD_DELAY = 0.8
 """Seconds after which the model begins to load, so that the first page comes before it."""
