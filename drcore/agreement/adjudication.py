@@ -1,4 +1,4 @@
-"""Second reads and arbitration: which photographs need another reader, and the grade in the end."""
+"""Second reads and arbitration: which photographs need another reader, and the final grade."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ class StudyRules:
     def __post_init__(self) -> None:
         if self.second_read not in SECOND_READS or self.tolerance not in range(5):
             raise ReviewError(
-                "The rules of the study are not understood. Choose which photographs need a "
+                "Invalid study rules. Choose which photographs need a "
                 f"second read ({', '.join(SECOND_READS)}), and 0 to 4 grades of tolerance."
             )
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingStatus:
-    """Where the reading of one photograph stands.
+    """How far the reading of one photograph has come.
 
     Attributes:
         sha256: of the file.
@@ -101,7 +101,7 @@ class ReadingStatus:
 
 
 def differ(first: Decision, second: Decision, rules: StudyRules) -> bool:
-    """Say whether two decisions on a photograph are too far apart.
+    """Say whether two decisions on a photograph disagree.
 
     Args:
         first: of one reader.
@@ -120,7 +120,7 @@ def differ(first: Decision, second: Decision, rules: StudyRules) -> bool:
 
 
 def reading_status(sha256: str, decisions: Iterable[Decision], rules: StudyRules) -> ReadingStatus:
-    """Say where the reading of one photograph stands.
+    """Return the reading status of one photograph.
 
     Args:
         sha256: of the file.
@@ -146,7 +146,7 @@ def reading_status(sha256: str, decisions: Iterable[Decision], rules: StudyRules
 
 
 def reading_statuses(decisions: Iterable[Decision], rules: StudyRules) -> dict[str, ReadingStatus]:
-    """Say where the reading of every photograph in the record stands.
+    """Return the reading status of every photograph in the record.
 
     Args:
         decisions: in the order of the record.

@@ -1,4 +1,4 @@
-"""How far readers agree with the model and with each other, from the record of decisions."""
+"""Agreement of readers with the model and with each other, from the record of decisions."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def model_against_readers(
     """Pair the model's grades with those of each reader, the reference.
 
     Args:
-        decisions: that count, see `drcore.agreement.selection`; an arbiter is a reader like others.
+        decisions: of `select_decisions`; an arbiter is a reader like others.
         identities: corrected by hand, by SHA-256.
 
     Returns:
@@ -138,7 +138,7 @@ def reader_against_reader(
     """Pair the grades that readers gave to the same photographs.
 
     Args:
-        decisions: that count; those of arbiters are left out, as they have seen the others'.
+        decisions: selected; those of arbiters are left out, as they have seen the others'.
         identities: corrected by hand, by SHA-256.
 
     Returns:
@@ -168,7 +168,7 @@ def final_against_model(
     """Pair the model's grades with the final ones of several readers, the reference.
 
     Args:
-        decisions: that count.
+        decisions: selected.
         reading_statuses: of each photograph; what one reader alone settled, or nobody yet, is left
             out.
         identities: corrected by hand, by SHA-256.
@@ -231,14 +231,7 @@ def agreement_of(reference: str, compared: str, pairs: Iterable[Pair]) -> Agreem
 
 
 def agreement_csv(agreements: Iterable[Agreement]) -> str:
-    """Write figures of agreement as CSV with `AGREEMENT_COLUMNS`.
-
-    Args:
-        agreements: one a row.
-
-    Returns:
-        Header and rows, cells safe in a spreadsheet.
-    """
+    """Write one row for each agreement as CSV with `AGREEMENT_COLUMNS`, safe in a spreadsheet."""
     return csv_text([_cells(one) for one in agreements], AGREEMENT_COLUMNS)
 
 

@@ -1,4 +1,4 @@
-"""How long readers looked, and what went with having seen the map."""
+"""Reading times, and agreement with and without the heat map viewed."""
 
 from __future__ import annotations
 
@@ -56,14 +56,7 @@ class MapGroup:
 
 
 def times_of(decisions: Iterable[Decision]) -> ReadingTimes:
-    """Return how long photographs were looked at.
-
-    Args:
-        decisions: that count.
-
-    Returns:
-        Median and quartiles.
-    """
+    """Return median and quartiles of the reading times of selected decisions."""
     given = list(decisions)
     seconds = [one.seconds for one in given if one.seconds is not None]
     if not seconds:
@@ -73,14 +66,7 @@ def times_of(decisions: Iterable[Decision]) -> ReadingTimes:
 
 
 def times_by_reader(decisions: Iterable[Decision]) -> dict[tuple[str, str], ReadingTimes]:
-    """Return how long each reader looked in each mode of reading.
-
-    Args:
-        decisions: that count.
-
-    Returns:
-        By name and mode, "not recorded" where it was not.
-    """
+    """Return reading times by reader's name and mode of reading ("not recorded" where unknown)."""
     given = list(decisions)
     names = reader_names(given)
     groups: dict[tuple[str, str], list[Decision]] = {}
@@ -91,13 +77,13 @@ def times_by_reader(decisions: Iterable[Decision]) -> dict[tuple[str, str], Read
 
 
 def map_groups(decisions: Iterable[Decision]) -> tuple[MapGroup, MapGroup]:
-    """Part decisions by whether the map was seen.
+    """Split decisions by whether the heat map was viewed.
 
     This compares photographs and readers that differ in other ways as well, unless the study
     decided by lot who sees the map.
 
     Args:
-        decisions: that count; those without the model's grade, and those of which it was not
+        decisions: selected; those without the model's grade, and those of which it was not
             recorded whether the map was seen, are left out.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which decisions of the record count: chosen by reader, model, date and mode of reading."""
+"""Decisions selected by reader, model, date and mode of reading."""
 
 from __future__ import annotations
 
@@ -42,15 +42,7 @@ class Selection:
 
 
 def reader_names(decisions: Iterable[Decision]) -> dict[str, str]:
-    """Return how each reader is called.
-
-    Args:
-        decisions: of the record.
-
-    Returns:
-        By `fold`, in order of the names, the spelling that came
-        first; "no name" for an empty one.
-    """
+    """Return readers' names by `fold`: the first spelling of each, "no name" for an empty one."""
     names: dict[str, str] = {}
     for decision in decisions:
         shown = " ".join(decision.reader.split()) or "no name"
@@ -59,15 +51,7 @@ def reader_names(decisions: Iterable[Decision]) -> dict[str, str]:
 
 
 def select_decisions(decisions: Iterable[Decision], selection: Selection) -> list[Decision]:
-    """Return the decisions that count: of a reader on a photograph by a model, one.
-
-    Args:
-        decisions: in the order of the record.
-        selection: what is wanted.
-
-    Returns:
-        In the order of the record.
-    """
+    """Return one decision for each reader, photograph and model, in the order of the record."""
     given = list(decisions)
     names = reader_names(given)
     kept: dict[tuple[str, str, str], tuple[int, Decision]] = {}

@@ -29,15 +29,21 @@ class Visit(Generic[T]):
     members: tuple[T, ...]
     other_dates: tuple[str, ...] = ()
 
-    @property
-    def caution(self) -> str:
-        """A sentence where the photographs may be of several visits; else empty."""
+    def caution(self, *, dates: bool = True) -> str:
+        """Say that the photographs may be of several visits.
+
+        Args:
+            dates: name the dates of the patient's other visits.
+
+        Returns:
+            A sentence; empty where the date is known, or where a single photograph has none.
+        """
         if self.exam_date is not None or (len(self.members) < 2 and not self.other_dates):
             return ""
-        if self.other_dates:
-            dates = ", ".join(self.other_dates)
-            return f"Examination date not recorded: any visit is possible, also that of {dates}."
-        return "Examination date not recorded: the images may be of several visits."
+        if self.other_dates and dates:
+            known = ", ".join(self.other_dates)
+            return f"Examination date not recorded: any visit is possible, also that of {known}."
+        return "Examination date not recorded: the photographs may be of several visits."
 
 
 def group_visits(

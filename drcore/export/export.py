@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +23,7 @@ from drcore.export.overlays import OverlayWriter
 from drcore.export.result_json import result
 from drcore.export.standards.dicom_identity import anonymous_header, patient_name, study_of
 from drcore.export.standards.fhir import report_bundle
+from drcore.files import replacing
 from drcore.results.columns import COLUMNS, row_of
 from drcore.reviews.tables import decisions_csv, decisions_json, marks_csv, marks_json
 from drcore.text import csv_text
@@ -241,7 +242,7 @@ def _pdf(visit: Visit[Case], run: _Run) -> None:
         name = next((patient_name(header) for header in headers if header is not None), "")
     data = patient_pdf(
         visit.members, made_at=run.made_at, privacy=run.privacy, patient_name=name, page=run.page,
-        caution=visit.caution,
+        caution=visit.caution(dates=not run.privacy.deidentified),
     )  # fmt: skip
     run.archive.add("reports", f"{run.name(visit)}-report.pdf", data)
 
@@ -308,6 +309,7 @@ def _fhir(visit: Visit[Case], run: _Run) -> None:
     bundle = report_bundle(
         [case.report for case in told], made_at=run.made_at, study_uid=study,
         readings={case.report.sha256: case.reading for case in told},
+        caution=visit.caution(dates=not run.privacy.deidentified),
     )  # fmt: skip
     text = json.dumps(bundle, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     run.archive.add("fhir", f"{run.name(visit)}-fhir.json", text)
@@ -319,9 +321,11 @@ def _is_shown(case: Case, kinds: Sequence[Kind]) -> bool:
 
 def _alone(file: Path, name: str) -> str:
     """Put the only document of an archive in its place; returns its ending."""
-    part = file.with_name(f".{file.name}.part")
-    with zipfile.ZipFile(file) as archive, archive.open(name) as source, part.open("wb") as target:
-        while block := source.read(1 << 20):
-            target.write(block)
-    os.replace(part, file)  # noqa: PTH105 - over a file that exists, on Windows too
+    with (
+        replacing(file) as part,
+        zipfile.ZipFile(file) as archive,
+        archive.open(name) as source,
+        part.open("wb") as target,
+    ):
+        shutil.copyfileobj(source, target)
     return Path(name).suffix

@@ -61,7 +61,7 @@ def patient_pdf(
         privacy: what may be told; nothing is left out but names where left out.
         patient_name: from the DICOM header; printed only where `privacy` allows names.
         page: size of the paper.
-        caution: why the photographs may not be of one visit, see `Visit.caution`.
+        caution: see `drcore.agreement.visits.Visit.caution`.
 
     Returns:
         A PDF file, the readers' result before the model's; the same bytes for the same arguments.
@@ -84,7 +84,9 @@ def patient_pdf(
     patient = _patient_label(shown, privacy)
     with undrawn() as missing:
         name = patient_name if privacy.with_names else ""
-        story = [*_front(shown, patient, name, made_at, width, caution)]
+        story = [
+            *_front(shown, patient, name, made_at, width, caution, hidden=privacy.deidentified)
+        ]
         for case in shown:
             story += _photograph(case, privacy, made_at, width, _TALLEST[page])
     story += _missing_words(missing)
@@ -154,14 +156,22 @@ def _numbered(
 
 
 def _front(
-    cases: Sequence[Case], patient: str, name: str, made_at: datetime, width: float, caution: str
+    cases: Sequence[Case],
+    patient: str,
+    name: str,
+    made_at: datetime,
+    width: float,
+    caution: str,
+    *,
+    hidden: bool,
 ) -> list[Any]:
     """Title, whose report it is, and the patient's grade."""
     from reportlab.platypus import Spacer, Table
 
     facts = [("Patient ID", patient)] + ([("Name", name)] if name else [])
+    exam_date = cases[0].report.exam_date
     facts += [
-        ("Examination", cases[0].report.exam_date or "date not recorded"),
+        ("Examination", exam_date or ("de-identified" if hidden else "date not recorded")),
         ("Created", moment_words(made_at)),
         ("Model", cases[0].report.model_version),
     ]

@@ -133,6 +133,7 @@ def diagnostic_report(
     patient: str | None = None,
     study_uid: str | None = None,
     readings: Readings | None = None,
+    caution: str = "",
 ) -> Resource:
     """Return the photographs of one visit of a patient as a `DiagnosticReport`.
 
@@ -142,6 +143,7 @@ def diagnostic_report(
         patient: number of the patient, where it may be told; from the reports where left out.
         study_uid: DICOM Study Instance UID, where the photographs have one.
         readings: what readers said, by SHA-256 of the photograph.
+        caution: stands in the conclusion; see `drcore.agreement.visits.Visit.caution`.
 
     Returns:
         The resource, status "final" where every photograph has a final grade, "partial" where some
@@ -162,7 +164,7 @@ def diagnostic_report(
         "status": _status(len(finals), len(reports)),
         "category": [concept_in("http://terminology.hl7.org/CodeSystem/v2-0074", "OTH", "Other")],
         "code": coded(QUESTIONS["report"]),
-        "conclusion": _conclusion(reports, readings),
+        "conclusion": " ".join(filter(None, [caution, _conclusion(reports, readings)])),
     }
     if finals:
         performers = [practitioner(made) for reading in finals for made in reading.final_by]
@@ -185,6 +187,7 @@ def report_bundle(
     patient: str | None = None,
     study_uid: str | None = None,
     readings: Readings | None = None,
+    caution: str = "",
 ) -> Resource:
     """Return the `DiagnosticReport` of one visit and its `Observation`s in one `Bundle`.
 
@@ -194,6 +197,7 @@ def report_bundle(
         patient: number of the patient, where it may be told; from the reports where left out.
         study_uid: DICOM Study Instance UID, where the photographs have one.
         readings: what readers said, by SHA-256 of the photograph.
+        caution: stands in the conclusion; see `drcore.agreement.visits.Visit.caution`.
 
     Returns:
         A `Bundle` of the type "collection", ready for `json.dumps`.
@@ -204,7 +208,7 @@ def report_bundle(
     made_at = made_at or datetime.now(UTC)
     same: dict[str, Any] = {"made_at": made_at, "patient": patient, "study_uid": study_uid}
     resources = [
-        diagnostic_report(reports, readings=readings, **same),
+        diagnostic_report(reports, readings=readings, caution=caution, **same),
         *_observations(reports, readings or {}, **same),
     ]
     # The same photograph twice is one observation: a bundle may not hold a full URL twice.

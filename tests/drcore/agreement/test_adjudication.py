@@ -139,5 +139,5 @@ def test_every_photograph_stands_for_itself():
 
 @pytest.mark.parametrize("rules", [{"tolerance": 5}, {"tolerance": -1}, {"second_read": "some"}])
 def test_rules_that_are_not_understood(rules):
-    with pytest.raises(ReviewError, match="rules of the study are not understood"):
+    with pytest.raises(ReviewError, match="Invalid study rules"):
         StudyRules(**rules)

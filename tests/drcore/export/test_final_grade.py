@@ -17,6 +17,7 @@ from fhir.resources.R4B.bundle import Bundle
 
 from drcore.agreement.adjudication import StudyRules
 from drcore.export.case import Case
+from drcore.export.deidentification import Disclosure
 from drcore.export.export import RESULT_COLUMNS, write_export
 from drcore.export.result_json import result
 from drcore.icdr import MODEL_NOTICE, NOTICE
@@ -221,3 +222,19 @@ def test_two_visits_are_two_documents(settled, unread, tmp_path):
     assert "NOT YET READ" in pdf_text(documents["reports/ZQ-4711-2026-09-01-report.pdf"])
     told = pdf_text(documents["reports/ZQ-4711-report.pdf"])
     assert "any visit is possible, also that of 2026-03-01, 2026-09-01." in told
+
+
+def test_dates_of_examinations_do_not_leave_deidentified(settled, unread, tmp_path):
+    undated = replace(unread.report, exam_date=None, sha256="cd" * 32)
+    cases = [settled, replace(unread, report=undated), replace(unread, report=undated)]
+    file = tmp_path / "export"
+    write_export(
+        cases, ("pdf", "fhir", "csv", "json"), file, made_at=NOON,
+        privacy=Disclosure(deidentified=True),
+    )  # fmt: skip
+    with zipfile.ZipFile(file) as archive:
+        documents = {name: archive.read(name) for name in archive.namelist()}
+    told = {n: pdf_text(d) if n.endswith(".pdf") else d.decode() for n, d in documents.items()}
+    assert not [name for name, text in told.items() if "2026-03-01" in name + text]
+    assert [n for n, text in told.items() if "may be of several visits" in text]
+    assert [n for n, text in told.items() if "Examination de-identified" in text]

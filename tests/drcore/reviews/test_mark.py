@@ -95,7 +95,7 @@ def test_nobody_takes_back_what_is_not_there_or_another_readers(store: ReviewSto
     store.add_mark(mark())
     with pytest.raises(ReviewError, match="There is no mark 7"):
         store.remove_mark(7, "Dr. Adams")
-    with pytest.raises(ReviewError, match=r"Mark 1 is Dr\. Adams's\. .* by its own reader"):
+    with pytest.raises(ReviewError, match=r"Only Dr\. Adams can remove mark 1: .* own reader"):
         store.remove_mark(1, "BS")
     assert len(store.marks()) == 1
 

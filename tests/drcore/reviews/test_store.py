@@ -493,13 +493,13 @@ def test_a_database_that_breaks_later_is_told(store: ReviewStore, tmp_path: Path
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("nosuch://user:secret@host/db", "kind nosuch cannot be opened"),
+        ("nosuch://user:secret@host/db", "Unsupported database: nosuch"),
         ("mysql://user:secret@host/db", "kept in SQLite or PostgreSQL"),
         ("postgresql+nosuch://user:secret@host/db", "cannot be opened"),
         ("://user:secret@host", "URL of the database is not understood"),
         ("postgresql://user:secret@host:port/db", "URL of the database is not understood"),
-        ("sqlite://", "Give the path of a file"),
-        ("sqlite:///:memory:", "Give the path of a file"),
+        ("sqlite://", "Give a file path"),
+        ("sqlite:///:memory:", "Give a file path"),
     ],
 )
 def test_an_unusable_url_is_told_without_its_password(url: str, sentence: str) -> None:

@@ -111,7 +111,7 @@ def test_a_record_that_cannot_be_read_is_told(open_app, html, monkeypatch):
     monkeypatch.setenv("DRCORE_REVIEWS_URL", "nosuchdatabase://host/name")
     app = open_app(page="agreement/page.py")
     monkeypatch.setenv("DRCORE_REVIEWS_URL", "nosuchdatabase://host/name")
-    assert "kind nosuchdatabase cannot be opened" in html(app.run())
+    assert "Unsupported database: nosuchdatabase" in html(app.run())
     assert not app.exception
 
 

@@ -1,7 +1,7 @@
 """The published recipe, every piece of it switchable.
 
-Source: Wang & Yang 2017 (section 3) and the benchmark whose recipe it keeps, Kaggle team o_O. The
-class name is Protocol so that it is not mistaken for `training.recipe.Recipe`, our own networks'.
+Source: Wang & Yang 2017 (section 3) and the benchmark whose recipe it keeps, Kaggle team o_O. Our
+own networks' recipe is `training.recipe.Recipe`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from training.reproduction.networks import LAYOUTS, Head, Layout
 
-__all__ = ["EIGENVECTORS", "MEAN", "SPREAD", "Protocol", "class_weights", "published"]
+__all__ = ["EIGENVECTORS", "MEAN", "SPREAD", "PublishedRecipe", "grade_weights", "published"]
 
 MEAN = (108.646, 75.869, 54.340)
 SPREAD = (70.539, 51.715, 43.034)
@@ -33,7 +33,7 @@ _AT_LAST = np.array([1.0, 2.0, 2.0, 2.0, 2.0])
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
+class PublishedRecipe:
     """What decides a run of a published network, apart from the photographs.
 
     A run may be shorter than published: everything that happens at a certain epoch then happens
@@ -54,7 +54,7 @@ class Protocol:
             squares.
         clip: largest norm of the gradient, 0 for none (published); short runs with few
             photographs need it.
-        resampling: draw by `class_weights`; without it every photograph once an epoch.
+        resampling: draw by `grade_weights`; without it every photograph once an epoch.
         geometry: rotate, zoom, shift and flip.
         zoom: largest factor either way, log-uniform, width and height independent.
         shift: largest shift as share of the photograph's side (40 of 512 px).
@@ -98,18 +98,19 @@ class Protocol:
 
     def rate_at(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
-        return float(self.rate * 0.1 ** sum(epoch * self.pace >= drop for drop in self.drops))
+        return self.rate * self.rate_factor(epoch)
+
+    def rate_factor(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 0, as a share of the first."""
+        return float(0.1 ** sum(epoch * self.pace >= drop for drop in self.drops))
 
 
-def published(layout: str, **changes: Any) -> Protocol:
+def published(layout: str, **changes: Any) -> PublishedRecipe:
     """Return the published recipe of a network.
 
     Args:
         layout: key of `LAYOUTS`.
-        changes: fields of `Protocol` to be other than published.
-
-    Returns:
-        The protocol.
+        changes: fields of `PublishedRecipe` to be other than published.
 
     Raises:
         KeyError: there is no such layout.
@@ -122,10 +123,10 @@ def published(layout: str, **changes: Any) -> Protocol:
         "batch": 32 if large else 128,
         "colour": 0.25 if layout.startswith("net-4") else 0.5,
     }
-    return Protocol(layout, **(fields | changes))
+    return PublishedRecipe(layout, **(fields | changes))
 
 
-def class_weights(epoch: float) -> NDArray[np.float64]:
+def grade_weights(epoch: float) -> NDArray[np.float64]:
     """Return how often a photograph of each grade is drawn, relative to the others.
 
     At first all grades come alike often (in the competition's data), later nearly as they are:

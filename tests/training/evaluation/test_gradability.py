@@ -11,8 +11,9 @@ import pytest
 from drcore.grading.grader import Grader
 from drcore.preprocessing.field_of_view import find_field_of_view
 from training.data.labels import Labelled, read_labels
+from training.evaluation.degradations import DEGRADATIONS
+from training.evaluation.gradability import LOST, judged, measure, table
 from training.evaluation.sampling import even_sample
-from training.gradability import DEGRADATIONS, LOST, judged, measure, table
 from training.synthetic.non_fundus import FAMILIES, not_retinas
 
 WORST = {"blur": 3.2, "dark": 45, "over-exposure": 8, "cut field": 24}
@@ -83,10 +84,10 @@ def test_figures_and_their_table(
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     rows = read_labels(tmp_path / "labels.csv", tmp_path)
     # Scores that fall with the contrast that is left, so that accuracy has something to lose.
-    monkeypatch.setattr("training.gradability._kappa", lambda _, pictures, __: (
+    monkeypatch.setattr("training.evaluation.gradability._kappa", lambda _, pictures, __: (
         float(np.mean([picture.std() for picture in pictures])) / 40
     ))  # fmt: skip
-    monkeypatch.setattr("training.gradability.NOT_RETINA_COUNT", 4)
+    monkeypatch.setattr("training.evaluation.gradability.NOT_RETINA_COUNT", 4)
     result = measure(grader, rows, count=4, quiet=True)
     assert result["photographs"] == 4
     assert set(result["false_alarms"]) == {"phantoms/val", "phantoms/test"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drcore.errors import DrcoreError
-from training.both_eyes import blend_gain, fit_share
+from training.evaluation.both_eyes import blend_gain, fit_share
 
 PLAIN = (0.5, 1.5, 2.5, 3.5)
 

@@ -15,8 +15,8 @@ import drcore
 from drcore.export.writing import graph
 from drcore.preprocessing.field_of_view import find_field_of_view
 from training.data.writing_squares import Fonts, Squares
+from training.optimisation.writing import WritingNetwork, publish, train
 from training.synthetic.burnt_in import burn_in, fonts_in, random_line
-from training.writing import WritingNetwork, publish, train
 
 FONTS = Path(drcore.__file__).parent / "fonts"
 

@@ -12,18 +12,20 @@ import pytest
 from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.grading.grader import Grader
 from drcore.preprocessing.field_of_view import find_field_of_view
-from training.robustness import CHANGES, UNTOUCHED, main
+from training.evaluation.degradations import CAMERA_CHANGES
+from training.evaluation.robustness import UNTOUCHED
+from training.robustness import main
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", CAMERA_CHANGES)
 def test_a_change_leaves_the_original_and_the_field_of_view(phantom, name: str) -> None:
     rgb = phantom(seed=1, size=512).rgb
     before, fov = rgb.copy(), find_field_of_view(rgb)
-    changed = CHANGES[name](rgb, fov)
+    changed = CAMERA_CHANGES[name](rgb, fov)
     assert np.array_equal(rgb, before)
     assert changed.dtype == np.uint8
     assert changed.shape != rgb.shape or not np.array_equal(changed, rgb)
-    assert np.array_equal(changed, CHANGES[name](rgb, fov))  # the same for everybody
+    assert np.array_equal(changed, CAMERA_CHANGES[name](rgb, fov))  # the same for everybody
     found = find_field_of_view(changed)
     share = {"narrower": 0.8}.get(name, 1.0)
     assert found.found
@@ -39,17 +41,19 @@ def test_changes_have_the_size_that_they_say(phantom) -> None:
     usual = rgb[inside].astype(float)
 
     def levels(name: str) -> np.ndarray:
-        return CHANGES[name](rgb, fov)[inside].astype(float)
+        return CAMERA_CHANGES[name](rgb, fov)[inside].astype(float)
 
     assert levels("darker") == pytest.approx(0.6 * usual, abs=0.51)
     assert levels("warmer")[:, 2] == pytest.approx(0.8 * usual[:, 2], abs=0.51)
     assert (levels("noise") - usual).std() == pytest.approx(6, abs=0.5)
     assert (levels("flat tones") >= usual).all()
     assert (levels("steep tones") <= usual).all()
-    assert 2 * find_field_of_view(CHANGES["small"](rgb, fov)).radius == pytest.approx(400, abs=8)
-    upside_down = CHANGES["upside down"]
+    assert 2 * find_field_of_view(CAMERA_CHANGES["small"](rgb, fov)).radius == pytest.approx(
+        400, abs=8
+    )
+    upside_down = CAMERA_CHANGES["upside down"]
     assert np.array_equal(upside_down(upside_down(rgb, fov), fov), rgb)
-    side = CHANGES["lit from a side"](rgb, fov).astype(float).mean(axis=2)
+    side = CAMERA_CHANGES["lit from a side"](rgb, fov).astype(float).mean(axis=2)
     ratio = side[fov.mask(*rgb.shape[:2])] / rgb.mean(axis=2)[fov.mask(*rgb.shape[:2])]
     assert 0.48 < ratio.min() < 0.6
     assert 1.1 < ratio.max() < 1.23
@@ -75,7 +79,7 @@ def test_the_command_measures_every_change(
     main([*common, "--json", str(out)])
     result = json.loads(out.read_text())
     assert result["photographs"] == 3  # what is trained on is not asked
-    assert list(result["changes"]) == [UNTOUCHED, *CHANGES, "mean"]
+    assert list(result["changes"]) == [UNTOUCHED, *CAMERA_CHANGES, "mean"]
     shown = capsys.readouterr().out.splitlines()
     assert [line[:18].strip() for line in shown[2:]] == list(result["changes"])
 
@@ -89,7 +93,7 @@ def test_the_command_measures_every_change(
         [
             report.score
             for report in grader.grade_many(
-                CHANGES["darker"](rgb, find_field_of_view(rgb)) for rgb in pictures
+                CAMERA_CHANGES["darker"](rgb, find_field_of_view(rgb)) for rgb in pictures
             )
         ]
     )
