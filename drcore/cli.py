@@ -41,7 +41,8 @@ patient only with --patient-from folder. The column identity_source says where e
 
 Rows are appended whole, so an interrupted CSV stays valid. --resume keeps the row of each image
 whose content is the same at the same place, and grades the others: new ones, changed ones, and
-failed ones unless --keep-failed is given. Parquet rows are buffered in OUT.parquet.unfinished.csv,
+failed ones unless --keep-failed is given (the hidden file .OUT.inputs beside a table holds hashes
+of the folders that it was made from). Parquet rows are buffered in OUT.parquet.unfinished.csv,
 which --resume continues from. A table at s3:// or gs:// is uploaded whole: at the start, every
 minute or more, and at the end; two runs must not write one such table.
 

@@ -148,7 +148,8 @@ def roots_of(csv: str) -> frozenset[str]:
 def remember_roots(csv: str, found: Sequence[PhotographSource], earlier: frozenset[str]) -> None:
     """Write down what a table is made from, where that is possible."""
     roots = {_root_hash(root) for root in {item.root for item in found}}
-    if is_url(csv) or not Path(csv).is_file() or roots <= earlier:
+    is_device = Path(csv).exists() and not Path(csv).is_file()
+    if is_url(csv) or is_device or roots <= earlier:
         return
     file = _roots_file(csv)
     with suppress(OSError), replacing(file) as part:

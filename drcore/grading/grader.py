@@ -285,6 +285,7 @@ class Grader:
                     exam_date=photograph.exam_date,
                     identity_source=photograph.identity_source,
                     file_size=photograph.file_size,
+                    note=photograph.note,
                     model_version=self.version,
                     placed=1.0 if placement is None else placement.share(score),
                     _frame=item.frame,

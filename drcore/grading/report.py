@@ -79,6 +79,7 @@ class GradeReport:
             nothing is said.
         exam_date: of the examination, `YYYY-MM-DD`; None where unknown. Two visits are told by it.
         file_size: of the file, in bytes; 0 where it failed.
+        note: what else the file holds and was passed over, such as a thumbnail; else empty.
         identity_source: where eye, patient and date were read: `eye=name patient=dicom`.
         placed: 0-1, how much of a map's detail is shown; see `drcore.maps.attenuation`.
     """
@@ -112,6 +113,7 @@ class GradeReport:
     exam_date: str | None = field(default=None, kw_only=True)
     identity_source: str = field(default="", kw_only=True)
     file_size: int = field(default=0, kw_only=True)
+    note: str = field(default="", kw_only=True)
 
     @property
     def gradable(self) -> bool:

@@ -22,7 +22,7 @@ __all__ = ["report_from_bytes", "report_to_bytes"]
 
 _KIND = "drcore report 1"
 _ARRAYS = ("_maps", "_contrast")
-_SINCE_0_7 = frozenset({"exam_date", "file_size", "identity_source"})
+_SINCE_0_7 = frozenset({"exam_date", "file_size", "identity_source", "note"})
 _LARGEST = 32 * 1024 * 1024
 """Bytes of the arrays of a report at most: fifty times what the largest network gives."""
 

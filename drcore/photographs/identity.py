@@ -63,6 +63,7 @@ _ENDING = re.compile(
     r"\.(jpe?g|jpe|jfif|mpo|png|apng|tiff?|bmp|webp|gif|hei[cf]|avif|jp2|j2k|dcm|dicom)\s*$",
     re.IGNORECASE,
 )
+_ARCHIVE = re.compile(r"\.(zip|tar|tar\.gz|tgz)$", re.IGNORECASE)
 _SEPARATORS = re.compile(r"([\s_.\-()\[\],]+)")
 _GLUED = re.compile(
     r"(?P<code>.*\d)?(?P<eye>OD|OS|left|right)(?P<rest>eye|fundus|retina|macula|\d{1,3})?",
@@ -297,7 +298,7 @@ def clean_path(folder: str) -> str | None:
     Returns:
         One printable line, folders separated by slashes; None where there is no folder.
     """
-    parts = [clean_name(part) for part in folder.split("/") if part]
+    parts = [_ARCHIVE.sub("", clean_name(part)) for part in folder.split("/") if part]
     return "/".join(parts)[-64:] or None
 
 

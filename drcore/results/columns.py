@@ -25,7 +25,7 @@ COLUMNS = (
     "width", "height", "fov_x", "fov_y", "fov_radius", "fov_found", "fov_cut",
     "model_version", "sha256",
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
-    "exam_date", "identity_source", "picture", "file_size",
+    "exam_date", "identity_source", "picture", "file_size", "note",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -50,6 +50,7 @@ exam_date: of the examination, YYYY-MM-DD, never a file's time stamp; empty wher
 identity_source: where eye, patient and date were read, "eye=name patient=dicom date=pattern".
 picture: number of the picture in a file that holds several, from 1; else empty.
 file_size: of the file, in bytes; with sha256 it tells --resume whether the content is the same.
+note: what else the file holds and was passed over, such as a thumbnail or a stereo twin.
 """
 
 
@@ -95,6 +96,7 @@ def row_of(
         "identity_source": report.identity_source,
         "picture": "" if found is None or found.frame is None else str(found.frame),
         "file_size": str(report.file_size or ""),
+        "note": " ".join(report.note.split()),
     }
     return {column: cell(cells[column]) for column in COLUMNS}
 

@@ -17,6 +17,7 @@ from drcore.photographs.formats import is_dicom
 from drcore.photographs.frame_count import LONG_HEAD_BYTES, frames_in
 from drcore.photographs.identity import Identity, NameRules
 from drcore.photographs.reader import frame_count
+from drcore.sources.archive_cache import Archive
 from drcore.sources.archives import Member, list_members
 from drcore.sources.folders import walk
 from drcore.sources.listing import LeftOut, Listed, Reason, hidden
@@ -32,6 +33,9 @@ __all__ = ["Inputs", "find_inputs", "find_photographs", "find_uploads", "look_in
 
 _ROWS = b"\x28\0\x10\0"
 """Tag of a DICOM header that comes after the number of frames."""
+
+REMOTE_HEAD_BYTES = 32 * 1024
+"""Bytes of a remote file that are looked at: more would be a good part of it."""
 
 LOOKERS = 16
 """Threads that look into remote files: each look waits for the network."""
@@ -161,7 +165,8 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
     if listed.left_out:
         return Inputs(left_out=[LeftOut(printable(image), listed.left_out)])
     try:
-        head = b"" if listed.problem else _head(place)
+        size = REMOTE_HEAD_BYTES if _is_remote(place) else HEAD_BYTES
+        head = b"" if listed.problem else _head(place, size)
     except DrcoreError as error:
         listed = replace(listed, problem=str(error))
         head = b""
@@ -172,16 +177,24 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
         return Inputs([PhotographSource(place, image, listed.problem)])
     kind = sniff(listed.path.rpartition("/")[2] or place.name, head)
     if kind == "archive" and not isinstance(place, Member):
-        return _merged(
-            look_into(member, f"{image}/{member.path}" if member.path else image)
-            for member in list_members(place)
-        )
+        return _merged(_look_into_members(place, image))
     if kind in {"picture", "DICOM"}:
         return Inputs(_pictures(place, image, _count(place, head)))
     if named and kind not in {"drcore export", "DICOM directory"}:
         return Inputs([PhotographSource(place, image)])
     reason = "unsupported archive" if kind == "archive" else kind
     return Inputs(left_out=[LeftOut(printable(image), cast("Reason", reason))])
+
+
+def _look_into_members(archive: Archive, image: str) -> Iterable[Inputs]:
+    def look(member: Listed) -> Inputs:
+        return look_into(member, f"{image}/{member.path}" if member.path else image)
+
+    members = list_members(archive)
+    if not isinstance(archive, Remote):
+        return map(look, members)
+    with ThreadPoolExecutor(LOOKERS, thread_name_prefix="drcore-look") as pool:
+        return list(pool.map(look, members))
 
 
 def _pictures(place: Place, image: str, count: int) -> list[PhotographSource]:
@@ -220,6 +233,10 @@ def _merged(parts: Iterable[Inputs]) -> Inputs:
     return found
 
 
+def _is_remote(place: Place) -> bool:
+    return isinstance(place.archive if isinstance(place, Member) else place, Remote)
+
+
 def _head(place: Place, size: int = HEAD_BYTES) -> bytes:
     if isinstance(place, Upload):
         return place.data[:size]
@@ -240,7 +257,7 @@ def _count(place: Place, head: bytes) -> int:
     if isinstance(place, Path):
         return frame_count(place)
     if is_dicom(head):
-        if len(head) == HEAD_BYTES and _ROWS not in head:  # private elements come first
+        if len(head) >= REMOTE_HEAD_BYTES and _ROWS not in head:  # private elements come first
             head = _head(place, LONG_HEAD_BYTES)
         return frames_in(head)
     try:

@@ -101,6 +101,7 @@ def _pictures(first: RGB, second: RGB, dark: RGB) -> dict[str, bytes]:
         "lossless.png": _saved(first, "PNG"),
         "scan.tif": _saved(first, "TIFF"),
         "pages.tiff": _two(first, second, "TIFF"),
+        "thumbnail first.tif": _two(first[::4, ::4], first, "TIFF"),
         "old.bmp": _saved(first, "BMP"),
         "web.webp": _saved(first, "WEBP"),
         "moving.webp": _two(first, second, "WEBP"),

@@ -69,6 +69,19 @@ def test_one_of_the_same_size_is_too(out: Path, tmp_path: Path, jpegs: list[byte
     assert out.read_bytes() == _whole(tmp_path, folder)
 
 
+def test_a_parquet_table_knows_its_folders_too(tmp_path: Path, jpegs: list[bytes]) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "o.parquet"
+    first = _folder(tmp_path / "a", IMG_0001=jpegs[0])
+    second = _folder(tmp_path / "b", IMG_0001=jpegs[1])
+    assert _grade(out, first) == 0
+    (first / "IMG_0001.jpg").write_bytes(jpegs[2])
+    for folder in (first, second):
+        assert _grade(out, folder, resume=True) == 0
+    images = parquet.read_table(out)["image"].to_pylist()
+    assert images == ["IMG_0001.jpg", f"{second}/IMG_0001.jpg"]
+
+
 def test_another_site_has_the_same_names(out: Path, tmp_path: Path, jpegs: list[bytes]) -> None:
     first = _folder(tmp_path / "a", IMG_0001=jpegs[0])
     second = _folder(tmp_path / "b", IMG_0001=jpegs[1])

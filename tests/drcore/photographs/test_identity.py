@@ -100,6 +100,7 @@ def test_a_folder_is_a_patient_where_the_user_says_so() -> None:
     assert NameRules().read("anna/Right Eye.jpg").patient is None
     rules = NameRules(patient_from_folder=True)
     assert rules.read("clinic/anna/Right Eye.jpg").patient == "clinic/anna"
+    assert rules.read("anna.zip/Right Eye.jpg").patient == "anna"
     assert rules.read("anna/10_left.jpg").source == "eye=name patient=folder"
 
 

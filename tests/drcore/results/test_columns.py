@@ -124,4 +124,6 @@ def test_where_identity_was_read_is_told(tiny_grader: Grader, jpegs: list[bytes]
     assert (row["laterality"], row["patient"], row["exam_date"]) == ("OD", "P7", "2024-03-01")
     assert row["identity_source"] == "eye=name patient=name date=name"
     assert row["file_size"] == str(len(jpegs[0]))
-    assert COLUMNS[28:] == ("exam_date", "identity_source", "picture", "file_size")
+    assert COLUMNS[28:] == (
+        "exam_date", "identity_source", "picture", "file_size", "note",
+    )  # fmt: skip

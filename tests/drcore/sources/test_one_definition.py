@@ -110,6 +110,9 @@ def test_each_picture_of_a_file_has_its_row(folder: Path, tiny_grader: Grader) -
         assert [row["picture"] for row in frames] == ["1", "2"], name
         assert {row["status"] for row in frames} == {"graded"}, frames
         assert len({row["sha256"] for row in frames}) == 2
+    (row,) = (row for row in rows if row["image"] == "thumbnail first.tif")
+    assert (row["width"], row["picture"]) == ("256", "")
+    assert row["note"].startswith("Page 2 of 2 was read")
     for name in ("still.gif", "web.webp", "scan.tif", "lossless.png"):
         (row,) = (row for row in rows if row["image"] == name)
         assert (row["status"], row["picture"]) == ("graded", "")
