@@ -141,12 +141,19 @@ def _end(run: _Run, inputs: Inputs) -> int:
         number = "1 image" if run.outages == 1 else f"{run.outages} images"
         _say(
             options,
-            f"{number} could not be fetched (see 'reason'). Run the same command with --resume "
-            "to go on.",
+            f"{number} could not be fetched (see 'reason'){_untried(run)}. Run the same command "
+            "with --resume to go on.",
         )
         return OUTAGE
     return 0
 
+
+def _untried(run: _Run) -> str:
+    return f", {run.counts['']} were not tried" if run.counts[""] else ""
+
+
+_GIVE_UP = 100
+"""Images in a row that cannot be fetched until a run ends: the others wait for the server."""
 
 _HELD = 10_000
 """Rows that are held until they replace others, at most."""
@@ -160,7 +167,7 @@ class _Run:
         self.found = inputs.photographs
         self.table = table
         self.interrupted = False
-        self.outages = 0
+        self.outages = self.outages_in_a_row = 0
         self.again: set[str] = set()
         self.better: dict[str, Row] = {}
         self.before = 0
@@ -201,7 +208,7 @@ class _Run:
             table.csv_file.rename(renames)
         self.seconds = time.monotonic() - began
         if options.resume:
-            self._arrange()
+            self._refresh()
         self.counts = table.csv_file.count(item.image for item in self.found)
 
     def _is_missing(self, item: PhotographSource, there: set[str]) -> bool:
@@ -214,7 +221,7 @@ class _Run:
         return not all(file.is_file() for file in map_files(self.options.maps, item.image))
 
     def _take(self, item: PhotographSource, row: Row) -> None:
-        """Write a row that the table lacks; keep one that replaces another until it is arranged."""
+        """Write a row that the table lacks; hold one that replaces another."""
         name = cell(item.image)
         if self.table.status(item.image) is None:
             self.table.append(row)
@@ -222,12 +229,14 @@ class _Run:
             self.again.remove(name)
             self.better[name] = row
             if len(self.better) >= _HELD:
-                self._arrange()
+                self._refresh()
         else:
             return
-        self.outages += row["status"] == "failed" and was_outage(row["reason"])
+        is_outage = row["status"] == "failed" and was_outage(row["reason"])
+        self.outages += is_outage
+        self.outages_in_a_row = self.outages_in_a_row + 1 if is_outage else 0
 
-    def _arrange(self) -> None:
+    def _refresh(self) -> None:
         """Bring the table to what an uninterrupted run would have written."""
         by_name = {cell(item.image): item for item in self.found}
 
@@ -237,7 +246,7 @@ class _Run:
                 return row
             return with_identity(self.better.get(row["image"], row), item)
 
-        self.table.csv_file.arrange([item.image for item in self.found], refreshed)
+        self.table.csv_file.refresh(refreshed)
         self.better.clear()
 
     def _grade_missing(self, grader: Grader, missing: set[str]) -> None:
@@ -264,6 +273,8 @@ class _Run:
                 )
             for item, row, _ in results:
                 self._take(item, row)
+                if self.outages_in_a_row >= _GIVE_UP:
+                    break
                 if item.image in missing:
                     bar.update()
 

@@ -21,34 +21,39 @@ Origin = Literal["dicom", "pattern", "folder", "name", ""]
 """Where a value was read; empty where there is none."""
 
 _EYES: dict[str, Laterality] = {
-    "od": "OD", "right": "OD", "rechts": "OD", "droit": "OD", "droite": "OD", "derecho": "OD",
-    "derecha": "OD", "destro": "OD", "direito": "OD",
-    "os": "OS", "left": "OS", "links": "OS", "gauche": "OS", "izquierdo": "OS",
-    "izquierda": "OS", "sinistro": "OS", "esquerdo": "OS", "og": "OS", "oe": "OS",
+    "od": "OD", "right": "OD", "rechts": "OD", "rechtes": "OD", "rechte": "OD", "droit": "OD",
+    "droite": "OD", "derecho": "OD", "derecha": "OD", "destro": "OD", "direito": "OD",
+    "os": "OS", "left": "OS", "links": "OS", "linkes": "OS", "linke": "OS", "gauche": "OS",
+    "izquierdo": "OS", "izquierda": "OS", "sinistro": "OS", "esquerdo": "OS",
 }  # fmt: skip
 """Words that name an eye: Latin, English, and what cameras set to other languages write."""
 
 _WEAK_EYES: dict[str, Laterality] = {
-    "re": "OD", "ra": "OD", "r": "OD", "le": "OS", "la": "OS", "oi": "OS", "l": "OS",
+    "re": "OD", "ra": "OD", "r": "OD", "le": "OS", "la": "OS", "l": "OS",
+    "og": "OS", "oe": "OS", "oi": "OS",
 }  # fmt: skip
 """Also names and initials of people: they count only where no other word stands beside them."""
 
+_CAPITALS = frozenset({"OG", "OE", "OI"})
+"""Of these, what in capitals is no name."""
+
 _NO_PATIENT = frozenset(
     """
-    eye eyes auge oeil ojo olho occhio oog oculus side seite field feld f1 f2 f3 f4 f5 f6
-    f7 macula makula mac disc disk papilla papille fovea nasal temporal temp superior
-    inferior sup inf central centre center posterior pole periphery upper lower wide
-    widefield uwf fundus retina retinal colour color cfp rgb redfree red free img image
-    images photo photos photograph pic picture foto bild scan capture shot frame page dsc
-    dscn dscf pict file untitled copy kopie nr no number series of jpg jpeg png tif tiff
-    baseline visit follow up followup before after pre post
+    patient pat subject case id name unknown anonymous anon noname eye eyes auge oeil ojo
+    olho occhio oog oculus side seite field feld f1 f2 f3 f4 f5 f6 f7 macula makula mac
+    disc disk papilla papille fovea nasal temporal temp superior inferior sup inf central
+    centre center posterior pole periphery upper lower wide widefield uwf fundus retina
+    retinal colour color cfp rgb redfree red free img image images photo photos photograph
+    pic picture foto bild scan capture shot frame page dsc dscn dscf pict file untitled
+    copy kopie nr no number series of jpg jpeg png tif tiff baseline visit follow up
+    followup before after pre post
     """.split()  # noqa: SIM905 - a list of words, to be read as one
 )
 """Words for eye, side, field, counter and visit: none of them is a patient."""
 
 _COUNTED = frozenset(
     """
-    field feld image img photo picture pic scan shot frame page dsc dscn dscf pict copy
+    eye auge field feld image img photo picture pic scan shot frame page dsc dscn dscf pict copy
     kopie visit foto bild file capture series
     """.split()  # noqa: SIM905 - a list of words, to be read as one
 )
@@ -59,7 +64,10 @@ _ENDING = re.compile(
     re.IGNORECASE,
 )
 _SEPARATORS = re.compile(r"([\s_.\-()\[\],]+)")
-_GLUED = re.compile(r"(?P<code>.*\d)(?P<eye>OD|OS)", re.IGNORECASE)
+_GLUED = re.compile(
+    r"(?P<code>.*\d)?(?P<eye>OD|OS|left|right)(?P<rest>eye|fundus|retina|macula|\d{1,3})?",
+    re.IGNORECASE,
+)
 _DATES = re.compile(r"(?<!\d)(\d{4})([-_.]?)(\d{2})\2(\d{2})(?!\d)")
 _FIRST_YEAR = 1990  # of digital fundus photographs: what is earlier in a name is a date of birth
 _EUROPEAN = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})")
@@ -316,20 +324,25 @@ def _day(year: str, month: str, day: str) -> str | None:
 
 
 def _glued_apart(stem: str) -> str:
-    """`P001OD` as `P001_OD`: two capitals behind a digit."""
-    return " ".join(
-        f"{found['code']}_{found['eye']}" if (found := _GLUED.fullmatch(word)) else word
-        for word in stem.split(" ")
+    """`P001OD` as `P001_OD`, `OD2` as `OD_2`, `LeftEye` as `Left_Eye`."""
+    words = _SEPARATORS.split(stem)
+    return "".join(
+        "_".join(filter(None, found.groups())) if (found := _GLUED.fullmatch(word)) else word
+        for word in words
     )
 
 
 def _eye_places(parts: list[str]) -> list[int]:
     """Places of the words that name an eye."""
     words = [(i, parts[i].lower()) for i in range(0, len(parts), 2)]
-    sure = [i for i, word in words if word in _EYES]
+    sure = [
+        i for i, word in words
+        # "Od" and "Os" are names, too.
+        if (word in _EYES and not (len(word) == 2 and parts[i].istitle())) or parts[i] in _CAPITALS
+    ]  # fmt: skip
     if sure:
         return sure
-    weak = [i for i, word in words if word in _WEAK_EYES]
+    weak = [i for i, word in words if word in _WEAK_EYES or word in _EYES]
     names = [
         word for i, word in words
         if i not in weak and word not in _NO_PATIENT and re.fullmatch(r"[^\W\d]+", word)
@@ -358,6 +371,6 @@ def _code(parts: list[str]) -> str:
         if compound or (not counts and not (counting and word.isdigit())):
             kept.append(part)
         if word.strip(" _.-()[],"):
-            counting = counts and not word[-1:].isdigit()
+            counting = word in _COUNTED
     text = "".join(kept).strip(" _.-()[],\t")
     return re.sub(r"\s*[_(\[]\s*[_)\]]\s*|\s{2,}|__+", "_", text)

@@ -7,9 +7,8 @@ import io
 import os
 import stat
 import sys
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -132,7 +131,7 @@ class CsvFile:
     def append(self, row: Row) -> None:
         """Add a row."""
         self.start()
-        cells = {column: cell(row[column]) for column in COLUMNS}
+        cells = _cells(row)
         self._note(cells, earlier=False)
         self._write(self._line(cells))
 
@@ -151,23 +150,18 @@ class CsvFile:
 
         self._rewrite(renamed())
 
-    def arrange(self, order: Sequence[str], refresh: Callable[[Row], Row]) -> None:
-        """Bring the rows into the order of an uninterrupted run, each as `refresh` returns it."""
+    def refresh(self, refreshed: Callable[[Row], Row]) -> None:
+        """Replace rows in their places, all at once; those that stay the same cost nothing."""
         if not self._regular:
             return
-        place = {cell(image): number for number, image in enumerate(order)}
-        numbers = array("q")
         changed = False
         for row in self._rows():
-            after = _refreshed(row, refresh)
+            after = _cells(refreshed(row))
             if after != row:
                 changed = True
                 self._note(after, earlier=False)
-            numbers.append(place.get(row["image"], -1))
-        sequence = sorted(range(len(numbers)), key=numbers.__getitem__)
-        if changed or sequence != list(range(len(numbers))):
-            lines = [self._line(_refreshed(row, refresh)) for row in self._rows()]
-            self._rewrite(lines[number] for number in sequence)
+        if changed:
+            self._rewrite(self._line(_cells(refreshed(row))) for row in self._rows())
 
     def close(self) -> None:
         """Close the file, safe on disk."""
@@ -336,8 +330,8 @@ class CsvFile:
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
-def _refreshed(row: Row, refresh: Callable[[Row], Row]) -> Row:
-    return {column: cell(value) for column, value in refresh(row).items()}
+def _cells(row: Row) -> Row:
+    return {column: cell(row[column]) for column in COLUMNS}
 
 
 def _encoded(cells: Iterable[str]) -> bytes:

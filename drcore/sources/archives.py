@@ -196,11 +196,26 @@ def _zip_members(archive: Archive) -> Generator[tuple[Member, str]]:
 def _zip_names(entries: list[zipfile.ZipInfo]) -> list[str]:
     """Names of members; the module takes those without the flag of UTF-8 for code page 437."""
     unmarked = [entry for entry in entries if not entry.flag_bits & _UTF8]
-    decoded = iter(decode_names([entry.orig_filename.encode("cp437") for entry in unmarked]))
-    return [
-        unicodedata.normalize("NFC", entry.filename) if entry.flag_bits & _UTF8 else next(decoded)
-        for entry in entries
-    ]
+    raw = [entry.orig_filename.encode("cp437") for entry in unmarked]
+    decoded = iter(decode_names(raw))
+    names = []
+    for entry in entries:
+        name = entry.filename if entry.flag_bits & _UTF8 else next(decoded)
+        names.append(unicodedata.normalize("NFC", _unicode_path(entry) or name))
+    return names
+
+
+def _unicode_path(entry: zipfile.ZipInfo) -> str:
+    """Name in the extra field of Info-ZIP (0x7075); empty where there is none, or a stale one."""
+    extra = entry.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        if kind == 0x7075 and 5 < size <= len(extra) - 4 and not entry.flag_bits & _UTF8:
+            crc = int.from_bytes(extra[5:9], "little")
+            if crc == zlib.crc32(entry.orig_filename.encode("cp437")):
+                return extra[9 : 4 + size].decode("utf-8", "replace")
+        extra = extra[4 + size :]
+    return ""
 
 
 def _tar_members(archive: Archive) -> Generator[tuple[Member, str]]:

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drcore.errors import DrcoreError
-from drcore.photographs.frame_count import frames_in
+from drcore.photographs.formats import is_dicom
+from drcore.photographs.frame_count import LONG_HEAD_BYTES, frames_in
 from drcore.photographs.identity import Identity, NameRules
+from drcore.photographs.reader import frame_count
 from drcore.sources.archives import Member, list_members
 from drcore.sources.folders import walk
 from drcore.sources.listing import LeftOut, Listed, hidden
 from drcore.sources.remote import Remote, is_url, redacted
 from drcore.sources.remote_listing import list_remote
-from drcore.sources.sniff import HEAD_BYTES, sniff
+from drcore.sources.sniff import HEAD_BYTES, may_hold_several, sniff
 from drcore.sources.source import PhotographSource, file_id
 from drcore.sources.upload import Upload
 from drcore.text import clean_name, csv_safe, fold, printable, shortened
@@ -126,7 +128,7 @@ def find_uploads(
     entries: list[tuple[str, PhotographSource]] = []
     found = Inputs()
     for path, source in files:
-        parts = [part for part in re.split(r"[\\/]", path) if part not in {"", ".", ".."}]
+        parts = [part for part in re.split(r"[\\/]", path) if part not in {"", "."}]
         name = unicodedata.normalize("NFC", parts[-1] if parts else "unnamed")
         place = source if isinstance(source, Path) else Upload(name, source)
         image = "/".join(map(shortened, parts)) or name
@@ -173,9 +175,9 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
             look_into(member, f"{image}/{member.path}" if member.path else image)
             for member in list_members(place)
         )
-    if kind == "DICOM":
+    if kind in {"picture", "DICOM"}:
         return Inputs(_pictures(place, image, _count(place, head)))
-    if kind == "picture" or (named and kind not in {"drcore export", "DICOM directory"}):
+    if named and kind not in {"drcore export", "DICOM directory"}:
         return Inputs([PhotographSource(place, image)])
     reason = "unsupported archive" if kind == "archive" else kind
     return Inputs(left_out=[LeftOut(printable(image), reason)])
@@ -232,9 +234,18 @@ def _head(place: Place, size: int = HEAD_BYTES) -> bytes:
 
 def _count(place: Place, head: bytes) -> int:
     """Number of photographs in a file; of a remote one no more is fetched than it takes."""
-    if len(head) == HEAD_BYTES and _ROWS not in head:  # private elements come first
-        head = _head(place, 32 * HEAD_BYTES)
-    return frames_in(head)
+    if not may_hold_several(head):
+        return 1
+    if isinstance(place, Path):
+        return frame_count(place)
+    if is_dicom(head):
+        if len(head) == HEAD_BYTES and _ROWS not in head:  # private elements come first
+            head = _head(place, LONG_HEAD_BYTES)
+        return frames_in(head)
+    try:
+        return frame_count(place.read())
+    except DrcoreError:  # to read it tells why
+        return 1
 
 
 def _is_folder(path: Path) -> bool:
@@ -311,6 +322,6 @@ def _told_apart(entries: list[tuple[str, PhotographSource]]) -> list[PhotographS
 
 
 def _absolute(before: str) -> str:
-    if is_url(before):
+    if not before or is_url(before):  # uploads come from nowhere
         return before
     return os.path.abspath(before).rstrip("/") + "/"  # noqa: PTH100 - resolve() would follow links

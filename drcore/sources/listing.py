@@ -50,8 +50,12 @@ class LeftOut:
     reason: Reason
 
 
+_SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+
+
 def hidden(parts: list[str]) -> Reason | None:
     """Tell whether a path is hidden."""
     if any(part.startswith("._") or part == "__MACOSX" for part in parts):
         return "resource fork"
-    return "hidden" if any(part.startswith(".") for part in parts) else None
+    is_hidden = any(part.startswith(".") or part.lower() in _SYSTEM_FILES for part in parts)
+    return "hidden" if is_hidden else None

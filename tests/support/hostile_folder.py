@@ -28,11 +28,11 @@ LEFT_OUT = {
         "exports/of_the_viewer.jpg", "exports/eye-0123.drcore-map.jpg", "exports/capture.dcm",
     },
     "not a photograph": {
-        "notes.txt", "labels.csv", "report.pdf", "letter.docx", "Thumbs.db", "empty.txt",
+        "notes.txt", "labels.csv", "report.pdf", "letter.docx", "empty.txt",
         "packed/mixed.zip/labels.json", "program.exe",
     },
     "unsupported archive": {"packed/old.rar", "packed/log.gz"},
-    "hidden": {".hidden.jpg", "packed/mixed.zip/.hidden.jpg"},
+    "hidden": {".hidden.jpg", "Thumbs.db", "packed/mixed.zip/.hidden.jpg"},
     "resource fork": {
         "._10_left.jpg", "fork.jpg", "packed/mixed.zip/__MACOSX/._a.jpg",
     },
@@ -55,6 +55,7 @@ def hostile_files(pictures: list[RGB]) -> dict[str, bytes]:
         **_pictures(first, second, dark),
         **_dicoms(first, second),
         **_archives(jpeg, other),
+        "packed/pages.zip": _zip({"pages.tif": _two(second, first, "TIFF")}),
         **_no_photographs(jpeg),
         "truncated.jpg": jpeg[:900],
         "empty.jpg": b"",

@@ -18,6 +18,11 @@ from drcore.photographs.identity import Identity, NameRules, parse_date, parse_n
         ("Fundus OS (2).jpg", "OS", None),
         ("IMG_0001_OD.jpg", "OD", None),
         ("Field2_left.jpg", "OS", None),
+        ("rechtes Auge.jpg", "OD", None),
+        ("LeftEye.jpg", "OS", None),
+        ("OD2.jpg", "OD", None),
+        ("Patient_OS.jpg", "OS", None),
+        ("Patient 12 OS.jpg", "OS", "12"),
         # A single letter, or "Le", beside a name tells no eye.
         ("Le_Van_An_0001.jpg", None, None),
         ("R. Schmidt 123.jpg", None, None),
@@ -36,6 +41,11 @@ from drcore.photographs.identity import Identity, NameRules, parse_date, parse_n
         ("P7_RA.jpg", "OD", "P7"),
         ("P7_LA.jpg", "OS", "P7"),
         ("P001OD.jpg", "OD", "P001"),
+        ("P7_OD1.jpg", "OD", "P7"),
+        ("Dupont_OG.jpg", "OS", "Dupont"),
+        ("Oe_Kenzaburo_12.jpg", None, None),
+        ("Os_Guinness_12.jpg", None, None),
+        ("Os_12.jpg", "OS", None),
         # Names as they are.
         ("O'Brien_OD.jpg", "OD", "O'Brien"),
         ("Meier, Anna OD.jpg", "OD", "Meier, Anna"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 import tarfile
 import unicodedata
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,16 @@ def test_no_member_vanishes(tmp_path: Path, encoding: str, name: str) -> None:
         (found,) = find_photographs([tmp_path / packed])
         assert found.image == f"{packed}/{unicodedata.normalize('NFC', name)}"
         assert not found.problem
+
+
+def test_the_name_beside_the_name(tmp_path: Path) -> None:
+    """Info-ZIP writes the name in UTF-8 into an extra field."""
+    raw, name = b"M?ller.jpg", "M\u00fcller.jpg".encode()
+    field = b"\1" + zlib.crc32(raw).to_bytes(4, "little") + name
+    entry = zipfile.ZipInfo(raw.decode())
+    entry.extra = struct.pack("<HH", 0x7075, len(field)) + field
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr(entry, b"content")
+    assert [item.image for item in find_photographs([tmp_path / "s.zip"])] == [
+        "s.zip/M\u00fcller.jpg"
+    ]

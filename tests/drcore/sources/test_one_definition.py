@@ -99,3 +99,17 @@ def test_nobody_is_mixed_up(folder: Path, tiny_grader: Grader) -> None:
     assert rows["Meier, Anna OS.jpg"]["patient"] == "Meier, Anna"
     for name in ("a/1_OD.jpg", "b/1_OD.jpg", "anna/Right Eye.jpg", "ben/Right Eye.jpg"):
         assert (rows[name]["laterality"], rows[name]["patient"]) == ("OD", "")
+
+
+def test_each_picture_of_a_file_has_its_row(folder: Path, tiny_grader: Grader) -> None:
+    rows = _rows(tiny_grader, find_inputs([folder]))
+    several = ("stereo.mpo", "pages.tiff", "moving.webp", "moving.gif", "moving.png",
+               "study/frames.dcm", "packed/pages.zip/pages.tif")  # fmt: skip
+    for name in several:
+        frames = [row for row in rows if row["image"].startswith(f"{name}#frame")]
+        assert [row["picture"] for row in frames] == ["1", "2"], name
+        assert {row["status"] for row in frames} == {"graded"}, frames
+        assert len({row["sha256"] for row in frames}) == 2
+    for name in ("still.gif", "web.webp", "scan.tif", "lossless.png"):
+        (row,) = (row for row in rows if row["image"] == name)
+        assert (row["status"], row["picture"]) == ("graded", "")
