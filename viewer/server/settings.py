@@ -8,7 +8,6 @@ from pathlib import Path
 from drcore.photographs.identity import NameRules
 from drcore.reviews.decision import MODES, ReadingMode
 
-
 _MASKED: ReadingMode = "blinded first read"
 """As it is stored. Pages, and DRCORE_STUDY where one likes, call it "masked first read"."""
 
