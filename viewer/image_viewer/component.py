@@ -84,7 +84,7 @@ def message(entry: Entry, slide: Slide, slot: str, *, machine: bool) -> dict[str
         raw = "application/octet-stream"
         url = media_url(slide.maps.data, raw, f"drcore-stage/{slot}/maps", f"{digest}-maps")
         maps = {
-            "url": url, "scales": slide.maps.scales, "probes": slide.maps.probes,
+            "url": url, "scales": slide.maps.scales, "score": report.score,
             "hidden": starts_hidden(report), "caption": caption(report),
         }  # fmt: skip
     return {

@@ -7,34 +7,31 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from drcore.grading.report import Cells, GradeReport, Scale
+    from drcore.grading.report import GradeReport, Scale
     from drcore.preprocessing.field_of_view import FieldOfView
 
 OUTSIDE = -32768
 """Value of a cell outside the retina."""
 
-_STEPS_PER_GRADE = 200
-"""Maps go to the browser as 16-bit integers."""
+_STEPS = 800
+"""Of the square root of a value: 16 bits reach 1,600 grades and are fine near zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """The maps of one photograph as one file.
+    """The refined maps of one photograph as one file.
 
     Attributes:
-        data: 16-bit signed numbers, little-endian, two-hundredths of a grade, grid after grid;
-            `OUTSIDE` outside the retina.
-        scales: one dictionary for each refined map: name, cells a side, centre of the first cell
-            and distance of cells in pixels of the original, offset in `data`.
-        probes: the same for the networks' own maps, whose values the pointer shows.
+        data: 16-bit signed numbers, little-endian, grid after grid: `_STEPS` times the square root
+            of the value in grades, with its sign; `OUTSIDE` outside the retina.
+        scales: one dictionary for each map: name, cells a side, centre of the first cell and
+            distance of cells in pixels of the original, offset in `data`.
     """
 
     data: bytes
     scales: tuple[dict[str, Any], ...]
-    probes: tuple[dict[str, Any], ...]
 
 
 def scales_of(report: GradeReport) -> list[Scale]:
@@ -43,24 +40,20 @@ def scales_of(report: GradeReport) -> list[Scale]:
 
 
 def maps_of(report: GradeReport) -> Maps:
-    """Write the maps of a report as one file, refined and as the networks gave them."""
-    parts: list[NDArray[np.int16]] = []
-    offset = 0
-
-    def add(scale: Scale, cells: Cells) -> dict[str, Any]:
-        nonlocal offset
-        place = {
+    """Write the maps of a report as one file."""
+    parts: list[bytes] = []
+    scales, offset = [], 0
+    for scale in scales_of(report):
+        cells = report.focused(scale)
+        scales.append({
             "name": str(scale), "side": len(cells.values), "x0": float(cells.x0),
             "y0": float(cells.y0), "step": float(cells.step), "offset": offset,
-        }  # fmt: skip
-        steps = np.clip(np.round(cells.values * _STEPS_PER_GRADE), OUTSIDE + 1, 32767)
-        parts.append(np.where(np.isnan(steps), OUTSIDE, steps).astype("<i2"))
-        offset += parts[-1].nbytes
-        return place
-
-    scales = tuple(add(scale, report.focused(scale)) for scale in scales_of(report))
-    probes = tuple(add(scale, report.cells(scale)) for scale in scales_of(report))
-    return Maps(b"".join(part.tobytes() for part in parts), scales, probes)
+        })  # fmt: skip
+        steps = np.sign(cells.values) * np.sqrt(np.abs(cells.values)) * _STEPS
+        steps = np.where(np.isnan(steps), OUTSIDE, np.clip(np.round(steps), OUTSIDE + 1, 32767))
+        parts.append(steps.astype("<i2").tobytes())
+        offset += len(parts[-1])
+    return Maps(b"".join(parts), tuple(scales))
 
 
 @cache

@@ -1,10 +1,14 @@
 // Maps in grade units: bilinear between cells, on one fixed colour scale, inside the retina only.
 const OUTSIDE = -32768;
-const STEPS_PER_GRADE = 200; // as encoding.py writes them
+const STEPS = 800; // of the square root of a value, as encoding.py writes them
+const STANDS_OUT = 3; // grades: below, the colour is faint
+const DISCS_ACROSS = 7; // disc diameters across a field of 45 degrees
 
 function openGrid(part, raw) {
   const values = new Float32Array(raw.length);
-  for (let i = 0; i < raw.length; i += 1) values[i] = raw[i] === OUTSIDE ? NaN : raw[i] / STEPS_PER_GRADE;
+  for (let i = 0; i < raw.length; i += 1) {
+    values[i] = raw[i] === OUTSIDE ? NaN : Math.sign(raw[i]) * (raw[i] / STEPS) ** 2;
+  }
   return { ...part, values };
 }
 
@@ -118,10 +122,69 @@ function contours(grid, level) {
   return path;
 }
 
-// The value of the cell that holds a place of the original; NaN outside the retina.
-function valueAt(grid, x, y) {
+// Connected cells that stand out, largest contribution first. The score is the mean of the map plus a
+// constant, so that a region adds the sum of its cells divided by the number of cells of the retina.
+function regionsOf(grid) {
+  if (grid.regions) return grid.regions;
+  const { side, values } = grid;
+  const labels = new Uint32Array(values.length);
+  const list = [];
+  let retina = 0;
+  let raising = 0;
+  for (const value of values) {
+    if (!Number.isNaN(value)) retina += 1;
+    if (value > 0) raising += value;
+  }
+  for (let start = 0; start < values.length; start += 1) {
+    if (labels[start] || !(values[start] >= STANDS_OUT)) continue;
+    const region = { sum: 0, cells: 0, x: 0, y: 0 };
+    list.push(region);
+    labels[start] = list.length;
+    for (const stack = [start]; stack.length;) {
+      const i = stack.pop();
+      const x = i % side;
+      const y = (i - x) / side;
+      region.sum += values[i];
+      region.cells += 1;
+      region.x += x * values[i];
+      region.y += y * values[i];
+      for (const near of [x > 0 && i - 1, x < side - 1 && i + 1, y > 0 && i - side, y < side - 1 && i + side]) {
+        if (near === false || labels[near] || !(values[near] >= STANDS_OUT)) continue;
+        labels[near] = list.length;
+        stack.push(near);
+      }
+    }
+    region.adds = region.sum / retina;
+    region.share = region.sum / raising;
+    region.discs = region.cells / ((Math.PI / 4) * (side / DISCS_ACROSS) ** 2);
+    region.place = placeOf(region.x / region.sum / side - 0.5, region.y / region.sum / side - 0.5);
+  }
+  grid.regions = { labels, list };
+  return grid.regions;
+}
+
+// Where on the image, in words; x and y from -0.5 to 0.5.
+function placeOf(x, y) {
+  if (Math.hypot(x, y) < 0.12) return "centre";
+  return `${y < 0 ? "upper" : "lower"} ${x < 0 ? "left" : "right"}`;
+}
+
+// The region at a place of the original; undefined if nothing stands out there.
+function regionAt(grid, x, y) {
   const column = Math.round((x - grid.x0) / grid.step);
   const row = Math.round((y - grid.y0) / grid.step);
-  if (column < 0 || row < 0 || column >= grid.side || row >= grid.side) return NaN;
-  return grid.values[row * grid.side + column];
+  if (column < 0 || row < 0 || column >= grid.side || row >= grid.side) return undefined;
+  const { labels, list } = regionsOf(grid);
+  return list[labels[row * grid.side + column] - 1];
+}
+
+const percent = (share) => (share < 0.01 ? "< 1 %" : `${Math.round(100 * share)} %`);
+
+// A map in words, for those who cannot see it.
+function mapInWords(grid) {
+  const places = new Map();
+  for (const { place, share } of regionsOf(grid).list) places.set(place, (places.get(place) ?? 0) + share);
+  if (!places.size) return "no area stands out";
+  const found = [...places].toSorted((a, b) => b[1] - a[1]);
+  return `evidence: ${found.map(([place, share]) => `${place} ${percent(share)}`).join(", ")}`;
 }

@@ -133,8 +133,8 @@ class Panels {
     node.innerHTML = '<canvas class="photo" role="img"></canvas><canvas class="map" role="img"></canvas>'
       + '<svg class="marks" aria-hidden="true"><g></g></svg><i class="cross" hidden></i>'
       + '<span class="label"></span><span class="wait" hidden></span>'
-      + '<span class="key" hidden><canvas width="256" height="1"></canvas><span class="ticks"></span>'
-      + '<span>grades above a healthy retina</span></span>';
+      + '<span class="key" hidden><canvas width="256" height="1"></canvas><span class="ticks"><span>low</span>'
+      + '<span>relative evidence</span><span>high</span></span></span>';
     const panel = {
       node,
       photo: node.querySelector(".photo"), map: node.querySelector(".map"),
@@ -146,12 +146,6 @@ class Panels {
     const strip = bar.createImageData(256, 1);
     new Uint32Array(strip.data.buffer).set(this.table);
     bar.putImageData(strip, 0, 0);
-    const [low, high] = this.data.range;
-    panel.key.querySelector(".ticks").append(...[0, 1, 2, 3, 4].map((part) => {
-      const tick = document.createElement("i");
-      tick.textContent = low + ((high - low) * part) / 4;
-      return tick;
-    }));
     this.area.append(node);
     this.resized.observe(node);
     return panel;
@@ -170,17 +164,18 @@ class Panels {
 
   label() {
     const { slide } = this.data;
-    const { view, opacity, lines, level } = this.settings;
+    const { view, opacity, lines } = this.settings;
     const [, named, , effect] = VIEWS.find(([name]) => name === view) ?? VIEWS[0];
     const shown = Boolean(slide.maps) && this.look.shown;
     for (const panel of this.panels) {
       const size = panel.scale === "fused" ? "combined" : `${panel.scale} px`;
       panel.label.textContent = !panel.scale ? named
         : !shown ? "Heat map off"
-          : `Heat map \u00b7 ${size}${lines ? ` \u00b7 contour at ${level} grades` : ""}`;
+          : `Heat map \u00b7 ${size}${lines ? " \u00b7 contours" : ""}`;
       panel.photo.setAttribute("aria-label", `Fundus image ${slide.name}, ${named.toLowerCase()}`);
+      const grid = panel.scale && source(slide.maps, grids)?.scales.get(panel.scale);
       panel.map.setAttribute("aria-label", panel.scale
-        ? `Heat map, ${size}, ${lines ? `contours at ${level} grades` : `opacity ${opacity} per cent`}` : "");
+        ? `Heat map, ${size}, ${lines ? "contours" : `opacity ${opacity} per cent`}${grid ? `; ${mapInWords(grid)}` : ""}` : "");
       panel.map.setAttribute("aria-hidden", String(!panel.scale || !shown));
       // One scale of colours for all: one bar is enough.
       panel.key.hidden = panel !== this.panels.at(-1) || !panel.scale || !shown || lines;
@@ -192,7 +187,7 @@ class Panels {
     for (const input of this.box.querySelectorAll("input[type=range]")) {
       const value = this.settings[input.dataset.set];
       input.value = value;
-      const unit = input.dataset.set === "level" ? `${value} grades` : `${value} %`;
+      const unit = input.dataset.set === "level" ? String(value) : `${value} %`;
       input.nextElementSibling.textContent = unit;
       input.title = unit;
       input.setAttribute("aria-valuetext", unit);
@@ -318,7 +313,7 @@ class Panels {
 
   paintMap(panel, place) {
     const { slide } = this.data;
-    const maps = source(slide.maps, grids, () => this.redraw());
+    const maps = source(slide.maps, grids, () => { this.label(); this.redraw(); });
     const grid = maps?.scales.get(panel.scale);
     if (!grid) return false;
     const { lines, level } = this.settings;

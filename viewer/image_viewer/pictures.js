@@ -28,7 +28,6 @@ async function grids(maps) {
   const open = (part) => openGrid(part, new Int16Array(buffer, part.offset, part.side * part.side));
   return {
     scales: new Map(maps.scales.map((part) => [part.name, filled(open(part))])),
-    probes: new Map(maps.probes.map((part) => [part.name, open(part)])),
   };
 }
 

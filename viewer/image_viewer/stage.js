@@ -281,24 +281,23 @@ class Stage extends Panels {
     this.redraw();
   }
 
-  // The values of the maps at the pointer, and the same place in the other panels.
+  // What the region under the pointer adds to the score, and the same place in the other panels.
   point(event) {
     const at = event && this.at(event);
-    const maps = at && source(this.data.slide.maps, grids);
+    const { maps } = this.data.slide;
+    const grid = at && this.look.shown && source(maps, grids)?.scales.get("fused");
     for (const panel of this.panels) {
       panel.cross.hidden = !at || panel === at.panel || this.panels.length < 2;
       if (!panel.cross.hidden) panel.cross.style.transform = `translate(${at.x}px, ${at.y}px)`;
     }
-    const values = maps ? [...maps.probes].map(([name, grid]) => [name, valueAt(grid, at.on.x, at.on.y)]) : [];
-    const fused = values.find(([name]) => name === "fused");
-    this.tip.hidden = !fused || Number.isNaN(fused[1]) || this.marking;
+    const region = grid ? regionAt(grid, at.on.x, at.on.y) : undefined;
+    this.tip.hidden = !region || this.marking;
     if (this.tip.hidden) return;
-    const figures = values.filter(([name, value]) => name !== "fused" && !Number.isNaN(value));
-    const side = fused[1] < -0.05 ? "below" : "above";
     this.tip.replaceChildren(
-      Object.assign(document.createElement("b"), { textContent: Math.abs(fused[1]).toFixed(1) }),
-      ` grades ${side} a healthy retina (fused)`, document.createElement("br"),
-      figures.map(([name, value]) => `${name} px ${value.toFixed(1)}`).join(" \u00b7 "),
+      `This region (${region.discs.toFixed(region.discs < 0.1 ? 2 : 1)} disc areas) adds `,
+      Object.assign(document.createElement("b"), { textContent: region.adds.toFixed(2) }),
+      ` to the score of ${maps.score.toFixed(2)}:`, document.createElement("br"),
+      `${percent(region.share)} of all that raises it`,
     );
     const frame = this.box.getBoundingClientRect();
     const left = Math.min(event.clientX - frame.left + 14, frame.width - this.tip.offsetWidth - 4);
