@@ -40,10 +40,9 @@ class Visit(Generic[T]):
         """
         if self.exam_date is not None or (len(self.members) < 2 and not self.other_dates):
             return ""
-        if self.other_dates and dates:
-            known = ", ".join(self.other_dates)
-            return f"Examination date not recorded: any visit is possible, also that of {known}."
-        return "Examination date not recorded: the photographs may be of several visits."
+        known = f"any visit (known: {', '.join(self.other_dates)})"
+        which = known if self.other_dates and dates else "several visits"
+        return f"Examination date not recorded: the photographs may be of {which}."
 
 
 def group_visits(

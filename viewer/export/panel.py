@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
@@ -219,14 +220,16 @@ def _begin(
 ) -> None:
     only = reading_mode.reader() if reading_mode.hides_record() else None
     try:
-        found = select_cases(worklist, scope, state.store(), only_reader=only)
+        found = select_cases(
+            worklist, scope, state.store(), rules=reading_mode.study_rules(), only_reader=only
+        )
         if not found.cases:
             st.session_state["export-error"] = " ".join(
                 found.left_out or ("There is nothing to export.",)
             )
             return
         job = ExportJob(
-            found.cases, kinds, made_at=datetime.now(UTC).astimezone(), privacy=privacy,
+            found.cases, kinds, made_at=_now(), privacy=privacy,
             page=page, left_out=found.left_out,
         )  # fmt: skip
     except (DrcoreError, OSError) as error:
@@ -241,9 +244,17 @@ def _again(job: ExportJob, confirmed: frozenset[str]) -> None:
     """Create the export once more, with pictures that a person has looked at."""
     known = st.session_state.get(CONFIRMED, frozenset())
     st.session_state[CONFIRMED] = known | confirmed
-    new = job.again(confirmed, datetime.now(UTC).astimezone())
+    new = job.again(confirmed, _now())
     forget_job(jobs(), PARAMETER, job)
     start_job(jobs(), PARAMETER, new)
+
+
+def _now() -> datetime:
+    """Return the time in the browser's zone, or in the server's if that is unknown."""
+    try:
+        return datetime.now(ZoneInfo(st.context.timezone or ""))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return datetime.now(UTC).astimezone()
 
 
 def _megabytes(size: int) -> str:

@@ -47,7 +47,8 @@ def result_bytes(worklist: Worklist, entry: Entry) -> bytes:
 
     only = reading_mode.reader() if reading_mode.hides_record() else None
     try:
-        case = case_of(entry, state.store(), only_reader=only)
+        rules = reading_mode.study_rules()
+        case = case_of(entry, state.store(), rules=rules, only_reader=only)
     except DrcoreError:
         if entry.report is None:
             raise

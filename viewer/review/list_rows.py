@@ -57,6 +57,8 @@ def _headings(worklist: Worklist) -> dict[str, dict[str, Any]]:
         number += 1
         shown = study.entries[0].patient_shown
         title = f"Patient {number if shown is None else shown}"
+        if study.exam_date is not None and not study.entries[0].deidentified:
+            title = f"{title} \u00b7 {study.exam_date}"
         grade = study.grade.grade
         chip = PENDING if grade is None else GRADES[grade]
         if grade is None and any(eye.finding == "ungradable" for eye in study.grade.eyes):

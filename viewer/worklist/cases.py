@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from drcore.text import fold
 
 if TYPE_CHECKING:
+    from drcore.agreement.adjudication import StudyRules
     from drcore.export.case import Case
     from drcore.reviews.decision import Decision
     from drcore.reviews.mark import Mark
@@ -52,7 +53,12 @@ def entries_of(worklist: Worklist, scope: Scope) -> list[Entry]:
 
 
 def select_cases(
-    worklist: Worklist, scope: Scope, store: ReviewStore, *, only_reader: str | None = None
+    worklist: Worklist,
+    scope: Scope,
+    store: ReviewStore,
+    *,
+    rules: StudyRules,
+    only_reader: str | None = None,
 ) -> CaseSelection:
     """Return what an export of a scope holds; only one reader's decisions and marks if asked."""
     entries = entries_of(worklist, scope)
@@ -67,7 +73,7 @@ def select_cases(
     for number, mark in store.marks():
         if mark.sha256 in wanted and only_reader in {None, mark.reader}:
             marks.setdefault(mark.sha256, []).append((number, mark))
-    cases = tuple(_case(entry, decisions, marks) for entry in graded)
+    cases = tuple(_case(entry, decisions, marks, rules) for entry in graded)
     left_out = []
     hidden, pending = len(entries) - len(seen), len(seen) - len(graded)
     if hidden:
@@ -79,7 +85,9 @@ def select_cases(
     return CaseSelection(cases, tuple(left_out))
 
 
-def case_of(entry: Entry, store: ReviewStore, *, only_reader: str | None = None) -> Case:
+def case_of(
+    entry: Entry, store: ReviewStore, *, rules: StudyRules, only_reader: str | None = None
+) -> Case:
     """Return one photograph with its decisions and marks, under its own file name."""
     sha256 = entry.report.sha256 if entry.report else ""
     made = [
@@ -88,13 +96,14 @@ def case_of(entry: Entry, store: ReviewStore, *, only_reader: str | None = None)
         if decision.sha256 == sha256 and only_reader in {None, decision.reader}
     ]
     marks = [(n, m) for n, m in store.marks(sha256) if only_reader in {None, m.reader}]
-    return _case(entry, {sha256: made}, {sha256: marks})
+    return _case(entry, {sha256: made}, {sha256: marks}, rules)
 
 
 def _case(
     entry: Entry,
     decisions: dict[str, list[tuple[int, Decision]]],
     marks: dict[str, list[tuple[int, Mark]]],
+    rules: StudyRules,
 ) -> Case:
     from drcore.export.case import Case
 
@@ -105,6 +114,5 @@ def _case(
         report, name=entry.file_name, laterality=entry.laterality, patient=entry.patient
     )
     sha256 = report.sha256
-    return Case(
-        report, entry.source, tuple(decisions.get(sha256, ())), tuple(marks.get(sha256, ()))
-    )
+    made, marked = tuple(decisions.get(sha256, ())), tuple(marks.get(sha256, ()))
+    return Case(report, entry.source, made, marked, rules)

@@ -154,6 +154,11 @@ class Entry:
         return self.facts.patient
 
     @property
+    def exam_date(self) -> str | None:
+        """Date of the examination, `YYYY-MM-DD`, to keep visits apart; None until it is graded."""
+        return self._report.exam_date if self._report else None
+
+    @property
     def patient_shown(self) -> str | None:
         """The patient as the page may show it; None if unknown or hidden."""
         hidden = self.facts.patient_from == "header" and not self.show_identity

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from drcore.agreement.patient_grade import PatientGrade, Reading, patient_grade
+from drcore.agreement.visits import Visit, group_visits
 from drcore.eye import EYE_ORDER
 from drcore.text import fold
 
@@ -80,15 +81,17 @@ class ViewOptions:
 
 @dataclass(frozen=True, slots=True)
 class PatientStudy:
-    """The photographs of one patient; a single one if the patient is unknown.
+    """The photographs of one visit of a patient; a single one if the patient is unknown.
 
     Attributes:
         patient: as the first photograph has it; None if unknown. Untrusted text.
+        exam_date: `YYYY-MM-DD`; None if unknown.
         entries: right eye first, in the order added.
         grade: of the worse eye, by the reader's decision if there is one, else the model's.
     """
 
     patient: str | None
+    exam_date: str | None
     entries: tuple[Entry, ...]
     grade: PatientGrade
 
@@ -140,22 +143,16 @@ def ordered_entries(
 def patient_studies(
     entries: Iterable[Entry], hidden: frozenset[str] = frozenset()
 ) -> list[PatientStudy]:
-    """Group photographs by patient; results of hidden entries do not count."""
+    """Group photographs by patient and visit; results of hidden entries do not count."""
     return [
         PatientStudy(
-            group[0].patient,
-            tuple(sorted(group, key=lambda entry: EYE_ORDER[entry.laterality])),
-            patient_grade(_reading(entry, entry.key in hidden) for entry in group),
+            visit.patient,
+            visit.exam_date,
+            tuple(sorted(visit.members, key=lambda entry: EYE_ORDER[entry.laterality])),
+            patient_grade(_reading(entry, entry.key in hidden) for entry in visit.members),
         )
-        for group in _by_patient(entries)
+        for visit in _visits(list(entries))
     ]
-
-
-def patient_key(entry: Entry) -> str:
-    """Return a key that the photographs of one patient share, and no others."""
-    if entry.patient is None:
-        return f"entry {entry.key}"
-    return f"patient {fold(entry.patient)}"
 
 
 def _reading(entry: Entry, hidden: bool) -> Reading:  # noqa: FBT001
@@ -168,15 +165,32 @@ def _reading(entry: Entry, hidden: bool) -> Reading:  # noqa: FBT001
 
 
 def _grouped(shown: list[Entry]) -> list[Entry]:
-    groups = _by_patient(shown)
-    return [e for group in groups for e in sorted(group, key=lambda one: EYE_ORDER[one.laterality])]
+    """Patients in the order of their first photographs, each with the latest visit first."""
+    patients: dict[object, list[Visit[Entry]]] = {}
+    for visit in _visits(shown):
+        key = fold(visit.patient) if visit.patient else len(patients)
+        patients.setdefault(key, []).append(visit)
+    return [
+        entry
+        for visits in patients.values()
+        for visit in sorted(visits, key=lambda one: one.exam_date or "", reverse=True)
+        for entry in sorted(visit.members, key=lambda one: EYE_ORDER[one.laterality])
+    ]
 
 
-def _by_patient(entries: Iterable[Entry]) -> list[list[Entry]]:
-    groups: dict[str, list[Entry]] = {}
+def _visits(entries: list[Entry]) -> list[Visit[Entry]]:
+    """Group by patient and date; what is not graded yet waits with the patient's first visit."""
+    dates: dict[str, str | None] = {}
     for entry in entries:
-        groups.setdefault(patient_key(entry), []).append(entry)
-    return list(groups.values())
+        if entry.report is not None and entry.patient:
+            dates.setdefault(fold(entry.patient), entry.exam_date)
+
+    def visit_of(entry: Entry) -> tuple[str | None, str | None]:
+        if entry.report is None and entry.patient:
+            return entry.patient, dates.get(fold(entry.patient))
+        return entry.patient, entry.exam_date
+
+    return group_visits(entries, visit_of)
 
 
 def _kinds_of(report: GradeReport | None) -> set[str]:

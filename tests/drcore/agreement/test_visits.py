@@ -22,7 +22,7 @@ def test_photographs_without_a_date_are_of_no_known_visit():
     assert dated.caution() == ""
     assert undated.exam_date is None
     assert undated.caution() == (
-        "Examination date not recorded: any visit is possible, also that of 2024-01-02."
+        "Examination date not recorded: the photographs may be of any visit (known: 2024-01-02)."
     )
     assert "2024" not in undated.caution(dates=False)
     (alone,) = visits(("7", None), ("7", None))

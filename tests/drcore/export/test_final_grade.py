@@ -221,7 +221,7 @@ def test_two_visits_are_two_documents(settled, unread, tmp_path):
     assert "NOT YET READ" not in first
     assert "NOT YET READ" in pdf_text(documents["reports/ZQ-4711-2026-09-01-report.pdf"])
     told = pdf_text(documents["reports/ZQ-4711-report.pdf"])
-    assert "any visit is possible, also that of 2026-03-01, 2026-09-01." in told
+    assert "may be of any visit (known: 2026-03-01, 2026-09-01)." in told
 
 
 def test_dates_of_examinations_do_not_leave_deidentified(settled, unread, tmp_path):

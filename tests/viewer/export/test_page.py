@@ -12,6 +12,7 @@ import pydicom
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from drcore.agreement.adjudication import StudyRules
 from drcore.reviews.decision import Decision
 from drcore.reviews.mark import Mark
 from drcore.reviews.store import ReviewStore
@@ -189,7 +190,7 @@ def test_what_must_stay_hidden_is_left_out(listed, tmp_path):
     worklist = listed.session_state["worklist"]
     worklist.hidden = frozenset({worklist.everything[0].key})
     with ReviewStore(tmp_path / "other.sqlite3") as store:
-        found = select_cases(worklist, "all", store)
+        found = select_cases(worklist, "all", store, rules=StudyRules())
     assert [case.report.name for case in found.cases] == ["Jane_Doe_OS.jpg", "other_OD.jpg"]
     assert found.left_out == ("1 omitted: you have not graded it yet.",)
 
@@ -200,7 +201,7 @@ def test_what_is_not_graded_yet_is_told(grader_of, phantom, encoded, tmp_path):
         worklist.add(f"{number}_OD.jpg", encoded(phantom(seed=number).rgb, "JPEG"))
     grade(worklist, worklist.everything[0], grader_of(4))
     with ReviewStore(tmp_path / "other.sqlite3") as store:
-        found = select_cases(worklist, "all", store)
+        found = select_cases(worklist, "all", store, rules=StudyRules())
     assert [case.report.name for case in found.cases] == ["1_OD.jpg"]
     assert found.left_out == ("1 omitted: still being graded.",)
 
@@ -218,9 +219,9 @@ def test_other_readers_are_left_out_where_they_must_be(listed):
     made = decide(listed, 0)
     store = state.store()
     worklist = listed.session_state["worklist"]
-    mine = select_cases(worklist, "all", store, only_reader="CD")
+    mine = select_cases(worklist, "all", store, rules=StudyRules(), only_reader="CD")
     assert [case.decisions for case in mine.cases] == [(), (), ()]
-    all_readers = select_cases(worklist, "all", store)
+    all_readers = select_cases(worklist, "all", store, rules=StudyRules())
     assert [d for _, d in all_readers.cases[0].decisions] == [made]
 
 

@@ -19,6 +19,7 @@ class Fake:
     decision: object = None
     laterality: str | None = None
     patient: str | None = None
+    exam_date: str | None = None
     patient_shown: str | None = field(init=False)
 
     def __post_init__(self):
@@ -158,6 +159,22 @@ def test_a_blinded_reader_is_told_nothing_by_order_or_filter():
     assert keys(ordered_entries(entries, ViewOptions(reviewed=True), **blind)) == ""
     one_left = {"hidden": frozenset("b")}  # still there is one whose place would tell
     assert keys(ordered_entries(entries, ViewOptions("severity"), **one_left)) == "abc"
+
+
+def test_two_visits_of_a_patient_are_two_studies_beside_each_other():
+    old = {"patient": "7", "exam_date": "2024-01-02"}
+    new = {"patient": "7", "exam_date": "2025-03-04"}
+    entries = [
+        Fake("a", report(4), laterality="OD", **old), Fake("b", report(1), patient="8"),
+        Fake("c", report(0), laterality="OS", **new), Fake("d", report(1), laterality="OD", **new),
+        Fake("e", report(2), patient="7"), Fake("f", patient="7"),
+    ]  # fmt: skip
+    studies = patient_studies(entries)
+    assert [(study.exam_date, keys(study.entries)) for study in studies] == [
+        ("2024-01-02", "af"), (None, "b"), ("2025-03-04", "dc"), (None, "e"),
+    ]  # fmt: skip
+    assert [study.grade.grade for study in studies] == [4, 1, 1, 2]
+    assert keys(ordered_entries(entries, ViewOptions(by_patient=True))) == "dcafeb"
 
 
 def test_studies_pair_the_eyes_and_grade_by_the_worse():
