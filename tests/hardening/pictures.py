@@ -160,7 +160,9 @@ def _makers() -> dict[str, object]:
         "tiff pages jpeg": lambda: _saved(
             image, "TIFF", save_all=True, append_images=_frames(image), compression="jpeg"
         ),
-        "tiff pages big": lambda: _tiff(np.stack([rgb, rgb[::-1]]), photometric="rgb", bigtiff=True),
+        "tiff pages big": lambda: _tiff(
+            np.stack([rgb, rgb[::-1]]), photometric="rgb", bigtiff=True
+        ),
         "tiff thumbnail": lambda: _thumbnail_first(image),
         "tiff 16 bit": lambda: _tiff(deep, photometric="rgb"),
         "tiff float": lambda: _tiff(rgb.astype(np.float32) / 255, photometric="rgb"),
