@@ -57,8 +57,8 @@ _NO_PATIENT = frozenset(
     followup before after pre post centred centered macular optic retinography retinographie
     retinografie retinografia retinografía retinograma netzhaut augenhintergrund hintergrund fond
     fondo fundo œil d'oeil d'œil öga øje øye göz oko глаз око szem mata mắt silmä
-    μάτι العين 眼 底 眼底 paciente paziente pasient patiente patientin пациент imagen imagem immagine
-    bilde zdjęcie фото снимок 照片 写真 anonymised anonymized anonyme
+    μάτι العين 眼 底 眼底 paciente paziente pasient patiente patientin пациент imagen imagem
+    immagine bilde zdjęcie фото снимок 照片 写真 anonymised anonymized anonyme
     anonimo anónimo anônimo anonymisiert unbekannt unbenannt inconnu desconocido sin nombre sans
     titre copie copia cópia kopia kopi export exported screenshot captura whatsapp camera nidek
     topcon canon zeiss optos kowa optomed

@@ -125,8 +125,8 @@ def frame_count(source: str | Path | bytes | bytearray | memoryview | BinaryIO) 
         1 or more: DICOM frames, TIFF pages, pictures of an MPO, frames of an animated WebP, PNG,
         GIF or AVIF; thumbnails, masks and stereo twins are not counted. 1 also for what is no
         photograph, damaged or not there: `read_photograph` tells why. With more than one, read each
-        with `read_photograph(source, frame=n)`, or hand `DicomFrame(path_or_bytes, n)` to what takes a
-        source.
+        with `read_photograph(source, frame=n)`, or hand `DicomFrame(path_or_bytes, n)` to what
+        takes a source.
     """
     if isinstance(source, str | Path):
         try:
