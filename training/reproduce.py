@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -81,13 +80,12 @@ def _measure(given: argparse.Namespace, device: torch.device) -> None:
 
 def _has_data(given: argparse.Namespace) -> bool:
     """A report of finished runs, timing and shards need no table of photographs."""
-    there = (given.data or data_root() / "labels.csv").exists()
     if given.shards:
         return False
+    there = (given.data or data_root() / "labels.csv").exists()
     if not there and (given.data or given.plan or set(given.cells) - {"speed"}):
-        raise LabelsError(
-            f"{given.data or 'labels.csv'} is not there: give --data, or set DRCORE_DATA."
-        )
+        name = given.data or "labels.csv"
+        raise LabelsError(f"{name} is not there: give --data, or set DRCORE_DATA.")
     return there
 
 
@@ -121,9 +119,7 @@ def _carry_out(
         else CroppedPhotographs.from_labels(rows, given.cache, device)
     )
     if given.rehearse:
-        photographs = photographs.few(8, 4)
-        few = tuple((size, 2) for size in budget.sizes)
-        budget = replace(budget, epochs=few, batch=tuple((s, 4) for s in budget.sizes), views=2)
+        photographs, budget = photographs.few(8, 4), budget.rehearsed()
     rows = photographs.rows
     counts = {split: sum(row.split == split for row in rows) for split in ("train", "val")}
     print(listing(budget, counts, read_speeds(given.runs, kind), device.type), flush=True)
@@ -131,12 +127,11 @@ def _carry_out(
         return rows
 
     def time_net(net: str) -> None:
-        layout = f"{net}-{max(budget.sizes)}"
-        if layout not in {speed["layout"] for speed in read_speeds(given.runs, kind)}:
-            measure_speed(
-                layout, device, given.runs, steps=2 if given.rehearse else given.steps,
-                batch=4 if given.rehearse else 0, repeats=1, profiled=given.profile,
-            )  # fmt: skip
+        measure_speed(
+            f"{net}-{max(budget.sizes)}", device, given.runs, repeats=1, once=True,
+            batch=4 if given.rehearse else 0, steps=2 if given.rehearse else given.steps,
+            profiled=given.profile,
+        )  # fmt: skip
 
     carry_out(
         budget, photographs, given.runs, deadline=deadline,

@@ -50,7 +50,7 @@ AGREEMENT_COLUMNS = (
     *(f"n_{reference}_{given}" for reference in range(5) for given in range(5)),
 )  # fmt: skip
 """Columns of `agreement_csv`; n_2_3 counts photographs of grade 2 to the reference and 3 to what
-is compared. Shares have four decimals, and are empty where there is nothing to tell."""
+is compared. Shares have four decimals, and are empty where undefined."""
 
 Interval = tuple[float, float]
 

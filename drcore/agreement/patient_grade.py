@@ -43,7 +43,7 @@ class EyeGrade:
     """All photographs of one eye taken together.
 
     Attributes:
-        eye: "OD", "OS", or "unknown" for photographs that do not tell.
+        eye: "OD", "OS", or "unknown".
         finding: "graded", "ungradable" where no photograph was fit for grading, "unread" where
             none was judged.
         grade: the highest of its photographs, 0-4; None unless graded.

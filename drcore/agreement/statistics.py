@@ -190,7 +190,7 @@ def bootstrap_matrices(
 
 
 def percentile_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
-    """Return the middle part of resampled values.
+    """Return the percentile interval of resampled values.
 
     Args:
         values: float (N,); what is not finite is left out.

@@ -66,7 +66,7 @@ def shortened(problems: list[str]) -> list[str]:
 def about_text(
     privacy: Disclosure, made_at: datetime, documents: Sequence[str], problems: Sequence[str]
 ) -> str:
-    """Return about.txt: what the export is, what it tells of patients, what is not in it."""
+    """Return about.txt: what the export is, which identifiers it holds, what is not included."""
     lines = [
         f"Made by drcore {__version__} on {made_at.isoformat(timespec='seconds')}.",
         _identity_words(privacy),
@@ -81,7 +81,7 @@ def about_text(
 
 
 def _identity_words(privacy: Disclosure) -> str:
-    """What this export tells of patients and readers."""
+    """Which identifiers of patients and readers this export holds."""
     notes = "readers' notes" if privacy.with_notes else "no notes"
     if privacy.deidentified:
         return (

@@ -41,14 +41,14 @@ def photograph_stem(name: str, sha256: str) -> str:
         sha256: of the photograph, hex.
 
     Returns:
-        The readable part of the name, with the beginning of the hash where that is not in it.
+        The readable part of the name, and the start of the hash unless the name is the hash.
     """
     stem = safe_stem(name)
     return stem if sha256.startswith(stem) else f"{stem}-{sha256[:8]}"
 
 
 class ExportArchive:
-    """Documents written into a ZIP one by one; only the one in hand is in memory.
+    """A ZIP written document by document; only the current one is in memory.
 
     Args:
         file: of the ZIP; replaced.

@@ -1,4 +1,4 @@
-"""One photograph with all that was said of it: the model's report, readers' decisions and marks."""
+"""One photograph with the model's report, readers' decisions and marks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Case", "by_visit", "eye_order", "header_of", "is_from_dicom"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """What leaves the tool begins here.
+    """Everything that can be exported of one photograph.
 
     Attributes:
         report: of the model; laterality and patient as corrected by hand.
@@ -69,7 +69,7 @@ def by_visit(cases: Iterable[Case]) -> list[Visit[Case]]:
 
 
 def eye_order(cases: Iterable[Case]) -> list[Case]:
-    """Sort the photographs of a patient: right eye, left eye, then those that do not tell."""
+    """Sort the photographs of a patient: right eye, left eye, then unknown."""
     return sorted(cases, key=lambda case: EYE_ORDER[case.report.laterality])
 
 

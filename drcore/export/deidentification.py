@@ -1,6 +1,6 @@
-"""What may leave the tool: no name unless asked for, and in de-identified form no patient at all.
+"""De-identification: no patient's name unless asked for; in de-identified form no patient at all.
 
-EXIF and other headers of a photograph never leave: pictures are always made anew from pixels.
+EXIF and other headers of a photograph never leave: pictures are always re-encoded from pixels.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """What whoever exports has asked for.
+    """What an export may hold.
 
     Attributes:
         deidentified: photographs go by their hash; patient, file name and study are left out, the
             eye stays. Readers' names stay: they are not the patient's.
         patient_names: put the patient's name from the DICOM header into reports; never in
             de-identified documents.
-        notes: keep readers' free text in de-identified documents; elsewhere it always goes along.
+        notes: keep readers' free text in de-identified documents; others always hold it.
         burned_in: export pictures that the DICOM header says carry identity in their pixels.
         confirmed: SHA-256 of photographs that a person has looked at: no writing on the retina
             identifies a patient. In de-identified documents, pictures that may have writing on
@@ -52,16 +52,16 @@ class Disclosure:
 
     @property
     def with_names(self) -> bool:
-        """Whether patients' names go along."""
+        """Whether patients' names are included."""
         return self.patient_names and not self.deidentified
 
     @property
     def with_notes(self) -> bool:
-        """Whether readers' free text goes along."""
+        """Whether readers' free text is included."""
         return self.notes or not self.deidentified
 
     def may_show(self, case: Case) -> bool:
-        """Say whether the picture may leave, as far as its DICOM header tells."""
+        """Say whether the picture may be exported, by what its DICOM header says."""
         return self.burned_in or not case.report.burned_in
 
     def apply(self, case: Case) -> Case:
@@ -72,7 +72,7 @@ class Disclosure:
 def pseudonym(sha256: str) -> str:
     """Name a photograph by its hash.
 
-    Whoever has the file can tell that it is this one; nobody else learns anything.
+    Only someone who has the file can match it.
 
     Args:
         sha256: of the photograph, hex.
@@ -84,7 +84,7 @@ def pseudonym(sha256: str) -> str:
 
 
 def deidentified(case: Case, *, notes: bool = False) -> Case:
-    """Take out of a case what tells the patient.
+    """Remove the patient's identity from a case.
 
     Args:
         case: any.
@@ -106,7 +106,7 @@ def deidentified(case: Case, *, notes: bool = False) -> Case:
 
 
 def deidentify_decision(decision: Decision, *, notes: bool = False) -> Decision:
-    """Take out of a decision what tells the patient.
+    """Remove the patient's identity from a decision.
 
     Args:
         decision: any.
@@ -120,7 +120,7 @@ def deidentify_decision(decision: Decision, *, notes: bool = False) -> Decision:
 
 
 def deidentify_mark(mark: Mark, *, notes: bool = False) -> Mark:
-    """Take out of a mark what may tell the patient.
+    """Remove free text, which may name the patient, from a mark.
 
     Args:
         mark: any.

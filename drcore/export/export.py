@@ -1,4 +1,4 @@
-"""One export of many photographs: reports, overlays, tables, DICOM and FHIR in one file."""
+"""Export of many photographs: reports, overlays, tables, DICOM and FHIR in one file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export came to.
+    """Result of an export.
 
     Attributes:
         documents: how many were written.
@@ -111,13 +111,14 @@ def write_export(
         kinds: of `KINDS`.
         file: is replaced.
         made_at: date of the export, with a time zone, in which reports give times.
-        privacy: what may be told.
+        privacy: identifiers to include.
         page: size of the reports' paper.
-        progress: told after each step how many are done, of how many.
+        progress: called after each step with the numbers done and in all.
         stop: set it to end early.
 
     Returns:
-        What it came to. One bad photograph never costs the others.
+        Number of documents, problems, and whether it was cancelled. A bad photograph does not
+        affect the others.
 
     Raises:
         SourceError: nothing was chosen, or the file cannot be written.
@@ -203,7 +204,7 @@ def _do_all(
 
 
 def _do(step: Step, run: _Run) -> None:
-    """Do one step; what is wrong with a photograph becomes a sentence, a full disk ends it all."""
+    """Do one step; errors of a photograph are collected, those of the disk end the export."""
     try:
         step(run)
     except SourceError as error:
@@ -219,7 +220,7 @@ def _do(step: Step, run: _Run) -> None:
 
 
 def _look(cases: Sequence[Case], run: _Run) -> None:
-    """Find out whether a picture may leave de-identified; the sentence is told once."""
+    """Find out whether a picture may leave de-identified; the sentence is reported once."""
     from drcore.export.withheld import PictureWithheldError, check_picture
 
     if cases[0].report.sha256 in run.withheld:
@@ -230,7 +231,7 @@ def _look(cases: Sequence[Case], run: _Run) -> None:
         run.withheld[error.sha256] = error.why
         run.problems.append(str(error))
     except PhotographError:
-        return  # whatever needs the picture will tell
+        return  # reported by whatever needs the picture
 
 
 def _pdf(visit: Visit[Case], run: _Run) -> None:

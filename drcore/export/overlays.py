@@ -1,4 +1,4 @@
-"""Overlays of many photographs in a ZIP, with a manifest that says what each of them is."""
+"""Overlays of many photographs in a ZIP, with a manifest."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ UNIT = "grades above a healthy retina"
 
 
 class OverlayWriter:
-    """Writes overlays into an archive and keeps account of them for the manifest.
+    """Writes overlays into an archive, and their manifest.
 
     Args:
         archive: that they go into.
-        privacy: what may be told.
+        privacy: identifiers to include.
         folder: of the archive.
     """
 

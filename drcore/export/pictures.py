@@ -1,4 +1,4 @@
-"""The pictures of documents: a photograph and its overlay, made anew from pixels, at one size."""
+"""The pictures of documents: a photograph and its overlay, re-encoded from pixels, at one size."""
 
 from __future__ import annotations
 

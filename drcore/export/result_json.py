@@ -1,4 +1,4 @@
-"""What was said of a photograph, by the model and by readers, as one JSON object."""
+"""The result of one photograph, by the model and by readers, as one JSON object."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["result", "result_json"]
 
 
 def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
-    """Return all that was said of a photograph, ready for JSON.
+    """Return the result of a photograph, ready for JSON.
 
     Args:
         case: any, a failed one too.
-        privacy: what may be told.
+        privacy: identifiers to include.
 
     Returns:
         Numbers are numbers, what is unknown is null, lengths are in pixels of the original.
@@ -65,11 +65,11 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
 
 
 def result_json(case: Case, privacy: Disclosure | None = None) -> str:
-    """Return all that was said of a photograph as JSON.
+    """Return the result of a photograph as JSON.
 
     Args:
         case: any, a failed one too.
-        privacy: what may be told.
+        privacy: identifiers to include.
 
     Returns:
         One object; ends in a line break.

@@ -1,4 +1,4 @@
-"""The database of the record: its tables, and transactions whose failures become sentences."""
+"""The database of the record: its tables, and transactions that fail with a plain sentence."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class ReviewDatabase:
         Raises:
             ReviewError: the database failed, or the work raised it.
         """
-        # Moved away since: begin anew. Path.exists() would raise where a folder may not be entered.
+        # The file was moved away: create a new one. Path.exists() would raise in a closed folder.
         if self._file is not None and not os.path.exists(self._file):  # noqa: PTH110
             self._create()
         return self._with(work, what)
@@ -243,7 +243,7 @@ class ReviewDatabase:
                         return work(connection)
                 except ConnectionError:
                     # pg8000 may notice a dead connection by a bare error of the socket, which the
-                    # pool does not take for a lost connection. Nothing was asked yet: begin anew.
+                    # pool does not take for a lost connection. Nothing was sent yet: try again.
                     if started or not again:
                         raise
                     again = False

@@ -71,7 +71,7 @@ def parse_url(url_or_path: str | Path) -> URL:
 
 
 def connect_arguments(url: URL) -> tuple[URL, dict[str, Any]]:
-    """Split what the driver is told apart from the URL.
+    """Separate the driver's arguments from the URL.
 
     Args:
         url: of `parse_url`.

@@ -182,8 +182,8 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
         return Inputs(_pictures(place, image, _count(place, head)))
     if named and kind not in {"drcore export", "DICOM directory"}:
         return Inputs([PhotographSource(place, image)])
-    reason = "unsupported archive" if kind == "archive" else kind
-    return Inputs(left_out=[LeftOut(printable(image), cast("Reason", reason))])
+    reason = "unsupported archive" if kind == "archive" else cast("Reason", kind)
+    return Inputs(left_out=[LeftOut(printable(image), reason)])
 
 
 def _look_into_members(archive: Archive, image: str) -> Iterable[Inputs]:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
 
 import pytest
 
 from drcore.reviews.store import ReviewStore
-from tests.support.app_server import app_server, chromium
 
 PATIENCE = 180_000
 """Milliseconds for what needs the model, on a machine that is busy with other work."""
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The app of this module."""
-    with app_server(tmp_path_factory.mktemp("app"), {"OMP_NUM_THREADS": "1"}) as running:
-        yield running
 
 
 @pytest.fixture
@@ -33,12 +26,6 @@ def record(server):
 def app_url(server):
     """Address of the app."""
     return server.url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture
@@ -353,3 +340,36 @@ def test_a_mark_is_kept_where_it_was_drawn(page, sample_images, record):
     page.wait_for_function(f"() => [...{PANELS}].every((panel) => !panel.querySelector('.mark'))")
     with ReviewStore(record) as reviews:
         assert not [one for one in reviews.marks() if one[1].reader == "Dr. M"]
+
+
+def test_the_heat_map_says_what_a_region_adds(page, sample_images):
+    page.locator("input[type=file]").first.set_input_files(
+        [sample_images / "phantom_severe_OS.jpg"]
+    )
+    wait_for_map(page, "phantom_severe_OS.jpg")
+    show_map(page)
+    wait_until(page, PAINTED, "fused")
+    panel = page.locator(".panel").last.bounding_box()
+    tip = page.locator(".tip")
+    for step in range(400):  # over the retina, until something stands out
+        across, down = step % 20 / 20, step // 20 / 20
+        page.mouse.move(
+            panel["x"] + panel["width"] * (0.1 + 0.8 * across),
+            panel["y"] + panel["height"] * (0.2 + 0.6 * down),
+        )
+        if tip.is_visible():
+            break
+    said = re.fullmatch(
+        r"This region \(([\d.]+) disc areas\) adds ([\d.]+) to the score of ([\d.]+):\s"
+        r"(< 1|\d+) % of all that raises it",
+        tip.inner_text(),
+    )
+    discs, adds, score = (float(said.group(n)) for n in (1, 2, 3))
+    assert 0 < discs < 49
+    assert 0 < adds < score
+    words = page.get_by_role("img", name="Heat map").get_attribute("aria-label")
+    shares = [int(share) for share in re.findall(r"(\d+) %", words.partition("evidence: ")[2])]
+    assert 50 < sum(shares) <= 103  # in whole per cent
+    page.keyboard.press("h")
+    page.mouse.move(panel["x"] + 5, panel["y"] + 5)
+    assert not tip.is_visible()

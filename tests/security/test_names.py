@@ -121,6 +121,7 @@ def test_the_walk_finds_harm(app_of):
     assert sorted(text.split()[0] for text in told) == ["button", "caption", "html"]
 
 
+@pytest.mark.slow
 def test_photographs_on_all_pages(app_of, record, stems, pages, phantom, encoded, wait_graded):
     app = app_of()
     good = encoded(phantom(seed=3).rgb, "JPEG")

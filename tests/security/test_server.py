@@ -113,6 +113,7 @@ print(report.status)
 """
 
 
+@pytest.mark.slow
 def test_grading_reaches_for_no_network(guard, sample_images):
     environment, log = guard
     done = subprocess.run(

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.retina_count import why_not_single
-from training.synthetic.composites import COMPOSITES, RGB, SINGLES, Draw, Rng, finished
+from training.synthetic.composites import COMPOSITES, RGB, SINGLES, Draw, Rng
+from training.synthetic.pages import finished
 
 __all__ = ["composites", "measure", "singles", "table"]
 

@@ -18,10 +18,14 @@ from training.evaluation.baseline_maps import KeptScore
 
 __all__ = [
     "GRID",
+    "SINGLE_FIGURES",
+    "TARGETS",
     "LocalisationFigures",
+    "Map",
     "average_precision",
     "deletion_and_insertion",
     "divided",
+    "from_counts",
     "measure",
     "on_grid",
     "outside_share",

@@ -15,7 +15,7 @@ from drcore.model.network import RamNetwork
 from training.optimisation.checkpoints import RunError, read_tensors, write_tensors
 from training.recipe import Recipe
 
-__all__ = ["warm_start"]
+__all__ = ["imagenet_weights", "pack_initial", "warm_start"]
 
 
 def warm_start(network: RamNetwork, recipe: Recipe, out: Path) -> None:

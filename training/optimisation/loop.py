@@ -14,8 +14,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from training.optimisation.checkpoints import TrainingState, resume, save
+from training.optimisation.precision import prepare_device
 
-__all__ = ["Run", "train_epochs"]
+__all__ = ["Run", "run_epoch", "schedule_of", "train_epochs"]
 
 
 class Run(ABC):
@@ -97,6 +98,7 @@ def train_epochs(
     Raises:
         RunError: the folder holds a run with another recipe.
     """
+    prepare_device(run.device)
     state = run.state
     resume(state, run.stem, free=free)
     run.resumed()

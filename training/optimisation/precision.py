@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["mixed_precision"]
+__all__ = ["mixed_precision", "prepare_device"]
+
+
+def prepare_device(device: torch.device) -> None:
+    """Let convolutions of fixed shapes try which algorithm is fastest."""
+    torch.backends.cudnn.benchmark = device.type == "cuda"
 
 
 def mixed_precision(device: torch.device, *, processors: bool = False) -> torch.autocast:

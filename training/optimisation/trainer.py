@@ -31,7 +31,7 @@ from training.optimisation.losses import losses
 from training.optimisation.predict import scores_of
 from training.recipe import Recipe
 
-__all__ = ["train"]
+__all__ = ["GradingRun", "train"]
 
 
 _BATCHES_FOR_STATISTICS = 24

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import MultiStepLR
 
 from training.reproduction.tta import Views
 
@@ -99,10 +101,8 @@ def fit_blend(
     y = torch.as_tensor(np.asarray(grades), dtype=torch.float32)
     blend = Blend(x.mean(0), x.std(0))
     optimiser = torch.optim.Adam(blend.parameters(), lr=_RATE)
-    for epoch in range(epochs):
-        rate = _RATE * 0.1 ** sum(epoch >= drop * epochs / _EPOCHS for drop in _DROPS)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+    schedule = MultiStepLR(optimiser, [math.ceil(drop * epochs / _EPOCHS) for drop in _DROPS])
+    for _ in range(epochs):
         for some in torch.randperm(len(x), generator=generator).split(_BATCH):
             loss = functional.mse_loss(blend(x[some]), y[some])
             loss = loss + _L1 * blend.first.weight.abs().sum()
@@ -111,4 +111,5 @@ def fit_blend(
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
+        schedule.step()
     return blend.eval()

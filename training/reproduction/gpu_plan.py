@@ -237,6 +237,6 @@ def _acceleration(run: Run, speeds: Sequence[Mapping[str, Any]]) -> Acceleration
     """What proved fastest; graphs for small inputs, which are not worth compiling."""
     chosen: Acceleration = speed_of_network(run.recipe.layout, speeds)
     if chosen == "compile" and run.recipe.net.photograph < 512:
-        graphs = any(isinstance(speed["tried"].get("graph"), float) for speed in speeds)
+        graphs = any(isinstance(speed.get("tried", {}).get("graph"), float) for speed in speeds)
         return "graph" if graphs else "none"
     return chosen

@@ -62,6 +62,11 @@ class Budget:
     views_up_to: int = 512
     bfloat16: bool = False
 
+    def rehearsed(self) -> Budget:
+        """Return the same runs with hardly any effort: do they run at all?"""
+        two, four = (tuple((size, n) for size in self.sizes) for n in (2, 4))
+        return replace(self, epochs=two, batch=four, views=2)
+
     def recipe(self, layout: str, **changes: Any) -> PublishedRecipe:
         """Return the recipe of a layout under this budget."""
         base = published(layout)

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training.data.labels import Labelled
 from training.data.resident import ResidentSquares
 from training.optimisation.loop import run_epoch, schedule_of
+from training.optimisation.precision import prepare_device
 from training.reproduction.networks import Head, Layout, PublishedNetwork
 from training.reproduction.recipe import PublishedRecipe, published
 from training.reproduction.trainer import Acceleration, PublishedRun
@@ -143,6 +144,7 @@ def _seconds(
     heads: tuple[Head, ...] = ("fc", "gap"),
 ) -> dict[Head, list[float]]:
     """Seconds of an epoch of `count` photographs with each head, in turn."""
+    prepare_device(device)
     rows, resident = noise_photographs(recipe, count, stored, device)
     seconds: dict[Head, list[float]] = {head: [] for head in heads}
     runs = {}
@@ -188,7 +190,9 @@ def speed_of_network(layout: str, speeds: Sequence[Mapping[str, Any]]) -> Accele
     """Return what proved fastest for a network, at any size; "none" where none was timed."""
     net = layout.rpartition("-")[0].replace("fine", "net-5")
     chosen: list[Acceleration] = [
-        speed["acceleration"] for speed in speeds if speed["layout"].rpartition("-")[0] == net
+        speed.get("acceleration", "none")
+        for speed in speeds
+        if speed["layout"].rpartition("-")[0] == net
     ]
     return chosen[0] if chosen else "none"
 

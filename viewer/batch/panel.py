@@ -129,9 +129,10 @@ def show(job: BatchJob) -> None:
         st.fragment(_watch, run_every=POLL)(job)
         return
     done, total, rate = job.progress.done, job.progress.total, job.progress.rate
+    images = "1 image" if done == 1 else f"{done} images"
     st.caption(
         {
-            "finished": f"{done} images in {duration(done / rate)}" if rate else "Finished",
+            "finished": f"{images} in {duration(done / rate)}" if rate else "Finished",
             "cancelled": f"Cancelled: {done} of {total} done",
             "failed": f"Stopped by an error: {done} of {total} done",
         }[job.state]

@@ -50,6 +50,6 @@ def _thumbnail_url(key: str, thumbnail: str) -> str:
 @cache
 def _component() -> Any:
     return st.components.v2.component(
-        "drcore_queue", html='<div class="list" role="list"></div>', css=style("review/list.css"),
-        js=script("review/list.js"),
+        "drcore_queue", html='<div class="list" role="group" aria-label="Images"></div>',
+        css=style("review/list.css"), js=script("review/list.js"),
     )  # fmt: skip

@@ -15,6 +15,8 @@ from viewer.session import state
 from viewer.ui.assets import script, style_tag
 from viewer.ui.messages import problem
 
+_DARK = 'button[kind^="primary"], button[kind^="primary"] * { color: #06141a !important; }'
+
 _LOAD_DELAY = 0.8
 """Seconds after which the model begins to load, so that the first page comes before it."""
 
@@ -24,6 +26,8 @@ def open_page() -> None:
     _start_server()
     state.worklist()  # keeps its token in the address, so that a reload of any page finds it again
     st.html(style_tag("ui/style.css"))
+    if st.context.theme.type == "dark":  # white on the bright primary colour could not be read
+        st.html(f"<style>{_DARK}</style>")
     st.html(f'<div class="notice" role="note">{NOTICE}</div>')
     _guard()(key="guard", height=1)
 

@@ -58,7 +58,7 @@ def patient_pdf(
     Args:
         cases: photographs of one visit; failed ones are listed without pictures.
         made_at: date of the report, with a time zone, in which all times are given.
-        privacy: what may be told; nothing is left out but names where left out.
+        privacy: identifiers to include; everything but names by default.
         patient_name: from the DICOM header; printed only where `privacy` allows names.
         page: size of the paper.
         caution: see `drcore.agreement.visits.Visit.caution`.

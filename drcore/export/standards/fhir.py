@@ -59,7 +59,7 @@ def observation(
     Args:
         report: of a photograph that was graded or found ungradable.
         made_at: when it was graded, with its time zone; now, where left out.
-        patient: number of the patient, where it may be told; from the report where left out.
+        patient: number of the patient, empty to withhold it; from the report where left out.
         study_uid: DICOM Study Instance UID, where the photograph has one.
         reading: what readers said of the photograph; the note says whether one has read it.
 
@@ -101,7 +101,7 @@ def final_observation(
     Args:
         report: of the photograph.
         reading: with a final grade.
-        patient: number of the patient, where it may be told; from the report where left out.
+        patient: number of the patient, empty to withhold it; from the report where left out.
         study_uid: DICOM Study Instance UID, where the photograph has one.
 
     Returns:
@@ -140,7 +140,7 @@ def diagnostic_report(
     Args:
         reports: of one visit, one or both eyes; failed photographs are named in the conclusion.
         made_at: when they were graded, with its time zone; now, where left out.
-        patient: number of the patient, where it may be told; from the reports where left out.
+        patient: number of the patient, empty to withhold it; from the reports where left out.
         study_uid: DICOM Study Instance UID, where the photographs have one.
         readings: what readers said, by SHA-256 of the photograph.
         caution: stands in the conclusion; see `drcore.agreement.visits.Visit.caution`.
@@ -194,7 +194,7 @@ def report_bundle(
     Args:
         reports: of one visit of a patient, one or both eyes.
         made_at: when they were graded, with its time zone; now, where left out.
-        patient: number of the patient, where it may be told; from the reports where left out.
+        patient: number of the patient, empty to withhold it; from the reports where left out.
         study_uid: DICOM Study Instance UID, where the photographs have one.
         readings: what readers said, by SHA-256 of the photograph.
         caution: stands in the conclusion; see `drcore.agreement.visits.Visit.caution`.

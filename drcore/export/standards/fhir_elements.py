@@ -113,7 +113,7 @@ def body_site(report: GradeReport) -> Resource:
 
 
 def subject(patient: str | None) -> Resource:
-    """The patient by number, where it may be told."""
+    """The patient by number; nothing where withheld."""
     return {"subject": {"type": "Patient", "identifier": {"value": patient}}} if patient else {}
 
 

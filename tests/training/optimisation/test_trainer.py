@@ -153,6 +153,22 @@ def test_a_killed_run_resumes_to_the_same_curve(
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-6)
 
 
+def test_a_run_that_the_clock_stops_goes_on_to_the_same_weights(
+    squares: Squares, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPES["tiny-128"], epochs=3)
+    few = Squares(squares.rows[:16], squares.pixels[:16], squares.masks[:16])
+    given = {"device": "cpu", "workers": 0, "quiet": True}
+    whole = train(recipe, few, tmp_path / "whole", **given)
+    asked = iter([False, True])
+    train(recipe, few, tmp_path / "part", until=lambda: next(asked), save_seconds=1e9, **given)
+    lines = (tmp_path / "part" / "tiny-128.metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 1
+    resumed = train(recipe, few, tmp_path / "part", **given)
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value, resumed.state_dict()[name], atol=1e-6), name
+
+
 def test_a_killed_run_that_learns_lesions_resumes_to_the_same_weights(
     squares: Squares,
     lesions: LesionSquares,
