@@ -1,4 +1,4 @@
-"""Does the other eye help? `python -m training.both_eyes`.
+"""Evaluate the use of the other eye: `python -m training.both_eyes`.
 
 The blend of Wang & Yang 2017 sees both eyes of a patient. Here it is one number: how much of the
 other eye's score goes into this eye's. It is fitted on other patients than those it is judged on.
@@ -8,117 +8,35 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa
-from drcore.errors import DrcoreError
-from drcore.grading.grader import Grader
-from training.data.labels import data_root, read_labels
-from training.evaluation.calibration import grade_with, score_photographs
-
-__all__ = ["blend_gain", "fit_share"]
-
-FOLDS = 10
-
-
-def fit_share(score: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """Fit how much of the other eye's score goes in, by least squares.
-
-    Args:
-        score: float64 (P, 2), grades, both eyes of each patient.
-        truth: int64 (P, 2), reference grades.
-
-    Returns:
-        0-0.5; 0.5 is the mean of both eyes.
-    """
-    difference = (score[:, ::-1] - score).ravel()
-    power = float(difference @ difference)
-    if power == 0:
-        return 0.0
-    return float(np.clip(difference @ (truth - score).ravel() / power, 0.0, 0.5))
-
-
-def blend_gain(
-    score: NDArray[np.float64],
-    truth: NDArray[np.int64],
-    thresholds: Sequence[float],
-    *,
-    seed: int = 0,
-) -> dict[str, object]:
-    """Measure what the other eye adds, each patient judged with a share fitted on others.
-
-    Args:
-        score: float64 (P, 2), grades, both eyes of each patient.
-        truth: int64 (P, 2), reference grades.
-        thresholds: the four scores that part the grades, the same for both.
-        seed: of the folds.
-
-    Returns:
-        Patients, quadratic weighted kappa "alone" and "blended", the mean square error of both,
-        the "gain" in kappa with its 95 % "interval" over patients, and the "shares" fitted.
-
-    Raises:
-        DrcoreError: fewer patients than folds.
-    """
-    if len(score) < FOLDS:
-        raise DrcoreError(
-            f"There are {len(score)} patients with two gradable eyes; {FOLDS} are needed."
-        )
-    fold = np.random.default_rng(seed).permutation(len(score)) % FOLDS
-    blended, shares = score.copy(), []
-    for number in range(FOLDS):
-        here = fold == number
-        share = fit_share(score[~here], truth[~here])
-        blended[here] = (1 - share) * score[here] + share * score[here, ::-1]
-        shares.append(round(share, 3))
-    alone_grade, blended_grade = (grade_with(thresholds, s.ravel()) for s in (score, blended))
-    reference, patient = truth.ravel(), np.repeat(np.arange(len(score)), 2)
-
-    def gain(i: NDArray[np.int64]) -> float:
-        kappas = (
-            quadratic_weighted_kappa(reference[i], grade[i])
-            for grade in (blended_grade, alone_grade)
-        )
-        return next(kappas) - next(kappas)
-
-    everyone = np.arange(len(reference))
-    return {
-        "patients": len(score),
-        "alone": quadratic_weighted_kappa(reference, alone_grade),
-        "blended": quadratic_weighted_kappa(reference, blended_grade),
-        "mean_square_error": [float(np.mean((s - truth) ** 2)) for s in (score, blended)],
-        "gain": gain(everyone),
-        "interval": bootstrap_interval(gain, len(reference), groups=patient),
-        "shares": shares,
-    }
+from training import cli
+from training.evaluation.both_eyes import blend_gain
+from training.evaluation.scored import score_photographs
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print what the other eye adds on the validation photographs of EyePACS."""
-    parser = argparse.ArgumentParser(prog="python -m training.both_eyes", description=__doc__)
-    parser.add_argument("--weights", type=Path, help="folder of a bundle (default: the bundled)")
-    parser.add_argument("--labels", type=Path, help="labels.csv (default: $DRCORE_DATA/labels.csv)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    given = parser.parse_args(arguments)
-    try:
-        rows = read_labels(given.labels or data_root() / "labels.csv")
-        grader = Grader.from_folder(given.weights) if given.weights else Grader.bundled()
-        rows = [row for row in rows if row.split == "val" and row.dataset == "eyepacs"]
-        scored = score_photographs(grader, rows, quiet=given.quiet)
-        scored = scored.where(scored.gradable)
-        pairs = [
-            found
-            for patient in np.unique(scored.patient)
-            if len(found := np.flatnonzero(scored.patient == patient)) == 2
-        ]
-        both = np.array(pairs, np.int64).reshape(-1, 2)
-        result = blend_gain(scored.score[both], scored.truth[both], grader.bundle.thresholds)
-    except DrcoreError as error:
-        parser.exit(1, f"{error}\n")
+    cli.run(
+        cli.parser("both_eyes", __doc__, "--weights", "--labels", "--images", "--quiet"),
+        _measure,
+        arguments,
+    )
+
+
+def _measure(given: argparse.Namespace) -> None:
+    rows, grader = cli.labels(given), cli.grader(given)
+    rows = [row for row in rows if row.split == "val" and row.dataset == "eyepacs"]
+    scored = score_photographs(grader, rows, quiet=given.quiet)
+    scored = scored.where(scored.gradable)
+    pairs = [
+        found
+        for patient in np.unique(scored.patient)
+        if len(found := np.flatnonzero(scored.patient == patient)) == 2
+    ]
+    both = np.array(pairs, np.int64).reshape(-1, 2)
+    result = blend_gain(scored.score[both], scored.truth[both], grader.bundle.thresholds)
     print(json.dumps(result, indent=1))
 
 

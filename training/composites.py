@@ -21,7 +21,10 @@ from drcore.errors import DrcoreError
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.retina_count import why_not_single
 from training.data.labels import data_root, read_labels
-from training.synthetic.composites import COMPOSITES, RGB, SINGLES, Draw, Rng, finished
+from training.synthetic.composites import COMPOSITES, RGB, SINGLES, Draw, Rng
+from training.synthetic.pages import (
+    finished,
+)
 
 __all__ = ["composites", "measure", "singles", "table"]
 

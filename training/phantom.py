@@ -65,9 +65,6 @@ def _write(path: Path, image: NDArray[np.uint8]) -> None:
 def write_samples(folder: Path) -> None:
     """Write the six sample phantoms from their pinned recipes.
 
-    Arguments:
-        folder: where to; created if needed. Files of the same names are replaced.
-
     Raises:
         OSError: a file could not be written.
     """
@@ -84,10 +81,8 @@ def write_dataset(folder: Path, count: int, size: int = 1024, seed: int = 0) -> 
     Grades 0 to 3 take turns; every eighth round of them is for validation.
 
     Arguments:
-        folder: where to; created if needed. Files of the same names are replaced.
         count: number of phantoms, >= 0.
         size: width of the pictures in px, at least 64.
-        seed: seed of the recipes.
 
     Raises:
         OSError: a file could not be written.

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["RECIPES", "Augmentation", "Recipe", "Refit"]
+__all__ = ["GPU_BUNDLE", "RECIPES", "SHIPPED", "Augmentation", "Recipe", "Refit"]
+
+SHIPPED = ("ram-128", "ram-256", "ram-512-lite2")
+"""Networks of the bundle that ships, one for each input size."""
+
+GPU_BUNDLE = ("ram-128-lesions", "ram-256-lesions", "ram-512-lite2")
+"""Recipes that train all scales of the bundle that ships, on a GPU in one go."""
 
 
 @dataclass(frozen=True, slots=True)

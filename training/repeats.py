@@ -1,10 +1,9 @@
-"""Which photographs show the same eye? `python -m training.repeats --out repeats.csv`.
+"""Find photographs of the same eye: `python -m training.repeats --out repeats.csv`.
 
-A picture that stands twice among labelled photographs spoils a measurement where one copy is
-trained on, and tells something that nothing else does where both were graded: how far the grades
-themselves agree. Tables rarely say so. Found by key points of the vessels (SIFT, Lowe 2004) that
-lie alike in both photographs; two eyes of a patient are not found, nor two views of one eye that
-overlap little.
+A photograph that is in the labels twice biases a measurement where one copy is trained on. Where
+both were graded, it shows how far the grades themselves agree. Tables rarely say so. Found by key
+points of the vessels (SIFT, Lowe 2004) that lie alike in both; two eyes of a patient are
+not found, nor two views of one eye that overlap little.
 """
 
 from __future__ import annotations
@@ -16,21 +15,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from drcore.errors import DrcoreError
 from drcore.preprocessing.network_input import Preprocessing
+from training import cli
 from training.data.duplicates import (
     Repeat,
-    _pictures,
     find_repeats,
     grades_of_repeats,
     photographs_with_masks,
+    pictures_of,
     with_eyes_in_training,
     write_repeats,
 )
-from training.data.labels import Labelled, data_root, read_labels
+from training.data.labels import Labelled
 from training.data.squares import Squares
-
-__all__ = []
 
 
 def _report(
@@ -72,35 +69,30 @@ def _report(
 
 def main(arguments: list[str] | None = None) -> None:
     """Find repeated photographs from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.repeats", description=__doc__)
-    parser.add_argument("--labels", type=Path, help="labels.csv (default: $DRCORE_DATA/labels.csv)")
-    parser.add_argument("--images", type=Path, help="folder of the photographs")
-    parser.add_argument("--lesions", type=Path, help="lesions.csv (default: beside labels.csv)")
-    parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for squares")
+    shared = ("--labels", "--images", "--lesions", "--cache", "--quiet")
+    parser = cli.parser("repeats", __doc__, *shared)
     parser.add_argument("--datasets", nargs="+", help="only these; each is searched by itself")
     parser.add_argument("--with-lesions", default="idrid", help="dataset that the masks belong to")
     parser.add_argument("--out", type=Path, help="write the pairs here, CSV")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    given = parser.parse_args(arguments)
     cv2.setNumThreads(1)
+    cli.run(parser, _find, arguments)
+
+
+def _find(given: argparse.Namespace) -> None:
     found = []
-    try:
-        table = given.labels or data_root() / "labels.csv"
-        rows = read_labels(table, given.images)
-        squares = Squares.build(rows, given.cache, Preprocessing(), quiet=given.quiet)
-        masks = photographs_with_masks(given.lesions or table.parent / "lesions.csv", rows)
-        for dataset in given.datasets or sorted({row.dataset for row in rows}):
-            mine = [row for row in rows if row.dataset == dataset]
-            annotated = masks if dataset == given.with_lesions else []
-            names = {row.path.name for row in mine}
-            repeats = find_repeats(_pictures(squares, names, annotated), quiet=given.quiet)
-            found += repeats
-            clean = [one.path.name for one in annotated if one.clean]
-            print("\n".join(_report(dataset, mine, clean, repeats)), flush=True)
-        if given.out:
-            write_repeats(found, given.out)
-    except DrcoreError as error:
-        parser.exit(1, f"{error}\n")
+    rows = cli.labels(given)
+    squares = Squares.build(rows, given.cache, Preprocessing(), quiet=given.quiet)
+    masks = photographs_with_masks(cli.lesions_table(given), rows)
+    for dataset in given.datasets or sorted({row.dataset for row in rows}):
+        mine = [row for row in rows if row.dataset == dataset]
+        annotated = masks if dataset == given.with_lesions else []
+        names = {row.path.name for row in mine}
+        repeats = find_repeats(pictures_of(squares, names, annotated), quiet=given.quiet)
+        found += repeats
+        clean = [one.path.name for one in annotated if one.clean]
+        print("\n".join(_report(dataset, mine, clean, repeats)), flush=True)
+    if given.out:
+        write_repeats(found, given.out)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
 from drcore.grading.report import Scale
 from drcore.maps.overlay import overlay
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.retina_square import RetinaSquare
-from training.data.labels import Labelled, data_root, read_labels
+from training import cli
+from training.data.labels import Labelled
 from training.torchvision_cpu import torchvision
 
 __all__ = ["sheet"]
@@ -28,8 +28,6 @@ def sheet(
     """Draw one line a photograph: the retina, then the overlay of each scale.
 
     Args:
-        grader: whose maps.
-        rows: photographs.
         scales: input sizes in pixels, or "fused".
         side: of each picture in pixels.
 
@@ -59,26 +57,22 @@ def sheet(
 
 def main(arguments: list[str] | None = None) -> None:
     """Write a contact sheet from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.sheet", description=__doc__)
+    parser = cli.parser("sheet", __doc__, "--weights", "--labels", "--images")
     parser.add_argument("out", type=Path, help="PNG file; do not share photographs of others")
     parser.add_argument("--grade", type=int, default=3)
     parser.add_argument("--dataset", default="idrid")
     parser.add_argument("--split", default="test")
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--side", type=int, default=320, help="pixels a picture")
-    parser.add_argument("--weights", type=Path, help="folder of a bundle (default: the bundled)")
-    given = parser.parse_args(arguments)
-    try:
-        rows = [
-            row
-            for row in read_labels(data_root() / "labels.csv")
-            if (row.grade, row.dataset, row.split) == (given.grade, given.dataset, given.split)
-        ]
-        grader = Grader.from_folder(given.weights) if given.weights else Grader.bundled()
-        picture = sheet(grader, rows[: given.count], [*grader.scales, "fused"], given.side)
-        cv2.imwrite(str(given.out), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    except DrcoreError as error:
-        parser.exit(1, f"{error}\n")
+    cli.run(parser, _sheet, arguments)
+
+
+def _sheet(given: argparse.Namespace) -> None:
+    wanted = (given.grade, given.dataset, given.split)
+    rows = [row for row in cli.labels(given) if (row.grade, row.dataset, row.split) == wanted]
+    grader = cli.grader(given)
+    picture = sheet(grader, rows[: given.count], [*grader.scales, "fused"], given.side)
+    cv2.imwrite(str(given.out), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
 
 if __name__ == "__main__":

@@ -6,33 +6,24 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from drcore.errors import DrcoreError
 from drcore.model.bundle import bundled_folder, load_bundle
 from drcore.preprocessing.network_input import Preprocessing
+from training import cli
 from training.data.duplicates import keep_apart, photographs_with_masks, read_repeats
-from training.data.labels import data_root, read_labels
+from training.data.labels import Labelled
 from training.data.lesion_squares import LesionSquares, photographs_to_learn_from
 from training.data.squares import Squares
-from training.optimisation.distillation import lessons_of
+from training.optimisation.distillation import distilled_targets
 from training.optimisation.trainer import train
-from training.recipe import RECIPES
-
-__all__ = []
+from training.recipe import RECIPES, Recipe
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train presets one after the other from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
+    shared = ("--labels", "--images", "--lesions", "--without", "--cache", "--quiet")
+    parser = cli.parser("train", __doc__, *shared)
     parser.add_argument("presets", nargs="+", choices=sorted(RECIPES), help="in this order")
-    parser.add_argument("--labels", type=Path, help="labels.csv (default: $DRCORE_DATA/labels.csv)")
-    parser.add_argument("--images", type=Path, help="folder of the photographs")
-    parser.add_argument("--lesions", type=Path, help="lesions.csv (default: beside labels.csv)")
-    parser.add_argument(
-        "--without", type=Path, metavar="REPEATS",
-        help="leave out photographs whose eye is measured on, as training.repeats found it",
-    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/first"), help="folder of the run")
-    parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for squares")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument(
         "--warm-start", help="instead of the recipe's: imagenet, none, bundled or a preset"
@@ -44,45 +35,47 @@ def main(arguments: list[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes that augment")
     parser.add_argument("--device", choices=("cpu", "cuda"))
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    given = parser.parse_args(arguments)
+    cli.run(parser, _train, arguments)
+
+
+def _train(given: argparse.Namespace) -> None:
     preparation = Preprocessing()
-    try:
-        table = given.labels or data_root() / "labels.csv"
-        rows = read_labels(table, given.images)
-        squares = Squares.build(rows, given.cache, preparation)
-        lesion_table = given.lesions or table.parent / "lesions.csv"
-        if given.without:
-            masked = photographs_with_masks(lesion_table, rows)
-            clean = [photograph.path.name for photograph in masked if photograph.clean]
-            rows = keep_apart(rows, clean, read_repeats(given.without))
-            squares = replace(squares, rows=rows)
-        masks = None
-        for preset in given.presets:
-            recipe = RECIPES[preset]
-            if given.seed is not None:
-                recipe = replace(recipe, seed=given.seed)
-            if given.epochs is not None:
-                recipe = replace(recipe, epochs=given.epochs)
-            if given.warm_start:
-                recipe = replace(recipe, warm_start=given.warm_start)
-            if recipe.lesions and masks is None:
-                marked = photographs_to_learn_from(lesion_table, rows)
-                masks = LesionSquares.build(marked, preparation)
-            shown = squares
-            if recipe.taught:
-                given.out.mkdir(parents=True, exist_ok=True)
-                lessons = lessons_of(
-                    load_bundle(given.teacher), squares, preparation, recipe.taught,
-                    keep=given.out, workers=given.workers,
-                )  # fmt: skip
-                shown = replace(squares, lessons=lessons)
-            train(
-                recipe, shown, given.out, preparation=preparation, device=given.device,
-                workers=given.workers, lesions=masks, quiet=given.quiet,
+    rows = cli.labels(given)
+    squares = Squares.build(rows, given.cache, preparation)
+    if given.without:
+        rows = _measured_kept_apart(given, rows)
+        squares = replace(squares, rows=rows)
+    masks = None
+    for preset in given.presets:
+        recipe = _recipe(given, preset)
+        if recipe.lesions and masks is None:
+            marked = photographs_to_learn_from(cli.lesions_table(given), rows)
+            masks = LesionSquares.build(marked, preparation)
+        shown = squares
+        if recipe.taught:
+            given.out.mkdir(parents=True, exist_ok=True)
+            targets = distilled_targets(
+                load_bundle(given.teacher), squares, preparation, recipe.taught,
+                keep=given.out, workers=given.workers,
             )  # fmt: skip
-    except DrcoreError as error:
-        parser.exit(1, f"{error}\n")
+            shown = replace(squares, soft_targets=targets)
+        train(
+            recipe, shown, given.out, preparation=preparation, device=given.device,
+            workers=given.workers, lesions=masks, quiet=given.quiet,
+        )  # fmt: skip
+
+
+def _measured_kept_apart(given: argparse.Namespace, rows: list[Labelled]) -> list[Labelled]:
+    """The rows, of which those whose eye is measured on are left out of training."""
+    masked = photographs_with_masks(cli.lesions_table(given), rows)
+    clean = [photograph.path.name for photograph in masked if photograph.clean]
+    return keep_apart(rows, clean, read_repeats(given.without))
+
+
+def _recipe(given: argparse.Namespace, preset: str) -> Recipe:
+    """The recipe of a preset with what the command line says instead."""
+    asked = {name: getattr(given, name) for name in ("seed", "epochs", "warm_start")}
+    return replace(RECIPES[preset], **{k: v for k, v in asked.items() if v is not None})
 
 
 if __name__ == "__main__":

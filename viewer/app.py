@@ -1,7 +1,7 @@
-"""The viewer's entry: `streamlit run viewer/app.py`. The server; its pages are in navigation.py."""
+"""Entry of the viewer: `streamlit run viewer/app.py`. Its pages are in navigation.py."""
 
 import streamlit as st
 
-from viewer.server.middleware import MIDDLEWARE, opened
+from viewer.server.middleware import MIDDLEWARE, lifespan
 
-app = st.App("navigation.py", middleware=MIDDLEWARE, lifespan=opened)
+app = st.App("navigation.py", middleware=MIDDLEWARE, lifespan=lifespan)

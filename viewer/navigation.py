@@ -1,4 +1,4 @@
-"""The pages of the viewer, and what all of them share in the browser."""
+"""The pages of the viewer and their settings in the browser."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Second reads and arbitration: which photographs need another reader, and the grade in the end."""
+"""Second reads and arbitration: which photographs need another reader, and the final grade."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Literal, get_args
 
 from drcore.errors import ReviewError
+from drcore.icdr import REFERABLE
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,14 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SECOND_READS",
+    "Basis",
     "ReadingStatus",
     "SecondRead",
     "State",
     "StudyRules",
     "differ",
-    "reader_name_key",
+    "reading_status",
     "reading_statuses",
-    "standing",
 ]
 
 SecondRead = Literal["every photograph", "unlike the machine", "referable", "none"]
@@ -30,11 +32,11 @@ SecondRead = Literal["every photograph", "unlike the machine", "referable", "non
 machine's; those that the first reader calls referable or ungradable; or none."""
 SECOND_READS: tuple[SecondRead, ...] = get_args(SecondRead)
 
+Basis = Literal["arbiter", "agreement", "reader"]
+"""Who settled the grade: an arbiter, readers who agree, or the only reader."""
+
 State = Literal["unread", "second read", "arbitration", "settled"]
 """What a photograph waits for."""
-
-_REFERABLE = 2
-"""Moderate retinopathy or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,14 @@ class StudyRules:
     def __post_init__(self) -> None:
         if self.second_read not in SECOND_READS or self.tolerance not in range(5):
             raise ReviewError(
-                "The rules of the study are not understood. Choose which photographs need a "
+                "Invalid study rules. Choose which photographs need a "
                 f"second read ({', '.join(SECOND_READS)}), and 0 to 4 grades of tolerance."
             )
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingStatus:
-    """Where the reading of one photograph stands.
+    """How far the reading of one photograph has come.
 
     Attributes:
         sha256: of the file.
@@ -81,19 +83,30 @@ class ReadingStatus:
     state: State
     final: Decision | None
 
+    @property
+    def basis(self) -> Basis | None:
+        """Whose the final grade is; None while there is none."""
+        if self.final is None:
+            return None
+        if self.arbiter is not None:
+            return "arbiter"
+        return "reader" if len(self.readings) == 1 else "agreement"
 
-def reader_name_key(name: str) -> str:
-    """Return what tells readers apart: "AR", "ar" and "AR " are one."""
-    return " ".join(name.split()).casefold()
+    @property
+    def final_by(self) -> tuple[Decision, ...]:
+        """The decisions that the final grade stands on, oldest first; empty while there is none."""
+        if self.final is None:
+            return ()
+        return (self.arbiter,) if self.arbiter is not None else self.readings
 
 
-def differ(first: Decision, second: Decision, design: StudyRules) -> bool:
-    """Say whether two decisions on a photograph are too far apart.
+def differ(first: Decision, second: Decision, rules: StudyRules) -> bool:
+    """Say whether two decisions on a photograph disagree.
 
     Args:
         first: of one reader.
         second: of another.
-        design: the rules.
+        rules: of the study.
 
     Returns:
         True where only one calls it ungradable, where the grades differ by more than the tolerance,
@@ -101,18 +114,18 @@ def differ(first: Decision, second: Decision, design: StudyRules) -> bool:
     """
     if first.grade is None or second.grade is None:
         return first.grade is not second.grade
-    if design.referable and (first.grade >= _REFERABLE) != (second.grade >= _REFERABLE):
+    if rules.referable and (first.grade >= REFERABLE) != (second.grade >= REFERABLE):
         return True
-    return abs(first.grade - second.grade) > design.tolerance
+    return abs(first.grade - second.grade) > rules.tolerance
 
 
-def standing(sha256: str, decisions: Iterable[Decision], design: StudyRules) -> ReadingStatus:
-    """Say where the reading of one photograph stands.
+def reading_status(sha256: str, decisions: Iterable[Decision], rules: StudyRules) -> ReadingStatus:
+    """Return the reading status of one photograph.
 
     Args:
         sha256: of the file.
         decisions: on it, in the order of the record; a reader's later one replaces the earlier.
-        design: the rules.
+        rules: of the study.
 
     Returns:
         State, and the final decision where there is one.
@@ -123,21 +136,21 @@ def standing(sha256: str, decisions: Iterable[Decision], design: StudyRules) -> 
         if decision.role == "arbiter":
             arbiter = decision
         else:
-            by_reader[reader_name_key(decision.reader)] = decision
+            by_reader[fold(decision.reader)] = decision
     readings = tuple(by_reader.values())
-    state = _state(readings, arbiter, design)
+    state = _state(readings, arbiter, rules)
     final = None
     if state == "settled":
         final = arbiter or max(readings, key=lambda one: -1 if one.grade is None else one.grade)
     return ReadingStatus(sha256, readings, arbiter, state, final)
 
 
-def reading_statuses(decisions: Iterable[Decision], design: StudyRules) -> dict[str, ReadingStatus]:
-    """Say where the reading of every photograph in the record stands.
+def reading_statuses(decisions: Iterable[Decision], rules: StudyRules) -> dict[str, ReadingStatus]:
+    """Return the reading status of every photograph in the record.
 
     Args:
         decisions: in the order of the record.
-        design: the rules.
+        rules: of the study.
 
     Returns:
         By SHA-256 of the file, in the order in which photographs were first read.
@@ -145,17 +158,17 @@ def reading_statuses(decisions: Iterable[Decision], design: StudyRules) -> dict[
     by_photograph: dict[str, list[Decision]] = {}
     for decision in decisions:
         by_photograph.setdefault(decision.sha256, []).append(decision)
-    return {sha256: standing(sha256, made, design) for sha256, made in by_photograph.items()}
+    return {sha256: reading_status(sha256, made, rules) for sha256, made in by_photograph.items()}
 
 
-def _state(readings: Sequence[Decision], arbiter: Decision | None, design: StudyRules) -> State:
+def _state(readings: Sequence[Decision], arbiter: Decision | None, rules: StudyRules) -> State:
     if arbiter is not None:
         return "settled"
     if not readings:
         return "unread"
-    if any(differ(one, other, design) for one, other in combinations(readings, 2)):
+    if any(differ(one, other, rules) for one, other in combinations(readings, 2)):
         return "arbitration"
-    if len(readings) == 1 and _needs_second(readings[0], design.second_read):
+    if len(readings) == 1 and _needs_second(readings[0], rules.second_read):
         return "second read"
     return "settled"
 
@@ -164,5 +177,5 @@ def _needs_second(first: Decision, second_read: SecondRead) -> bool:
     if second_read == "unlike the machine":
         return first.grade != first.machine_grade
     if second_read == "referable":
-        return first.grade is None or first.grade >= _REFERABLE
+        return first.grade is None or first.grade >= REFERABLE
     return second_read == "every photograph"

@@ -1,4 +1,4 @@
-"""How far readers agree with the model and with each other, from the record of decisions."""
+"""Agreement of readers with the model and with each other, from the record of decisions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from drcore.agreement.adjudication import reader_name_key
 from drcore.agreement.selection import reader_names
 from drcore.agreement.statistics import (
     bootstrap_matrices,
@@ -20,7 +19,8 @@ from drcore.agreement.statistics import (
     percentile_interval,
     wilson_interval,
 )
-from drcore.text import csv_text
+from drcore.icdr import REFERABLE
+from drcore.text import csv_text, fold
 
 if TYPE_CHECKING:
     from drcore.agreement.adjudication import ReadingStatus
@@ -52,7 +52,6 @@ AGREEMENT_COLUMNS = (
 """Columns of `agreement_csv`; n_2_3 counts photographs of grade 2 to the reference and 3 to what
 is compared. Shares have four decimals, and are empty where there is nothing to tell."""
 
-_REFERABLE = 2
 Interval = tuple[float, float]
 
 
@@ -117,7 +116,7 @@ def model_against_readers(
     """Pair the model's grades with those of each reader, the reference.
 
     Args:
-        decisions: that count, see `drcore.agreement.selection`; an arbiter is a reader like others.
+        decisions: of `select_decisions`; an arbiter is a reader like others.
         identities: corrected by hand, by SHA-256.
 
     Returns:
@@ -127,7 +126,7 @@ def model_against_readers(
     names = reader_names(given)
     pairs: dict[tuple[str, str], list[Pair]] = {}
     for decision in given:
-        key = (names[reader_name_key(decision.reader)], decision.model_version)
+        key = (names[fold(decision.reader)], decision.model_version)
         pair = Pair(_patient(decision, identities), decision.grade, decision.machine_grade)
         pairs.setdefault(key, []).append(pair)
     return dict(sorted(pairs.items()))
@@ -139,7 +138,7 @@ def reader_against_reader(
     """Pair the grades that readers gave to the same photographs.
 
     Args:
-        decisions: that count; those of arbiters are left out, as they have seen the others'.
+        decisions: selected; those of arbiters are left out, as they have seen the others'.
         identities: corrected by hand, by SHA-256.
 
     Returns:
@@ -149,7 +148,7 @@ def reader_against_reader(
     names = reader_names(given)
     by_photograph: dict[str, dict[str, Decision]] = {}
     for decision in given:
-        name = names[reader_name_key(decision.reader)]
+        name = names[fold(decision.reader)]
         # The photograph may have been graded by several models: the reader's first answer to it.
         by_photograph.setdefault(decision.sha256, {}).setdefault(name, decision)
     pairs: dict[tuple[str, str], list[Pair]] = {}
@@ -169,9 +168,9 @@ def final_against_model(
     """Pair the model's grades with the final ones of several readers, the reference.
 
     Args:
-        decisions: that count.
-        standings: where the reading of each photograph stands; what one reader alone settled, or
-            nobody yet, is left out.
+        decisions: selected.
+        reading_statuses: of each photograph; what one reader alone settled, or nobody yet, is left
+            out.
         identities: corrected by hand, by SHA-256.
 
     Returns:
@@ -216,8 +215,8 @@ def agreement_of(reference: str, compared: str, pairs: Iterable[Pair]) -> Agreem
     if len(set(patients)) >= FEWEST_PATIENTS and same < len(both):
         drawn = bootstrap_matrices(rows, columns, patients)
         interval = percentile_interval(kappa_of_matrices(drawn))
-    referable, found = counts[_REFERABLE:].sum(), counts[_REFERABLE:, _REFERABLE:].sum()
-    others, passed = counts[:_REFERABLE].sum(), counts[:_REFERABLE, :_REFERABLE].sum()
+    referable, found = counts[REFERABLE:].sum(), counts[REFERABLE:, REFERABLE:].sum()
+    others, passed = counts[:REFERABLE].sum(), counts[:REFERABLE, :REFERABLE].sum()
     return Agreement(
         reference=reference, compared=compared, photographs=len(both), patients=len(set(patients)),
         one_ungradable=len(given) - len(both) - neither, both_ungradable=neither,
@@ -232,14 +231,7 @@ def agreement_of(reference: str, compared: str, pairs: Iterable[Pair]) -> Agreem
 
 
 def agreement_csv(agreements: Iterable[Agreement]) -> str:
-    """Write figures of agreement as CSV with `AGREEMENT_COLUMNS`.
-
-    Args:
-        agreements: one a row.
-
-    Returns:
-        Header and rows, cells safe in a spreadsheet.
-    """
+    """Write one row for each agreement as CSV with `AGREEMENT_COLUMNS`, safe in a spreadsheet."""
     return csv_text([_cells(one) for one in agreements], AGREEMENT_COLUMNS)
 
 

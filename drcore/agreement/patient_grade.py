@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from drcore.eye import Laterality
+from drcore.eye import EYE_NAMES, Laterality
+from drcore.icdr import REFERABLE
 
-__all__ = ["Eye", "EyeGrade", "PatientGrade", "Reading", "patient_grade", "same_patient"]
+__all__ = ["Eye", "EyeGrade", "PatientGrade", "Reading", "patient_grade"]
 
 Eye: TypeAlias = "Laterality | Literal['unknown']"
 Finding = Literal["graded", "ungradable", "unread"]
-
-REFERABLE = 2
-"""Grade from which diabetic retinopathy is referable."""
-
-_EYE_NAMES: dict[Eye, str] = {"OD": "right eye", "OS": "left eye", "unknown": "eye not named"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +107,6 @@ def patient_grade(readings: Iterable[Reading]) -> PatientGrade:
     return PatientGrade(max(graded, default=None), eyes, not gaps, gaps)
 
 
-def same_patient(one: str, other: str) -> bool:
-    """Say whether two patient numbers are the same but for case and spaces."""
-    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
-
-
 def _eye_grade(eye: Eye, readings: list[Reading]) -> EyeGrade:
     grades = [reading.grade for reading in readings if reading.grade is not None]
     finding: Finding = "graded" if grades else "unread"
@@ -128,16 +118,16 @@ def _eye_grade(eye: Eye, readings: list[Reading]) -> EyeGrade:
 def _gaps(by_eye: dict[Eye, list[Reading]], eyes: tuple[EyeGrade, ...]) -> tuple[str, ...]:
     found = {eye.eye: eye for eye in eyes}
     gaps = []
-    for side in ("OD", "OS"):
+    for side, name in EYE_NAMES.items():
         eye = found.get(side)
         if eye is None:
-            gaps.append(f"no photograph of the {_EYE_NAMES[side]}")
+            gaps.append(f"no photograph of the {name.lower()}")
         elif eye.finding == "ungradable":
-            gaps.append(f"{_EYE_NAMES[side]} not fit for grading")
+            gaps.append(f"{name.lower()} not fit for grading")
     unread = sum(not reading.seen for readings in by_eye.values() for reading in readings)
     if unread:
         gaps.append(f"{unread} photograph{'s' if unread > 1 else ''} not judged")
     if "unknown" in found:
         number = found["unknown"].photographs
-        gaps.append(f"{number} photograph{'s' if number > 1 else ''} of an eye not named")
+        gaps.append(f"laterality not recorded ({number} photograph{'s' if number > 1 else ''})")
     return tuple(gaps)

@@ -1,4 +1,4 @@
-"""How long readers looked, and what went with having seen the map."""
+"""Reading times, and agreement with and without the heat map viewed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drcore.agreement.adjudication import reader_name_key
 from drcore.agreement.selection import reader_names
 from drcore.agreement.statistics import wilson_interval
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
 
-__all__ = ["MapGroup", "Times", "map_groups", "times_by_reader", "times_of"]
+__all__ = ["MapGroup", "ReadingTimes", "map_groups", "times_by_reader", "times_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class ReadingTimes:
     """Seconds per photograph.
 
     Attributes:
@@ -52,52 +52,38 @@ class MapGroup:
     decisions: int
     same: float
     same_interval: tuple[float, float]
-    times: Times
+    times: ReadingTimes
 
 
-def times_of(decisions: Iterable[Decision]) -> Times:
-    """Return how long photographs were looked at.
-
-    Args:
-        decisions: that count.
-
-    Returns:
-        Median and quartiles.
-    """
+def times_of(decisions: Iterable[Decision]) -> ReadingTimes:
+    """Return median and quartiles of the reading times of selected decisions."""
     given = list(decisions)
     seconds = [one.seconds for one in given if one.seconds is not None]
     if not seconds:
-        return Times(len(given), 0, math.nan, (math.nan, math.nan))
+        return ReadingTimes(len(given), 0, math.nan, (math.nan, math.nan))
     low, median, high = (float(value) for value in np.percentile(seconds, [25, 50, 75]))
-    return Times(len(given), len(seconds), median, (low, high))
+    return ReadingTimes(len(given), len(seconds), median, (low, high))
 
 
-def times_by_reader(decisions: Iterable[Decision]) -> dict[tuple[str, str], Times]:
-    """Return how long each reader looked in each mode of reading.
-
-    Args:
-        decisions: that count.
-
-    Returns:
-        By name and mode, "not recorded" where it was not.
-    """
+def times_by_reader(decisions: Iterable[Decision]) -> dict[tuple[str, str], ReadingTimes]:
+    """Return reading times by reader's name and mode of reading ("not recorded" where unknown)."""
     given = list(decisions)
     names = reader_names(given)
     groups: dict[tuple[str, str], list[Decision]] = {}
     for one in given:
-        key = (names[reader_name_key(one.reader)], one.mode or "not recorded")
+        key = (names[fold(one.reader)], one.mode or "not recorded")
         groups.setdefault(key, []).append(one)
     return {key: times_of(group) for key, group in sorted(groups.items())}
 
 
 def map_groups(decisions: Iterable[Decision]) -> tuple[MapGroup, MapGroup]:
-    """Part decisions by whether the map was seen.
+    """Split decisions by whether the heat map was viewed.
 
     This compares photographs and readers that differ in other ways as well, unless the study
     decided by lot who sees the map.
 
     Args:
-        decisions: that count; those without the model's grade, and those of which it was not
+        decisions: selected; those without the model's grade, and those of which it was not
             recorded whether the map was seen, are left out.
 
     Returns:

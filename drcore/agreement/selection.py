@@ -1,4 +1,4 @@
-"""Which decisions of the record count: chosen by reader, model, date and mode of reading."""
+"""Decisions selected by reader, model, date and mode of reading."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal, get_args
 
-from drcore.agreement.adjudication import reader_name_key
+from drcore.text import fold
 
 if TYPE_CHECKING:
-    from drcore.reviews.decision import Decision
-    from drcore.reviews.reading_modes import ReadingMode
+    from drcore.reviews.decision import Decision, ReadingMode
 
-__all__ = ["ANSWERS", "Answer", "Selection", "counted", "reader_names"]
+__all__ = ["ANSWERS", "Answer", "Selection", "reader_names", "select_decisions"]
 
 Answer = Literal["first", "last"]
 """Which of a reader's decisions on one photograph counts: the first is untouched by the machine's
@@ -43,37 +42,21 @@ class Selection:
 
 
 def reader_names(decisions: Iterable[Decision]) -> dict[str, str]:
-    """Return how each reader is called.
-
-    Args:
-        decisions: of the record.
-
-    Returns:
-        By `reader_name_key`, in order of the names, the spelling that came
-        first; "no name" for an empty one.
-    """
+    """Return readers' names by `fold`: the first spelling of each, "no name" for an empty one."""
     names: dict[str, str] = {}
     for decision in decisions:
         shown = " ".join(decision.reader.split()) or "no name"
-        names.setdefault(reader_name_key(decision.reader), shown)
+        names.setdefault(fold(decision.reader), shown)
     return dict(sorted(names.items(), key=lambda item: item[1].casefold()))
 
 
-def counted(decisions: Iterable[Decision], selection: Selection) -> list[Decision]:
-    """Return the decisions that count: of a reader on a photograph by a model, one.
-
-    Args:
-        decisions: in the order of the record.
-        selection: what is wanted.
-
-    Returns:
-        In the order of the record.
-    """
+def select_decisions(decisions: Iterable[Decision], selection: Selection) -> list[Decision]:
+    """Return one decision for each reader, photograph and model, in the order of the record."""
     given = list(decisions)
     names = reader_names(given)
     kept: dict[tuple[str, str, str], tuple[int, Decision]] = {}
     for place, decision in enumerate(given):
-        who = reader_name_key(decision.reader)
+        who = fold(decision.reader)
         if not _wanted(decision, names[who], selection):
             continue
         key = (decision.sha256, who, decision.model_version)

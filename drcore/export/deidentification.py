@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from drcore.reviews.mark import Mark
 
 __all__ = [
-    "Disclosure", "anonymous_decision", "anonymous_mark", "deidentified", "pseudonym",
+    "Disclosure",
+    "deidentified",
+    "deidentify_decision",
+    "deidentify_mark",
+    "pseudonym",
     "retina_only",
 ]  # fmt: skip
 
@@ -55,6 +59,10 @@ class Disclosure:
     def with_notes(self) -> bool:
         """Whether readers' free text goes along."""
         return self.notes or not self.deidentified
+
+    def may_show(self, case: Case) -> bool:
+        """Say whether the picture may leave, as far as its DICOM header tells."""
+        return self.burned_in or not case.report.burned_in
 
     def apply(self, case: Case) -> Case:
         """Return a case as it may be exported."""
@@ -92,12 +100,12 @@ def deidentified(case: Case, *, notes: bool = False) -> Case:
     return replace(
         case,
         report=report,
-        decisions=tuple((n, anonymous_decision(made, notes=notes)) for n, made in case.decisions),
-        marks=tuple((n, anonymous_mark(mark, notes=notes)) for n, mark in case.marks),
+        decisions=tuple((n, deidentify_decision(made, notes=notes)) for n, made in case.decisions),
+        marks=tuple((n, deidentify_mark(mark, notes=notes)) for n, mark in case.marks),
     )
 
 
-def anonymous_decision(decision: Decision, *, notes: bool = False) -> Decision:
+def deidentify_decision(decision: Decision, *, notes: bool = False) -> Decision:
     """Take out of a decision what tells the patient.
 
     Args:
@@ -111,7 +119,7 @@ def anonymous_decision(decision: Decision, *, notes: bool = False) -> Decision:
     return replace(decision, image=pseudonym(decision.sha256), patient=None, note=note)
 
 
-def anonymous_mark(mark: Mark, *, notes: bool = False) -> Mark:
+def deidentify_mark(mark: Mark, *, notes: bool = False) -> Mark:
     """Take out of a mark what may tell the patient.
 
     Args:

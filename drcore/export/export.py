@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -12,36 +12,35 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
-from drcore import __version__
+from drcore.agreement.visits import Visit
 from drcore.errors import DrcoreError, PhotographError, SourceError
+from drcore.export.about import about_text, general_problems, shortened
 from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
-from drcore.export.case import Case, by_patient
+from drcore.export.case import Case, by_visit, header_of, is_from_dicom
 from drcore.export.deidentification import Disclosure, pseudonym
+from drcore.export.final_grade import FINAL_COLUMNS, final_cells
 from drcore.export.overlays import OverlayWriter
 from drcore.export.result_json import result
-from drcore.export.standards.codes import REPORT_NOTICE
 from drcore.export.standards.dicom_identity import anonymous_header, patient_name, study_of
 from drcore.export.standards.fhir import report_bundle
-from drcore.photographs.dicom_frames import DicomFrame
-from drcore.photographs.dicom_header import Header, holds_dicom, read_header
+from drcore.files import replacing
 from drcore.results.columns import COLUMNS, row_of
-from drcore.reviews.decision import decisions_csv, decisions_json
-from drcore.reviews.mark import marks_csv, marks_json
+from drcore.reviews.tables import decisions_csv, decisions_json, marks_csv, marks_json
 from drcore.text import csv_text
 
 if TYPE_CHECKING:
     from drcore.export.pdf.report import Page
 
-__all__ = ["KINDS", "Exported", "Kind", "write_export"]
+__all__ = ["KINDS", "RESULT_COLUMNS", "Exported", "Kind", "write_export"]
 
 Kind = Literal["pdf", "overlays", "csv", "json", "dicom", "fhir"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-T = TypeVar("T")
+RESULT_COLUMNS = (COLUMNS[0], *FINAL_COLUMNS, *COLUMNS[1:])
+"""Columns of results.csv: the photograph, the readers' result, the model's."""
 
-_TOLD = 200
-"""Problems told one by one; beyond it their number is."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +76,13 @@ class _Run:
     withheld: dict[str, str] = field(default_factory=dict)
     """Why pictures may not leave, by SHA-256."""
 
-    def name(self, cases: Sequence[Case]) -> str:
-        """The stem of a patient's documents."""
+    def name(self, visit: Visit[Case]) -> str:
+        """The stem of a visit's documents."""
+        first = visit.members[0].report
         if self.privacy.deidentified:
-            return pseudonym(cases[0].report.sha256)
-        return safe_stem(cases[0].report.patient or cases[0].report.name)
+            return pseudonym(first.sha256)
+        stem = safe_stem(first.patient or first.name)
+        return f"{stem}-{visit.exam_date}" if visit.exam_date else stem
 
 
 Step = Callable[[_Run], None]
@@ -100,10 +101,10 @@ def write_export(
 ) -> Exported:
     """Write what was chosen of many photographs into one file, document by document.
 
-    A ZIP holds `reports/` (PDF, one a patient), `overlays/` with a manifest, `results`,
-    `decisions` and `marks` as CSV or JSON, `dicom/` (structured report and overlay of each
-    photograph that came as DICOM) and `fhir/` (a bundle a patient). Where only one document comes
-    of it, the file is that document.
+    A ZIP holds `reports/` (a PDF for each visit of a patient), `overlays/` with a manifest,
+    `results`, `decisions` and `marks` as CSV or JSON, `dicom/` (structured report and overlay of
+    each photograph that came as DICOM) and `fhir/` (a bundle for each visit). Where only one
+    document comes of it, the file is that document.
 
     Args:
         cases: photographs, with what was said of them.
@@ -126,24 +127,15 @@ def write_export(
         raise SourceError(
             "There is nothing to export: choose photographs and what to make of them."
         )
-    privacy = privacy or Disclosure()
-    cancelled = False
     try:
         with ExportArchive(file, made_at) as archive:
-            run = _Run(archive, privacy, made_at, page)
-            steps = _steps(cases, chosen, run)
-            for number, step in enumerate(steps, start=1):
-                if stop is not None and stop.is_set():
-                    cancelled = True
-                    break
-                _do(step, run)
-                if progress is not None:
-                    progress(number, len(steps))
-            run.problems += _general_problems(cases, chosen, run.privacy)
-            problems = _shortened(run.problems)
+            run = _Run(archive, privacy or Disclosure(), made_at, page)
+            cancelled = _do_all(_steps(cases, chosen, run), run, progress, stop)
+            run.problems += general_problems(cases, chosen, run.privacy)
+            problems = shortened(run.problems)
             documents = list(archive.names)
             if len(documents) != 1 or problems:
-                archive.add("", "about.txt", _about(run, documents, problems))
+                archive.add("", "about.txt", about_text(run.privacy, made_at, documents, problems))
         ending = _alone(file, documents[0]) if len(documents) == 1 and not problems else ".zip"
     except OSError as error:
         raise SourceError(
@@ -156,14 +148,17 @@ def write_export(
 
 def _steps(cases: Sequence[Case], kinds: Sequence[Kind], run: _Run) -> list[Step]:
     readable = [case for case in cases if case.report.status != "failed"]
-    patients = by_patient(cases)
-    seen = [group for group in patients if any(c.report.status != "failed" for c in group)]
-    pictured = [case for case in readable if _may_be_seen(case, run.privacy)]
+    seen = [
+        visit
+        for visit in by_visit(cases)
+        if any(case.report.status != "failed" for case in visit.members)
+    ]
+    pictured = [case for case in readable if run.privacy.may_show(case)]
     steps: list[Step] = []
     if run.privacy.deidentified:
         steps += [_step(_look, [case]) for case in pictured if _is_shown(case, kinds)]
     if "pdf" in kinds:
-        steps += [_step(_pdf, group) for group in seen]
+        steps += [_of_visit(_pdf, visit) for visit in seen]
     if "overlays" in kinds and readable:
         writer = OverlayWriter(run.archive, run.privacy, "overlays")
         steps += [_overlay(writer, case) for case in pictured]
@@ -173,9 +168,9 @@ def _steps(cases: Sequence[Case], kinds: Sequence[Kind], run: _Run) -> list[Step
     if "json" in kinds:
         steps.append(_step(_json, cases))
     if "dicom" in kinds:
-        steps += [_step(_dicom, [case]) for case in readable if _from_dicom(case)]
+        steps += [_step(_dicom, [case]) for case in readable if is_from_dicom(case)]
     if "fhir" in kinds:
-        steps += [_step(_fhir, group) for group in seen]
+        steps += [_of_visit(_fhir, visit) for visit in seen]
     return steps
 
 
@@ -183,8 +178,28 @@ def _step(work: Callable[[Sequence[Case], _Run], None], cases: Sequence[Case]) -
     return lambda run: work(cases, run)
 
 
+def _of_visit(work: Callable[[Visit[Case], _Run], None], visit: Visit[Case]) -> Step:
+    return lambda run: work(visit, run)
+
+
 def _overlay(writer: OverlayWriter, case: Case) -> Step:
     return lambda run: None if case.report.sha256 in run.withheld else writer.add(case)
+
+
+def _do_all(
+    steps: Sequence[Step],
+    run: _Run,
+    progress: Callable[[int, int], None] | None,
+    stop: threading.Event | None,
+) -> bool:
+    """Do the steps in order; returns True where it was stopped before the last."""
+    for number, step in enumerate(steps, start=1):
+        if stop is not None and stop.is_set():
+            return True
+        _do(step, run)
+        if progress is not None:
+            progress(number, len(steps))
+    return False
 
 
 def _do(step: Step, run: _Run) -> None:
@@ -218,22 +233,24 @@ def _look(cases: Sequence[Case], run: _Run) -> None:
         return  # whatever needs the picture will tell
 
 
-def _pdf(cases: Sequence[Case], run: _Run) -> None:
+def _pdf(visit: Visit[Case], run: _Run) -> None:
     from drcore.export.pdf.report import patient_pdf
 
     name = ""
     if run.privacy.with_names:
-        headers = (_header(case) for case in cases)
+        headers = (header_of(case) for case in visit.members)
         name = next((patient_name(header) for header in headers if header is not None), "")
     data = patient_pdf(
-        cases, made_at=run.made_at, privacy=run.privacy, patient_name=name, page=run.page
-    )
-    run.archive.add("reports", f"{run.name(cases)}-report.pdf", data)
+        visit.members, made_at=run.made_at, privacy=run.privacy, patient_name=name, page=run.page,
+        caution=visit.caution(dates=not run.privacy.deidentified),
+    )  # fmt: skip
+    run.archive.add("reports", f"{run.name(visit)}-report.pdf", data)
 
 
 def _csv(cases: Sequence[Case], run: _Run) -> None:
     told = [run.privacy.apply(case) for case in cases]
-    run.archive.add("", "results.csv", csv_text([row_of(case.report) for case in told], COLUMNS))
+    rows = [row_of(case.report) | final_cells(case.reading) for case in told]
+    run.archive.add("", "results.csv", csv_text(rows, RESULT_COLUMNS))
     run.archive.add("", "decisions.csv", decisions_csv(_numbered(c.decisions for c in told)))
     run.archive.add("", "marks.csv", marks_csv(_numbered(c.marks for c in told)))
 
@@ -257,116 +274,58 @@ def _numbered(groups: Iterable[tuple[tuple[int, T], ...]]) -> list[tuple[int, T]
 
 
 def _dicom(cases: Sequence[Case], run: _Run) -> None:
+    from drcore.export.legend import with_legend
     from drcore.export.pictures import illustrate
     from drcore.export.standards.dicom import overlay_capture, structured_report
 
     case = run.privacy.apply(cases[0])
-    header = _header(case)
+    header = header_of(case)
     if header is None:
         raise SourceError(f"{case.report.name}: the file is no DICOM file any more. Open it again.")
     if run.privacy.deidentified:
         header = anonymous_header(header)
     names = run.privacy.with_names
     stem = photograph_stem(case.report.name, case.report.sha256)
-    report = structured_report(case.report, header, made_at=run.made_at, patient_name=names)
+    report = structured_report(
+        case.report, header, made_at=run.made_at, patient_name=names, reading=case.reading
+    )
     run.archive.add("dicom", f"{stem}-report.dcm", report)
-    if _may_be_seen(case, run.privacy) and case.report.sha256 not in run.withheld:
-        picture = illustrate(case, run.privacy).overlay
+    if run.privacy.may_show(case) and case.report.sha256 not in run.withheld:
+        picture = with_legend(illustrate(case, run.privacy).overlay, case.report, case.reading)
         overlay = overlay_capture(
-            case.report, picture, header, made_at=run.made_at, patient_name=names
-        )
+            case.report, picture, header, made_at=run.made_at, patient_name=names,
+            reading=case.reading,
+        )  # fmt: skip
         run.archive.add("dicom", f"{stem}-overlay.dcm", overlay)
 
 
-def _fhir(cases: Sequence[Case], run: _Run) -> None:
-    told = [run.privacy.apply(case) for case in cases]
+def _fhir(visit: Visit[Case], run: _Run) -> None:
+    told = [run.privacy.apply(case) for case in visit.members]
     study = None
     if not run.privacy.deidentified:
-        headers = [_header(case) for case in told]
+        headers = [header_of(case) for case in told]
         studies = {None if header is None else study_of(header) for header in headers}
         study = studies.pop() if len(studies) == 1 else None
-    bundle = report_bundle([c.report for c in told], made_at=run.made_at, study_uid=study)
+    bundle = report_bundle(
+        [case.report for case in told], made_at=run.made_at, study_uid=study,
+        readings={case.report.sha256: case.reading for case in told},
+        caution=visit.caution(dates=not run.privacy.deidentified),
+    )  # fmt: skip
     text = json.dumps(bundle, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    run.archive.add("fhir", f"{run.name(cases)}-fhir.json", text)
-
-
-def _from_dicom(case: Case) -> bool:
-    source = case.source.file if isinstance(case.source, DicomFrame) else case.source
-    return isinstance(source, str | Path | bytes) and holds_dicom(source)
-
-
-def _header(case: Case) -> Header | None:
-    source = case.source.file if isinstance(case.source, DicomFrame) else case.source
-    if not isinstance(source, str | Path | bytes) or not holds_dicom(source):
-        return None
-    return read_header(source, name=case.report.name)
+    run.archive.add("fhir", f"{run.name(visit)}-fhir.json", text)
 
 
 def _is_shown(case: Case, kinds: Sequence[Kind]) -> bool:
-    return bool({"pdf", "overlays"} & set(kinds)) or ("dicom" in kinds and _from_dicom(case))
-
-
-def _may_be_seen(case: Case, privacy: Disclosure) -> bool:
-    return privacy.burned_in or not case.report.burned_in
-
-
-def _general_problems(
-    cases: Sequence[Case], kinds: Sequence[Kind], privacy: Disclosure
-) -> list[str]:
-    """What is known of all photographs beforehand, each reason once."""
-    problems = []
-    failed = [case.report for case in cases if case.report.status == "failed"]
-    if privacy.deidentified and failed:
-        problems.append(f"{_count(len(failed))} could not be read.")
-    elif failed:
-        problems += [
-            report.reason
-            if report.reason.startswith(report.name)
-            else f"{report.name}: {report.reason}"
-            for report in failed
-        ]
-    readable = [case for case in cases if case.report.status != "failed"]
-    hidden = [case for case in readable if not _may_be_seen(case, privacy)]
-    if hidden and {"pdf", "overlays", "dicom"} & set(kinds):
-        problems.append(
-            f"The pictures of {_count(len(hidden))} were left out: the DICOM header says that the "
-            "patient's identity is burnt into them."
-        )
-    other = sum(not _from_dicom(case) for case in readable) if "dicom" in kinds else 0
-    if other:
-        problems.append(
-            f"{_count(other)} did not come as DICOM and cannot leave as DICOM: a DICOM report has "
-            "to name the study."
-        )
-    return problems
-
-
-def _count(number: int) -> str:
-    return f"{number} photograph{'' if number == 1 else 's'}"
-
-
-def _shortened(problems: list[str]) -> list[str]:
-    more = len(problems) - _TOLD
-    return problems if more <= 0 else [*problems[:_TOLD], f"And {more} problems more."]
-
-
-def _about(run: _Run, documents: Sequence[str], problems: Sequence[str]) -> str:
-    kept = "photographs by their hash, no patient" if run.privacy.deidentified else "with patients"
-    lines = [
-        f"Made by drcore {__version__} on {run.made_at.isoformat(timespec='seconds')}, {kept}.",
-        REPORT_NOTICE,
-        "",
-        f"{len(documents)} documents.",
-        *(["", "Not exported:", *(f"- {problem}" for problem in problems)] if problems else []),
-    ]
-    return "\n".join(lines) + "\n"
+    return bool({"pdf", "overlays"} & set(kinds)) or ("dicom" in kinds and is_from_dicom(case))
 
 
 def _alone(file: Path, name: str) -> str:
     """Put the only document of an archive in its place; returns its ending."""
-    part = file.with_name(f".{file.name}.part")
-    with zipfile.ZipFile(file) as archive, archive.open(name) as source, part.open("wb") as target:
-        while block := source.read(1 << 20):
-            target.write(block)
-    os.replace(part, file)  # noqa: PTH105 - over a file that exists, on Windows too
+    with (
+        replacing(file) as part,
+        zipfile.ZipFile(file) as archive,
+        archive.open(name) as source,
+        part.open("wb") as target,
+    ):
+        shutil.copyfileobj(source, target)
     return Path(name).suffix

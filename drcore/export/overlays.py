@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drcore import __version__
-from drcore.errors import DrcoreError, SourceError
+from drcore.errors import DrcoreError
 from drcore.export.archive import ExportArchive, photograph_stem
-from drcore.export.deidentification import Disclosure
+from drcore.export.final_grade import FINAL_COLUMNS, final_cells, final_values
+from drcore.export.legend import with_legend
 from drcore.export.pictures import illustrate, jpeg
-from drcore.export.standards.codes import NOTICE
+from drcore.icdr import NOTICE
 from drcore.maps.overlay import MAP_RANGE
 from drcore.results.columns import COLUMNS, row_of
 from drcore.text import csv_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from drcore.export.case import Case
+    from drcore.export.deidentification import Disclosure
 
-__all__ = ["OverlayWriter", "overlay_zip"]
+__all__ = ["OverlayWriter"]
 
 UNIT = "grades above a healthy retina"
 
@@ -56,12 +56,12 @@ class OverlayWriter:
         report = case.report
         if report.status == "failed":
             raise DrcoreError(f"{report.name}: there is no overlay, because {report.reason}")
-        picture = jpeg(illustrate(case, self._privacy).overlay)
+        overlay = illustrate(case, self._privacy).overlay
+        picture = jpeg(with_legend(overlay, report, case.reading))
         name = f"{photograph_stem(report.name, report.sha256)}-overlay.jpg"
         path = self._archive.add(self._folder, name, picture)
         file = path.removeprefix(f"{self._folder}/") if self._folder else path
-        row = row_of(report)
-        self._rows.append({"overlay": file, **row})
+        self._rows.append({"overlay": file, **row_of(report), **final_cells(case.reading)})
         self._entries.append(
             {
                 "file": file,
@@ -69,6 +69,7 @@ class OverlayWriter:
                 "sha256": report.sha256,
                 "model_version": report.model_version,
                 "scale": "fused",
+                "final": final_values(case.reading),
                 "status": report.status,
                 "grade": report.grade,
                 "score": None if math.isnan(report.score) else round(report.score, 4),
@@ -97,36 +98,5 @@ class OverlayWriter:
         }
         text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
         self._archive.add(self._folder, "manifest.json", text)
-        table = csv_text(self._rows, ("overlay", *COLUMNS))
+        table = csv_text(self._rows, ("overlay", *COLUMNS, *FINAL_COLUMNS))
         self._archive.add(self._folder, "photographs.csv", table)
-
-
-def overlay_zip(
-    cases: Iterable[Case], file: Path, *, made_at: datetime, privacy: Disclosure | None = None
-) -> list[str]:
-    """Write the overlays of many photographs, one at a time, with a manifest and a table.
-
-    Args:
-        cases: in any order; may be a generator.
-        file: of the ZIP; replaced.
-        made_at: date of the archive, with a time zone.
-        privacy: what may be told.
-
-    Returns:
-        A sentence for each photograph whose overlay could not be written.
-
-    Raises:
-        SourceError: the file cannot be written.
-    """
-    problems = []
-    with ExportArchive(file, made_at) as archive:
-        writer = OverlayWriter(archive, privacy or Disclosure())
-        for case in cases:
-            try:
-                writer.add(case)
-            except SourceError:
-                raise
-            except DrcoreError as error:
-                problems.append(str(error))
-        writer.finish(made_at)
-    return problems

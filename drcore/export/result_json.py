@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from drcore import __version__
 from drcore.export.deidentification import Disclosure
-from drcore.export.standards.codes import REPORT_NOTICE
-from drcore.reviews.decision import decisions_json
-from drcore.reviews.mark import marks_json
+from drcore.export.final_grade import final_values
+from drcore.icdr import NOTICE
+from drcore.reviews.tables import decisions_json, marks_json
 
 if TYPE_CHECKING:
     from drcore.export.case import Case
@@ -35,6 +35,7 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
     return {
         "image": report.name,
         "sha256": report.sha256 or None,
+        "final": final_values(case.reading),
         "status": report.status,
         "reason": report.reason or None,
         "grade": report.grade,
@@ -49,6 +50,7 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
         "grade_set": report.grade_set and list(report.grade_set),
         "laterality": report.laterality,
         "patient": report.patient,
+        "exam_date": report.exam_date,
         "burned_in": report.burned_in,
         "width": report.width or None,
         "height": report.height or None,
@@ -58,7 +60,7 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
         "drcore": __version__,
         "decisions": json.loads(decisions_json(case.decisions)),
         "marks": json.loads(marks_json(case.marks)),
-        "notice": REPORT_NOTICE,
+        "notice": NOTICE,
     }
 
 

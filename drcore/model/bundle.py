@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
 from drcore.model.calibration import GradeCalibration
+from drcore.model.manifest_format import FORMAT, FORMAT_VERSION, MANIFEST
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
 
@@ -78,8 +79,6 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         bundle: what to write.
         folder: created where missing; files of the same name are replaced.
     """
-    from drcore.model.manifest import FORMAT, FORMAT_VERSION, MANIFEST
-
     folder.mkdir(parents=True, exist_ok=True)
     entries = [
         _save_network(size, network, folder) for size, network in sorted(bundle.networks.items())

@@ -12,16 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
 from drcore.model.calibration import GradeCalibration
+from drcore.model.manifest_format import FORMAT, FORMAT_VERSION, MANIFEST
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "MANIFEST", "Manifest", "NetworkEntry", "read_manifest"]
 
-FORMAT = "drcore-bundle"
-FORMAT_VERSION = 3
-"""Version that is written. Version 1 has no `certainty`, versions 1 and 2 no `placement`."""
-
-MANIFEST = "manifest.json"
 _MAX_MANIFEST = 1 << 20
 _SINCE_VERSION = {"certainty": 2, "placement": 3}
 

@@ -1,4 +1,4 @@
-"""One photograph of a DICOM file that holds several: its name, and what it is read from."""
+"""One photograph of a file that holds several: its name, and what it is read from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _FRAME_NAME = re.compile(r" frame [1-9][0-9]*(?=(\.[^.]{1,5})?$)")
 
 @dataclass(frozen=True, slots=True)
 class DicomFrame:
-    """A frame of a DICOM file, to be read as a photograph of its own.
+    """A photograph of a file that holds several, to be read by itself.
+
+    The file may be DICOM, a TIFF with pages, an MPO, or an animated WebP, PNG or GIF:
+    `drcore.photograph.frame_count` counts its photographs.
 
     Attributes:
         file: path, or the encoded bytes of the whole file.

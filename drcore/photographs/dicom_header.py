@@ -13,15 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from drcore.errors import DrcoreError, PhotographError
 from drcore.eye import Laterality
 from drcore.photographs.dicom_frames import frame_sha256
-from drcore.photographs.dicom_pixels import (
-    JPEG,
-    JPEG_2000,
-    NATIVE,
-    RLE,
-    Layout,
-    read_layout,
-    with_own_colours,
-)
+from drcore.photographs.dicom_layout import JPEG, JPEG_2000, NATIVE, RLE, Layout, read_layout
+from drcore.photographs.dicom_pixels import with_own_colours
 from drcore.photographs.formats import encoded_bytes, is_dicom
 from drcore.photographs.identity import Identity, parse_date
 from drcore.photographs.photograph import MAX_PIXELS

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING
 
 from drcore.errors import PhotographError
 from drcore.photographs.dicom_frames import DicomFrame, file_name, frame_name
-from drcore.photographs.dicom_pixels import (
-    Layout,
-    decode,
-)
+from drcore.photographs.dicom_layout import Layout
+from drcore.photographs.dicom_pixels import decode
 from drcore.photographs.formats import encoded_bytes
 from drcore.photographs.identity import read_name
 from drcore.photographs.photograph import MAX_PIXELS, Photograph, Source

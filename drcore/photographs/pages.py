@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from PIL import Image
 
 from drcore.errors import PhotographError
-from drcore.photographs.damage import check_deflated, check_segments
 from drcore.photographs.jpeg import Blocks, blocks_of, check_jpeg
+from drcore.photographs.stream_damage import check_deflated, check_segments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,6 @@ from PIL import Image, UnidentifiedImageError
 
 from drcore.errors import PhotographError
 from drcore.photographs.colours import in_srgb
-from drcore.photographs.damage import check_blocks, check_rows, check_stream, shortened_webp
 from drcore.photographs.formats import _DEFLATE, _FORMATS
 from drcore.photographs.jpeg import blocks_of, decode_jpeg
 from drcore.photographs.pages import (
@@ -25,6 +24,8 @@ from drcore.photographs.pages import (
     tiff_head,
 )
 from drcore.photographs.photograph import GRADING_SIDE, RGB, check_size
+from drcore.photographs.pixel_damage import check_blocks, check_rows
+from drcore.photographs.stream_damage import check_stream, shortened_webp
 from drcore.text import one_line
 
 __all__ = []

@@ -69,8 +69,7 @@ def read_photograph(
     if kind is None:
         raise PhotographError(
             f"{label}: this is not a JPEG, PNG, TIFF, BMP, GIF, JPEG 2000, HEIC, AVIF, WebP or "
-            "DICOM picture. "
-            "Export the photograph in one of these formats."
+            "DICOM picture. Export the photograph in one of these formats."
         )
     if kind == "DICOM":
         # An extra, which most readers do without.
@@ -80,6 +79,15 @@ def read_photograph(
             return read_single_frame(data, label, max_pixels)
         named = frame_name(label, frame) if frames_in(data) > 1 else label
         return read_frame(data, frame, name=named, max_pixels=max_pixels)
+    return _from_raster(
+        data, kind, label, for_grading=for_grading, max_pixels=max_pixels, frame=frame
+    )
+
+
+def _from_raster(
+    data: bytes, kind: str, label: str, *, for_grading: bool, max_pixels: int, frame: int | None
+) -> Photograph:
+    """Decode a file that is not DICOM, or one picture of it."""
     count = pictures_in(data, kind) if frame is not None else 1
     decoded = _decode(
         data, kind, label, for_grading=for_grading, max_pixels=max_pixels, number=frame

@@ -193,20 +193,14 @@ def _on_page(small: NDArray[np.uint8], ground: NDArray[np.uint8]) -> tuple[slice
     largest = _largest_region(np.asarray(mask, np.uint8), connectivity=8)
     if largest is None:
         return None
-    x, y, width, height = cv2.boundingRect(largest)
+    x, y, width, height = cv2.boundingRect(_without_thin_parts(largest, cv2.MORPH_RECT))
     # Its outermost pixels are mixed with the page.
     box = slice(y + 1, y + height - 1), slice(x + 1, x + width - 1)
     if min(width, height) < _SMALLEST:
         return None
-    if _lit_ground(small[box]) is None:
-        return box
-    # The retina itself lies on the page, without a black frame.
-    margin = 2 + max(width, height) // 12
-    around = (
-        slice(max(0, y - margin), min(small.shape[0], y + height + margin)),
-        slice(max(0, x - margin), min(small.shape[1], x + width + margin)),
-    )
-    return around if small[around].size < 0.6 * small.size else None
+    # The retina itself may lie on the page, without a black frame; then this ends here.
+    closer = small[box].size < 0.85 * small.size
+    return box if closer or _lit_ground(small[box]) is None else None
 
 
 def _in_photograph(place: tuple[slice, slice], fx: float, fy: float) -> tuple[slice, slice]:
@@ -270,7 +264,23 @@ def _retina_mask(
         return None
     contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros_like(region), contours, -1, 1, cv2.FILLED)
+    if ground is not None:  # writing that touches the retina
+        filled = _without_thin_parts(np.asarray(filled, np.uint8), cv2.MORPH_ELLIPSE)
     return np.asarray(filled, np.uint8)
+
+
+def _without_thin_parts(region: NDArray[np.uint8], shape: int) -> NDArray[np.uint8]:
+    """The largest part of a region that is left without what is thin beside it."""
+    _, _, width, height = cv2.boundingRect(region)
+    kernel = cv2.getStructuringElement(shape, (2 * (min(width, height) // 20) + 1,) * 2)
+    pad = kernel.shape[0]
+    framed = cv2.copyMakeBorder(region, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    opened = cv2.morphologyEx(framed, cv2.MORPH_OPEN, kernel)[pad:-pad, pad:-pad]
+    largest = _largest_region(np.ascontiguousarray(opened, np.uint8), connectivity=8)
+    # Where much is lost, it was no writing: parts of the retina have the colour of the page.
+    if largest is None or np.count_nonzero(largest) < 0.85 * np.count_nonzero(region):
+        return region
+    return largest
 
 
 def _lit_ground(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

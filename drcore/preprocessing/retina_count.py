@@ -64,18 +64,27 @@ def why_not_single(rgb: NDArray[np.uint8]) -> str:
     page = _page_colour(small)
     shown, blocks = (lit, []) if page is None else _on_page(small, lit, page)
     regions = regions_of(_mask(shown))
-    place = _small_place([*regions, *blocks], small, rgb)
-    if place is not None:
-        return why_not_single(rgb[place])
+    reason = _reason(small, shown, regions, None if page is None else blocks)
+    place = _small_place([*regions, *blocks], small, rgb) if reason else None
+    # A rim a few pixels wide is too coarse to refuse a picture for.
+    return reason if place is None else why_not_single(rgb[place])
+
+
+def _reason(
+    small: NDArray[np.uint8], shown: Plane, regions: list[Region], blocks: list[Region] | None
+) -> str:
+    """The reason against a thumbnail; `blocks` lie on its page, None where there is none."""
     seen = _Seen()
     for region in regions:
         retina = _reddish(small, region) and sharpness(region, shown) > _SHARP
         seen.add(region, retina=retina)
         if seen.retinas + seen.rimless > 1:
             return SEVERAL_RETINAS
-    if seen.retinas and (_pictures(blocks) > 1 or (page is None and seen.other > _OTHER)):
+    other = seen.other > _OTHER if blocks is None else _pictures(blocks) > 1
+    if seen.retinas and other:
         return PART_OF_A_PICTURE
-    if page is None and not seen.whole and _parted_by_colour(small, lit):
+    lit = _brightest(small)
+    if blocks is None and not seen.whole and _parted_by_colour(small, lit):
         return PART_OF_A_PICTURE
     if regions and _reddish(small, regions[0]):
         largest = regions[0]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from pydantic import AwareDatetime
+from pydantic.dataclasses import dataclass
 
-from drcore.errors import ReviewError
 from drcore.eye import Laterality
-from drcore.reviews.validation import check_moment, check_sha256, check_text
+from drcore.reviews.validation import STRICT, Patient, ReaderName, Sha256, plain_errors
 
 __all__ = ["IdentityCorrection"]
 
 
-@dataclass(frozen=True, slots=True)
+@plain_errors(
+    {"corrected_at": "the time of the correction needs a time zone. Give UTC."}, "The correction"
+)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class IdentityCorrection:
     """Which eye of which patient a photograph shows, by a reader's hand.
 
@@ -27,17 +29,8 @@ class IdentityCorrection:
         ReviewError: a field cannot be stored.
     """
 
-    sha256: str
+    sha256: Sha256
     laterality: Laterality | None
-    patient: str | None
-    reader: str
-    corrected_at: datetime
-
-    def __post_init__(self) -> None:
-        check_sha256("The correction", self.sha256)
-        if self.laterality not in {"OD", "OS", None}:
-            raise ReviewError("The correction: laterality is OD, OS or unknown.")
-        if self.patient is not None:
-            check_text("The correction", "patient", self.patient)
-        check_text("The correction", "reader", self.reader)
-        check_moment("The correction", "the correction", self.corrected_at)
+    patient: Patient | None
+    reader: ReaderName
+    corrected_at: AwareDatetime

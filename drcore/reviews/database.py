@@ -1,4 +1,4 @@
-"""The database of the record: its tables, and transactions that end in a sentence if they fail."""
+"""The database of the record: its tables, and transactions whose failures become sentences."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class ReviewDatabase:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database; the record can still be used and opens it again."""
+        """Close all connections; the next call opens new ones."""
         self._engine.dispose()
 
     def run(self, work: Callable[[Connection], T], what: str) -> T:
@@ -203,8 +203,8 @@ class ReviewDatabase:
             engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
         except (SQLAlchemyError, ImportError) as error:
             raise ReviewError(
-                f"Databases of the kind {clean_name(url.drivername)} cannot be opened here: the "
-                "kind is unknown or its driver is not installed. Install it, or give a file's path."
+                f"Unsupported database: {clean_name(url.drivername)} is unknown or its driver is "
+                "not installed. Install it, or give a file's path."
             ) from error
         except OSError as error:
             raise self._failed(error, "opened") from error

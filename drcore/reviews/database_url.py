@@ -1,4 +1,4 @@
-"""Where the record is kept: a path or a URL, made into what SQLAlchemy and the drivers take."""
+"""The location of the record: a path or URL as SQLAlchemy and the drivers take it."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def parse_url(url_or_path: str | Path) -> URL:
     kind = url.get_backend_name()
     if kind == "sqlite" and url.database in {None, "", ":memory:"}:
         raise ReviewError(
-            "Decisions in memory would be lost with the program. Give the path of a file."
+            "In-memory databases are not allowed: decisions would be lost. Give a file path."
         )
     if kind == "sqlite":
         return url
     if kind not in {"postgresql", "postgres"}:  # what refuses changes was written for these two
         raise ReviewError(
-            f"Databases of the kind {clean_name(kind)} cannot be opened: decisions are kept in "
-            "SQLite or PostgreSQL. Give a file's path or postgresql://user@host/name."
+            f"Unsupported database: {clean_name(kind)}. Decisions are kept in SQLite or "
+            "PostgreSQL. Give a file's path or postgresql://user@host/name."
         )
     if url.drivername not in _POSTGRESQL:
         raise ReviewError(

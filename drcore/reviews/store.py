@@ -14,10 +14,9 @@ from drcore.errors import ReviewError
 from drcore.eye import Laterality
 from drcore.reviews.correction import IdentityCorrection
 from drcore.reviews.database import DECISIONS, IDENTITIES, MARKS, WITHDRAWALS, ReviewDatabase
-from drcore.reviews.decision import REVIEW_COLUMNS, Action, Decision, decisions_csv, decisions_json
-from drcore.reviews.mark import Mark, marks_csv, marks_json
-from drcore.reviews.reading_modes import ReadingMode
-from drcore.reviews.validation import check_text
+from drcore.reviews.decision import Decision, ReadingMode
+from drcore.reviews.mark import Mark
+from drcore.reviews.tables import decisions_csv
 from drcore.text import clean_name
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
     from sqlalchemy import Row as DatabaseRow
 
-__all__ = ["REVIEW_COLUMNS", "Action", "Decision", "ReviewStore"]
+__all__ = ["ReviewStore"]
 
 T = TypeVar("T")
 
@@ -48,7 +47,8 @@ class ReviewStore:
             ("postgresql://user@host/name"; pg8000 must be installed, the extra "postgresql").
 
     Raises:
-        ReviewError: the database cannot be opened, or was made by a newer version.
+        ReviewError: the database cannot be opened, or was made by a newer version. Every method
+            raises it where the database cannot be read or written.
     """
 
     def __init__(self, url_or_path: str | Path) -> None:
@@ -64,11 +64,11 @@ class ReviewStore:
 
     @property
     def writes(self) -> int:
-        """How often this store has added something; tells whether what was read may be old."""
+        """Number of writes by this store: where it has changed, what was read before is stale."""
         return self._writes
 
     def close(self) -> None:
-        """Let go of the database; the store can still be used and opens it again."""
+        """Close all connections; the next call opens new ones."""
         self._record.close()
 
     # --- decisions ------------------------------------------------------------------------------
@@ -102,17 +102,11 @@ class ReviewStore:
         return self._write(write)
 
     def latest(self, sha256: str, reader: str | None = None) -> Decision | None:
-        """Return the decision added last for a photograph.
+        """Return the decision added last for a photograph, None where there is none.
 
         Args:
             sha256: of the file, hex.
             reader: only this reader's; anybody's where left out.
-
-        Returns:
-            The decision, or None.
-
-        Raises:
-            ReviewError: the database cannot be read.
         """
         query = select(DECISIONS).where(DECISIONS.c.sha256 == sha256)
         if reader is not None:
@@ -123,16 +117,7 @@ class ReviewStore:
     def latest_number(self, sha256: str, reader: str, mode: ReadingMode) -> int | None:
         """Return the number of a reader's last decision on a photograph in a mode of reading.
 
-        Args:
-            sha256: of the file, hex.
-            reader: whose.
-            mode: in which it was made.
-
-        Returns:
-            What a further decision revises; None where there is none.
-
-        Raises:
-            ReviewError: the database cannot be read.
+        A further decision revises it; None where there is none.
         """
         query = (
             select(DECISIONS.c.id)
@@ -144,56 +129,28 @@ class ReviewStore:
         return int(rows[0][0]) if rows else None
 
     def read_by(self, reader: str, mode: ReadingMode) -> frozenset[str]:
-        """Return which photographs a reader has decided in a mode of reading.
-
-        Args:
-            reader: whose decisions.
-            mode: in which they were made.
-
-        Returns:
-            SHA-256 of the files, hex.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
+        """Return the SHA-256 of the photographs that a reader has decided in a mode of reading."""
         query = select(DECISIONS.c.sha256).distinct()
         query = query.where(DECISIONS.c.reader == reader).where(DECISIONS.c.mode == mode)
         return frozenset(str(row[0]) for row in self._read(query))
 
     def decisions(self) -> list[Decision]:
-        """Return all decisions in the order in which they were added.
-
-        Returns:
-            The record.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
+        """Return all decisions in the order in which they were added."""
         return [decision for _, decision in self.numbered_decisions()]
 
     def numbered_decisions(self) -> list[tuple[int, Decision]]:
         """Return all decisions with their numbers, in the order in which they were added.
 
-        Returns:
-            Number and decision; `Decision.revises` is such a number.
-
-        Raises:
-            ReviewError: the database cannot be read.
+        `Decision.revises` is such a number.
         """
         rows = self._read(select(DECISIONS).order_by(DECISIONS.c.id))
         return [(int(row._mapping["id"]), _made(Decision, row)) for row in rows]  # noqa: SLF001
 
     def decisions_on(self, photographs: Iterable[str]) -> list[Decision]:
-        """Return the decisions on some photographs in the order in which they were added.
+        """Return the decisions of all readers on some photographs, in the order of the record.
 
         Args:
             photographs: SHA-256 of the files, hex.
-
-        Returns:
-            Of all readers.
-
-        Raises:
-            ReviewError: the database cannot be read.
         """
         wanted = sorted(set(photographs))
         rows: list[DatabaseRow[Any]] = []
@@ -204,54 +161,20 @@ class ReviewStore:
         return [_made(Decision, row) for row in rows]
 
     def csv_text(self) -> str:
-        """Return all decisions as CSV with `REVIEW_COLUMNS`.
-
-        Returns:
-            Header and rows, cells safe in a spreadsheet.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
+        """Return all decisions as CSV with `REVIEW_COLUMNS`, cells safe in a spreadsheet."""
         return decisions_csv(self.numbered_decisions())
-
-    def json_text(self) -> str:
-        """Return all decisions as JSON: a list of objects with `REVIEW_COLUMNS`.
-
-        Returns:
-            As `decisions_json` has it.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
-        return decisions_json(self.numbered_decisions())
 
     # --- marks ----------------------------------------------------------------------------------
 
     def add_mark(self, mark: Mark) -> int:
-        """Add a mark.
-
-        Args:
-            mark: checked when it was made.
-
-        Returns:
-            Its number in the record, rising.
-
-        Raises:
-            ReviewError: the database cannot be written.
-        """
+        """Add a mark; returns its number in the record, rising."""
         return self._write(lambda connection: _insert(connection, MARKS, mark))
 
     def marks(self, sha256: str | None = None) -> list[tuple[int, Mark]]:
-        """Return the marks that were not withdrawn, in the order in which they were added.
+        """Return the marks that were not withdrawn with their numbers, in the order of the record.
 
         Args:
             sha256: of a photograph; all photographs where left out.
-
-        Returns:
-            Number and mark.
-
-        Raises:
-            ReviewError: the database cannot be read.
         """
         query = select(MARKS).where(MARKS.c.id.not_in(select(WITHDRAWALS.c.mark)))
         if sha256 is not None:
@@ -260,7 +183,7 @@ class ReviewStore:
         return [(int(row._mapping["id"]), _made(Mark, row)) for row in rows]  # noqa: SLF001
 
     def remove_mark(self, number: int, reader: str) -> None:
-        """Withdraw a mark: it stays in the record, with a row that says who took it back and when.
+        """Withdraw a mark: it stays in the record, with a row that says who withdrew it and when.
 
         Args:
             number: of the mark; one that was withdrawn already stays so.
@@ -270,7 +193,6 @@ class ReviewStore:
             ReviewError: there is no such mark, it is another reader's, or the database cannot be
                 written.
         """
-        check_text("The mark", "reader", reader)
 
         def write(connection: Connection) -> None:
             maker = connection.execute(select(MARKS.c.reader).where(MARKS.c.id == number)).first()
@@ -278,8 +200,8 @@ class ReviewStore:
                 raise ReviewError(f"There is no mark {number}. Choose another.")
             if maker[0] != reader:
                 raise ReviewError(
-                    f"Mark {number} is {clean_name(maker[0])}'s. "
-                    "A mark can be taken back by its own reader."
+                    f"Only {clean_name(maker[0])} can remove mark {number}: "
+                    "a mark is removed by its own reader."
                 )
             known = select(WITHDRAWALS.c.id).where(WITHDRAWALS.c.mark == number)
             if connection.execute(known).first() is None:
@@ -287,28 +209,6 @@ class ReviewStore:
                 connection.execute(insert(WITHDRAWALS).values(**values))
 
         self._write(write)
-
-    def marks_csv_text(self) -> str:
-        """Return the marks that were not withdrawn as CSV with `MARK_COLUMNS`.
-
-        Returns:
-            Header and rows, cells safe in a spreadsheet.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
-        return marks_csv(self.marks())
-
-    def marks_json_text(self) -> str:
-        """Return the marks that were not withdrawn as JSON: objects with `MARK_COLUMNS`.
-
-        Returns:
-            As `marks_json` has it.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
-        return marks_json(self.marks())
 
     # --- laterality and patient -----------------------------------------------------------------
 
@@ -327,36 +227,22 @@ class ReviewStore:
             Its number among the corrections, rising.
 
         Raises:
-            ReviewError: a value cannot be stored, or the database cannot be written.
+            ReviewError: a value cannot be stored.
         """
-        identity = IdentityCorrection(sha256, laterality, patient, reader, datetime.now(UTC))
+        identity = IdentityCorrection(
+            sha256=sha256, laterality=laterality, patient=patient, reader=reader,
+            corrected_at=datetime.now(UTC),
+        )  # fmt: skip
         return self._write(lambda connection: _insert(connection, IDENTITIES, identity))
 
     def identity(self, sha256: str) -> IdentityCorrection | None:
-        """Return the last correction of a photograph.
-
-        Args:
-            sha256: of the file, hex.
-
-        Returns:
-            The correction; None where nobody made one.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
+        """Return the last correction of a photograph, None where nobody made one."""
         query = select(IDENTITIES).where(IDENTITIES.c.sha256 == sha256)
         rows = self._read(query.order_by(IDENTITIES.c.id.desc()).limit(1))
         return _made(IdentityCorrection, rows[0]) if rows else None
 
     def identities(self) -> dict[str, IdentityCorrection]:
-        """Return the last correction of every photograph that was corrected.
-
-        Returns:
-            By SHA-256 of the file.
-
-        Raises:
-            ReviewError: the database cannot be read.
-        """
+        """Return the last correction of every photograph that was corrected, by SHA-256."""
         rows = self._read(select(IDENTITIES).order_by(IDENTITIES.c.id))
         return {made.sha256: made for made in (_made(IdentityCorrection, row) for row in rows)}
 

@@ -1,72 +1,95 @@
-"""What may be written into the record: texts, hashes, moments and grades that come back whole."""
+"""What the record accepts: types of its fields, checked by pydantic, and sentences for refusals."""
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Annotated, Any, TypeVar
+
+from pydantic import ConfigDict, Field, ValidationError
 
 from drcore.errors import ReviewError
+from drcore.text import clean_name, one_line, printable
 
-__all__ = ["LONGEST", "check_moment", "check_sha256", "check_text", "is_grade"]
+__all__ = [
+    "LONGEST", "STRICT", "Grade", "ImageName", "ModelVersion", "Note", "Patient", "ReaderName",
+    "Sha256", "plain_errors",
+]  # fmt: skip
 
 LONGEST = {"image": 4096, "model_version": 200, "note": 10_000, "reader": 200, "patient": 400}
 """Characters of the free texts."""
 
+STRICT = ConfigDict(strict=True)
+"""No value is converted: what is kept is what was given."""
 
-def check_sha256(label: str, value: object) -> None:
-    """Refuse what is not the hash of a file.
+_STORABLE = r"^[^\x00]*$"
+"""PostgreSQL stores no NUL; half a character (a lone surrogate) is refused by pydantic itself."""
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Grade = Annotated[int, Field(ge=0, le=4)]
+ImageName = Annotated[str, Field(max_length=LONGEST["image"], pattern=_STORABLE)]
+ModelVersion = Annotated[str, Field(max_length=LONGEST["model_version"], pattern=_STORABLE)]
+Note = Annotated[str, Field(max_length=LONGEST["note"], pattern=_STORABLE)]
+ReaderName = Annotated[str, Field(max_length=LONGEST["reader"], pattern=_STORABLE)]
+Patient = Annotated[str, Field(max_length=LONGEST["patient"], pattern=_STORABLE)]
+
+_SENTENCES = {
+    "sha256": "there is no SHA-256 of a photograph. A file that could not be read cannot be "
+    "reviewed.",
+    "laterality": "laterality is OD, OS or unknown.",
+}
+T = TypeVar("T")
+
+
+def plain_errors(
+    sentences: Mapping[str, str], label: str | None = None
+) -> Callable[[type[T]], type[T]]:
+    """Make a pydantic dataclass raise `ReviewError` with one plain sentence.
 
     Args:
-        label: what messages begin with; clean text.
-        value: 64 hex digits in lower case.
+        sentences: by field, what to say of a value that is refused; "{field}" stands for the value
+            given to any field.
+        label: what messages begin with; the name of the image where left out.
 
-    Raises:
-        ReviewError: it is not.
+    Returns:
+        A decorator of the class.
     """
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise ReviewError(
-            f"{label}: there is no SHA-256 of a photograph. "
-            "A file that could not be read cannot be reviewed."
-        )
+
+    def decorate(kind: Any) -> Any:
+        names, create = [field.name for field in fields(kind)], kind.__init__
+
+        @functools.wraps(create)
+        def init(self: Any, *args: Any, **given: Any) -> None:
+            try:
+                create(self, *args, **given)
+            except ValidationError as error:
+                given |= dict(zip(names, args, strict=False))
+                said = _sentence(error, names, given, {**_SENTENCES, **sentences})
+                start = label or clean_name(str(given.get("image")))
+                raise ReviewError(f"{start}: {said}") from error
+
+        kind.__init__ = init
+        return kind
+
+    return decorate
 
 
-def check_text(label: str, name: str, value: object) -> None:
-    """Refuse a text that a database cuts short or does not store.
-
-    Args:
-        label: what messages begin with; clean text.
-        name: a key of `LONGEST`.
-        value: to be stored.
-
-    Raises:
-        ReviewError: it is no text, too long, or holds NUL or half of a character.
-    """
+def _sentence(
+    error: ValidationError, names: list[str], given: dict[str, Any], sentences: Mapping[str, str]
+) -> str:
+    first = error.errors(include_url=False)[0]
+    place = first["loc"][0]
+    name = names[place] if isinstance(place, int) else place
+    if name in sentences:
+        return sentences[name].format_map({key: _shown(value) for key, value in given.items()})
     words = name.replace("_", " ")
-    if not isinstance(value, str) or len(value) > LONGEST[name]:
-        raise ReviewError(
-            f"{label}: the {words} is not a text of at most {LONGEST[name]} characters. Shorten it."
-        )
-    if re.search("[\0\ud800-\udfff]", value):
-        raise ReviewError(
-            f"{label}: the {words} holds characters that cannot be stored. Type it again."
-        )
+    if name in LONGEST and first["type"] in {"string_type", "string_too_long"}:
+        return f"the {words} is not a text of at most {LONGEST[name]} characters. Shorten it."
+    if name in LONGEST:
+        return f"the {words} holds characters that cannot be stored. Type it again."
+    return f"{words}: {first['msg']}."
 
 
-def check_moment(label: str, what: str, value: object) -> None:
-    """Refuse a time without a zone: it could be any of a day's hours.
-
-    Args:
-        label: what messages begin with; clean text.
-        what: happened then.
-        value: to be stored.
-
-    Raises:
-        ReviewError: it is no time, or has no zone.
-    """
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise ReviewError(f"{label}: the time of {what} needs a time zone. Give UTC.")
-
-
-def is_grade(value: object) -> bool:
-    """Say whether a value is an ICDR grade, 0 to 4."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 4
+def _shown(value: object) -> str:
+    return printable(one_line(value))

@@ -17,21 +17,17 @@ import math
 import os
 import random
 import re
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from drcore.reviews.store import ReviewStore
 from tests.benchmarks.session import Session
+from tests.support.app_server import AppServer, app_server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = float(os.environ.get("DRCORE_PATIENCE", "240"))
@@ -110,50 +106,17 @@ async def _decide(page: Session, reader: int, name: str, figures: Figures) -> No
             await page.until(lambda: page.is_primary("choose-ungradable"), 5)
     begun = time.monotonic()
     await page.click("save-next")
-    told = f"{name}: ungradable"
-    await page.until(lambda: "Saved at" in page.html and told in html.unescape(page.html), PATIENCE)
+    told = f"{name}, ungradable"
+    await page.until(lambda: "Saved " in page.html and told in html.unescape(page.html), PATIENCE)
     figures.saved.append(time.monotonic() - begun)
     figures.told.add(name)
 
 
-@contextlib.contextmanager
-def server(folder: Path, number: int, record: str) -> Iterator[tuple[str, int, Path]]:
-    """Run the app on a free port of loopback; yields its address, its process and its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = folder / f"server-{number}.log"
-    environment = {
-        **os.environ,
-        "DRCORE_REVIEWS_URL": record, "DRCORE_LOG": "debug", "DRCORE_LOG_JSON": "1",
-        "DRCORE_WORKLISTS": str(folder / f"worklists-{number}"),
-    }  # fmt: skip
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "streamlit", "run", "viewer/app.py",
-                f"--server.port={port}", "--server.headless=true",
-            ],
-            cwd=REPOSITORY, env=environment, stdout=file, stderr=file,
-        )  # fmt: skip
-    try:
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).close()  # noqa: S310 - ours
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"The server did not start:\n{log.read_text()}") from None
-                time.sleep(0.2)
-        yield url, process.pid, log
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+def app(folder: Path, record: str) -> contextlib.AbstractContextManager[AppServer]:
+    """Run the app with a record that several servers may share."""
+    folder.mkdir()
+    log = {"DRCORE_LOG": "debug", "DRCORE_LOG_JSON": "1"}
+    return app_server(folder, {"DRCORE_REVIEWS_URL": record, **log})
 
 
 def memory(pid: int) -> tuple[float, float]:
@@ -253,14 +216,16 @@ def main(argv: list[str] | None = None) -> int:
         folder = Path(place)
         record = options.record or str(folder / "reviews.sqlite3")
         ReviewStore(record).close()
-        servers = [stack.enter_context(server(folder, n, record)) for n in range(options.servers)]
-        before = [memory(pid)[0] for _, pid, _ in servers]
+        servers = [
+            stack.enter_context(app(folder / str(n), record)) for n in range(options.servers)
+        ]
+        before = [memory(server.pid)[0] for server in servers]
         run = asyncio.run(
-            _crowd([url for url, _, _ in servers], options, options.photograph.read_bytes())
+            _crowd([server.url for server in servers], options, options.photograph.read_bytes())
         )
-        memories = [memory(pid) for _, pid, _ in servers]
+        memories = [memory(server.pid) for server in servers]
         kept, wrong = wrong_decisions(record, run["owners"], run["figures"].told)
-        logs = [log.read_text(encoding="utf-8") for _, _, log in servers]
+        logs = [server.log.read_text(encoding="utf-8") for server in servers]
         if options.keep_logs is not None:
             options.keep_logs.mkdir(parents=True, exist_ok=True)
             for number, log in enumerate(logs):

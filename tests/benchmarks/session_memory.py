@@ -1,23 +1,21 @@
 """Largest memory of a server after 200 uploads of 12 megapixels, graded and paged through.
 
-python tests/benchmarks/session_memory.py            the list alone, as the page uses it
-python tests/benchmarks/session_memory.py --app      the real app, driven in headless Chromium
+python -m tests.benchmarks.session_memory            the list alone, as the page uses it
+python -m tests.benchmarks.session_memory --app      the real app, driven in headless Chromium
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.support.app_server import ARGUMENTS, CHROMIUM, app_server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIDE = 3464
@@ -73,6 +71,7 @@ def list_alone(folder: Path, kept: Path) -> None:
     """Uploads, grading and paging as the Review page does them, in this process."""
     from drcore.grading.grader import Grader
     from viewer.image_viewer.preloading import SlideCache
+    from viewer.worklist.background_grading import do_next
     from viewer.worklist.importing import import_files
     from viewer.worklist.storage import WorklistStore
     from viewer.worklist.worklist import Worklist
@@ -93,7 +92,7 @@ def list_alone(folder: Path, kept: Path) -> None:
     arrival = import_files(worklist, one_by_one())
     assert (arrival.added, arrival.sentences) == (len(files), [])
     watch.say("uploads on the disk", began)
-    while worklist.do_next(grader):
+    while do_next(worklist, grader):
         pass
     assert {entry.report.status for entry in worklist.everything} <= {"graded", "ungradable"}
     watch.say("graded", began)
@@ -102,7 +101,7 @@ def list_alone(folder: Path, kept: Path) -> None:
         for _ in range(steps):
             entry = worklist.selected
             slides.drop(worklist.entries)
-            slides.slide(worklist, entry, entry.report)
+            slides.slide(entry, entry.report)
             worklist.step(by)
     watch.say("paged through, and back", began)
     print(f"largest resident memory: {watch.largest:.0f} MiB")
@@ -112,45 +111,21 @@ def real_app(folder: Path, kept: Path) -> None:
     """Uploads, grading and paging in headless Chromium; memory is the server's."""
     from playwright.sync_api import sync_playwright
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    environment = {
-        **os.environ,
-        "DRCORE_REVIEWS_URL": str(kept / "reviews.sqlite3"),
-        "DRCORE_WORKLISTS": str(kept / "worklists"),
-    }
-    with (kept / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "viewer/app.py",
-             f"--server.port={port}", "--server.headless=true"],
-            cwd=REPOSITORY, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5)  # noqa: S310 - ours
-                break
-            except OSError:
-                assert server.poll() is None
-                time.sleep(0.2)
+    with app_server(kept) as server:
         watch, began = Watch(server.pid), time.monotonic()
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-            )
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
             page = browser.new_page()
             page.set_default_timeout(900_000)
-            page.goto(url)
-            page.get_by_text("Or open a sample").wait_for()
+            page.goto(server.url)
+            page.get_by_text("Or try a sample image").wait_for()
             files = sorted(folder.iterdir())
             page.locator("input[type=file]").first.set_input_files(files)
             page.locator(".st-key-queue button").nth(len(files) - 1).wait_for(state="attached")
             watch.say("uploaded", began)
             page.wait_for_function(
                 "() => { const p = document.querySelector('p.reviewed');"
-                " return p && !p.textContent.includes('to grade') }",
+                " return p && !p.textContent.includes('awaiting model') }",
                 timeout=3_600_000,
             )
             watch.say("graded", began)
@@ -166,9 +141,6 @@ def real_app(folder: Path, kept: Path) -> None:
             watch.say("reloaded", began)
             browser.close()
         print(f"largest resident memory of the server: {watch.largest:.0f} MiB")
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(60)
 
 
 def main() -> None:
@@ -185,7 +157,8 @@ def main() -> None:
         folder, kept = Path(work, "photographs"), Path(work, "kept")
         folder.mkdir()
         kept.mkdir()
-        command = [sys.executable, __file__, "--draw", str(folder), "--count", str(options.count)]
+        module = [sys.executable, "-m", "tests.benchmarks.session_memory"]
+        command = [*module, "--draw", str(folder), "--count", str(options.count)]
         subprocess.run(command, check=True)
         size = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
         print(f"{options.count} photographs of {SIDE} x {SIDE} pixels, {size:.0f} MiB", flush=True)

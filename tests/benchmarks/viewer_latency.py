@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from tests.support.app_server import ARGUMENTS, CHROMIUM, app_server
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
 WIDTH, HEIGHT = 4288, 2848
 BARS = {"opacity": 50, "hide": 50, "scale": 150, "view": 150, "next": 400}
 """Milliseconds that 95 of 100 inputs must stay below."""
@@ -70,8 +63,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = photographs(folder, chosen.photographs)
-        with app(folder) as url:
-            samples = measure(url, files, chosen.rounds)
+        with app_server(folder) as server:
+            samples = measure(server.url, files, chosen.rounds)
     figures = {
         what: {
             "n": len(values),
@@ -117,49 +110,6 @@ def photographs(folder: Path, count: int) -> list[Path]:
     return files
 
 
-@contextmanager
-def app(folder: Path) -> Iterator[str]:
-    """Start the app on a free port.
-
-    Args:
-        folder: for its record, lists and log.
-
-    Yields:
-        Its address.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "DRCORE_REVIEWS_URL": str(folder / "reviews.sqlite3"),
-        "DRCORE_WORKLISTS": str(folder / "worklists"),
-    }
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [
-                sys.executable, "-m", "streamlit", "run", "viewer/app.py",
-                f"--server.port={port}", "--server.headless=true",
-            ],
-            cwd=REPOSITORY, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5)  # noqa: S310 - ours
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield url
-    finally:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-
-
 def measure(url: str, files: list[Path], rounds: int) -> dict[str, list[float]]:
     """Drive the page.
 
@@ -185,7 +135,8 @@ def measure(url: str, files: list[Path], rounds: int) -> dict[str, list[float]]:
         )
         page.wait_for_function(
             "(count) => document.querySelectorAll('.st-key-queue').length && "
-            "![...document.querySelectorAll('p')].some((p) => /to grade/.test(p.textContent))",
+            "![...document.querySelectorAll('p')]"
+            ".some((p) => /awaiting model/.test(p.textContent))",
             arg=len(files),
         )
         time.sleep(4)

@@ -24,8 +24,8 @@ from drcore.export.writing import find_writing
 from drcore.photographs.formats import EXTENSIONS
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import find_field_of_view
+from training.data.writing_squares import HELD_OUT
 from training.synthetic.burnt_in import COLOURS, NAMES, Line, burn_in, fonts_in, random_line
-from training.writing import HELD_OUT
 
 FOLDERS = ("images", "lesions", "eophtha", "healthy", "originals")
 QUALITIES = (60, 75, 85, 95, 0)

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
 from drcore.reviews.store import ReviewStore
+from tests.support.app_server import app_server, chromium
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PATIENCE = 180_000
 """Milliseconds for what needs the model, on a machine that is busy with other work."""
 
@@ -29,61 +17,28 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory):
+def server(tmp_path_factory):
+    """The app of this module."""
+    with app_server(tmp_path_factory.mktemp("app"), {"OMP_NUM_THREADS": "1"}) as running:
+        yield running
+
+
+@pytest.fixture
+def record(server):
     """Where the decisions of this module go."""
-    return tmp_path_factory.mktemp("app") / "reviews.sqlite3"
+    return server.reviews
 
 
-@pytest.fixture(scope="module")
-def app_url(record):
-    """The app as a user starts it, on a free port; decisions go to a file of this test."""
-    folder = record.parent
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "DRCORE_REVIEWS_URL": str(record),
-        "DRCORE_WORKLISTS": str(folder / "worklists"),
-        "OMP_NUM_THREADS": "1",
-    }
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [
-                sys.executable, "-m", "streamlit", "run", "viewer/app.py",
-                f"--server.port={port}", "--server.headless=true",
-            ],
-            cwd=REPOSITORY, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5)  # noqa: S310 - ours
-                break
-            except OSError:
-                assert server.poll() is None, (folder / "server.log").read_text()
-                assert time.monotonic() < deadline, "the server did not answer"
-                time.sleep(0.2)
-        yield url
-    finally:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
+@pytest.fixture
+def app_url(server):
+    """Address of the app."""
+    return server.url
 
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no Chromium at {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
@@ -136,9 +91,9 @@ def wait_until(page, script: str, expected) -> None:
 
 def show_map(page) -> None:
     """A healthy eye to this model starts without its map."""
-    if page.get_by_role("button", name="Show map").count():
+    if page.get_by_role("button", name="Show heat map").count():
         page.keyboard.press("h")
-    page.get_by_role("button", name="Hide map").wait_for()
+    page.get_by_role("button", name="Hide heat map").wait_for()
 
 
 def leave_fields(page) -> None:
@@ -156,8 +111,8 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
 
     show_map(page)
     wait_until(page, PAINTED, "fused")
-    assert page.get_by_role("img", name="Fundus photograph phantom_severe_OS.jpg").count() == 2
-    assert page.get_by_role("img", name="Map of the model").count() == 1
+    assert page.get_by_role("img", name="Fundus image phantom_severe_OS.jpg").count() == 2
+    assert page.get_by_role("img", name="Heat map").count() == 1
 
     # Zoom into the photograph; both panels follow, and nothing below loses the zoom.
     box = page.locator(".st-key-stage-view").bounding_box()
@@ -172,7 +127,7 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     for key, name in (("q", "128"), ("w", "256"), ("e", "512"), ("f", "fused")):
         page.keyboard.press(key)
         wait_until(page, PAINTED, name)
-    page.get_by_role("button", name="128", exact=True).click()
+    page.get_by_role("button", name="128 px", exact=True).click()
     wait_until(page, PAINTED, "128")
     page.keyboard.press("f")
     page.get_by_role("button", name="Red-free").click()
@@ -188,7 +143,7 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     for _ in range(4):
         page.keyboard.press("ArrowDown")
     wait_until(page, OPACITY, "0.4")
-    slider = page.get_by_role("slider", name="Opacity of the map")
+    slider = page.get_by_role("slider", name="Heat-map opacity")
     slider.focus()
     slider.press("ArrowRight")  # the slider's own key, and not the next photograph
     wait_until(page, OPACITY, "0.45")
@@ -205,10 +160,13 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     wait_until(page, f"() => {STAGE}.zoom", "1.000")
 
     page.keyboard.press("?")
-    page.get_by_role("dialog", name="Keys").wait_for()
-    assert "Look underneath the map" in page.get_by_role("dialog", name="Keys").inner_text()
+    page.get_by_role("dialog", name="Keyboard shortcuts").wait_for()
+    assert (
+        "Peek beneath the heat map"
+        in page.get_by_role("dialog", name="Keyboard shortcuts").inner_text()
+    )
     page.keyboard.press("Escape")
-    page.get_by_role("dialog", name="Keys").wait_for(state="hidden")
+    page.get_by_role("dialog", name="Keyboard shortcuts").wait_for(state="hidden")
 
     # Overrule by keyboard, with a note and a name, and go on to the next photograph.
     page.get_by_placeholder("Note (optional)").press_sequentially("hxq4")  # a field has no keys
@@ -223,12 +181,12 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     page.keyboard.press(mine)
     page.locator(f".st-key-choose-{mine} button[kind=primary]").wait_for()
     page.keyboard.press("s")
-    page.get_by_text("Saved at").wait_for()
-    page.get_by_text(f"phantom_severe_OS.jpg: grade {mine}").wait_for()
+    page.get_by_text("Saved ", exact=False).first.wait_for()
+    page.get_by_text(f"phantom_severe_OS.jpg, grade {mine}").wait_for()
     wait_for_map(page, "phantom_moderate_OD.jpg")
 
     with page.expect_download() as downloading:
-        page.get_by_role("button", name="Download decisions").click()
+        page.get_by_role("button", name="Download all grades").click()
     file = tmp_path / "decisions.csv"
     downloading.value.save_as(file)
     with file.open(encoding="utf-8", newline="") as lines:
@@ -241,7 +199,7 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     # A click in the list goes back; the decision is there.
     page.locator(".st-key-queue button").first.click()
     wait_for_map(page, "phantom_severe_OS.jpg")
-    page.get_by_text(f"Grade {mine} by Dr. A").wait_for()
+    page.get_by_text(f"Grade {mine} (Dr. A, ").wait_for()
 
 
 def test_the_record_tells_whether_the_map_was_seen(page, phantom, encoded, record):
@@ -262,7 +220,7 @@ def test_the_record_tells_whether_the_map_was_seen(page, phantom, encoded, recor
         page.locator(".st-key-choose-ungradable button[kind=primary]").wait_for()
         page.keyboard.press("Shift+S")  # the second one is the last of the list: the same key
         page.locator(".st-key-choose-ungradable button[kind=secondary]").wait_for()
-        page.get_by_text(f"{names[note]}: ungradable").wait_for()
+        page.get_by_text(f"{names[note]}, ungradable").wait_for()
         time.sleep(1)  # so that the next look is told before the next decision
 
     exposures = {first: 0.05, second: 1.0}
@@ -285,7 +243,7 @@ def test_the_record_tells_whether_the_map_was_seen(page, phantom, encoded, recor
     page.keyboard.press("h")
     wait_until(page, PAINTED, "fused")
     time.sleep(0.5)
-    page.get_by_role("button", name="128", exact=True).click()
+    page.get_by_role("button", name="128 px", exact=True).click()
     wait_until(page, PAINTED, "128")
     time.sleep(1)
     page.locator("h1.name").click()
@@ -332,7 +290,7 @@ def test_keys_of_one_moment_are_all_obeyed(page, sample_images):
 
 def test_the_plain_address_offers_the_last_list_until_it_is_cleared(page, app_url, sample_images):
     link = page.get_by_role("link", name="Continue your last list")
-    page.get_by_role("button", name="Microaneurysms", exact=True).wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Mild", exact=True).wait_for(timeout=PATIENCE)
     assert not link.is_visible()
     # A click on the picture, not on the button below it.
     page.locator(".st-key-sample-phantom_mild_OS img").click(force=True)
@@ -340,12 +298,12 @@ def test_the_plain_address_offers_the_last_list_until_it_is_cleared(page, app_ur
     page.goto(app_url)
     link.click()
     wait_for_map(page, "phantom_mild_OS")
-    page.get_by_role("button", name="List").click()
+    page.locator(".st-key-list-popover button").first.click()
     page.get_by_role("button", name="Clear").click()
-    page.get_by_role("button", name="Delete").click()
-    page.get_by_role("button", name="Microaneurysms", exact=True).wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Remove list").click()
+    page.get_by_role("button", name="Mild", exact=True).wait_for(timeout=PATIENCE)
     page.goto(app_url)
-    page.get_by_role("button", name="Microaneurysms", exact=True).wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Mild", exact=True).wait_for(timeout=PATIENCE)
     assert not link.is_visible()
 
 

@@ -60,7 +60,7 @@ ENTRIES = {
     "training": {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
         "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing",
-        "composites",
+        "composites", "cli", "pack", "train_bundle",
     },
 }  # fmt: skip
 """Root modules that are entries: they may import every package, and no package imports them."""
@@ -205,3 +205,21 @@ def test_public_names_are_there():
         "try: drcore.nothing\nexcept AttributeError as error: print(error)"
     )
     assert "nothing" in fresh(code)
+
+
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 60
+
+
+@pytest.mark.parametrize("top", FORBIDDEN)
+def test_modules_and_functions_stay_short(top):
+    long = []
+    for file in files_of(top):
+        text = file.read_text(encoding="utf-8")
+        if (lines := len(text.splitlines())) > MOST_LINES:
+            long.append(f"{module_of(file)}: {lines} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                if lines > MOST_LINES_OF_A_FUNCTION:
+                    long.append(f"{module_of(file)}.{node.name}: {lines} lines")
+    assert not long

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from drcore.grading.grader import Grader
+from tests.support.app_server import app_server
 from viewer.server.model_loader import Engine
 from viewer.session import state
 
@@ -140,42 +136,6 @@ def guard(tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(guard, tmp_path_factory):
     """The app as a user starts it, cut off from all networks: address, folder, terminal."""
-    environment, _ = guard
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **environment,
-        "DRCORE_REVIEWS_URL": str(folder / "reviews.sqlite3"),
-        "DRCORE_WORKLISTS": str(folder / "worklists"),
-        "DRCORE_LOG": "debug",
-        "OMP_NUM_THREADS": "1",
-    }
-    terminal = folder / "terminal"
-    with terminal.open("w") as log:
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "streamlit", "run", "viewer/app.py",
-                f"--server.port={port}", "--server.headless=true",
-            ],
-            cwd=REPOSITORY, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 180
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).close()  # noqa: S310 - ours
-                break
-            except OSError:
-                assert process.poll() is None, terminal.read_text()
-                assert time.monotonic() < deadline, "the server did not answer"
-                time.sleep(0.2)
-        yield url, folder, terminal
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    environment = {**guard[0], "DRCORE_LOG": "debug", "OMP_NUM_THREADS": "1"}
+    with app_server(tmp_path_factory.mktemp("server"), environment) as running:
+        yield running.url, running.folder, running.log

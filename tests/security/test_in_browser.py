@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from drcore.reviews.store import ReviewStore
+from tests.support.app_server import chromium
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PATIENCE = 240_000
 """Milliseconds for what needs the model, on a machine that is busy with other work."""
 
@@ -44,13 +39,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 @pytest.fixture
 def watched(server):
     """A page whose requests and complaints are written down."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no Chromium at {CHROMIUM}")
-    url = server[0]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = chromium.new_context(viewport={"width": 1280, "height": 720}).new_page()
+    with chromium() as browser:
+        page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
         page.set_default_timeout(PATIENCE)
         requests, complaints = [], []
         page.on("request", lambda request: requests.append(request.url))
@@ -61,9 +51,8 @@ def watched(server):
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.add_init_script(TRAP)
-        page.goto(url)
+        page.goto(server[0])
         yield page, requests, complaints
-        chromium.close()
 
 
 def test_an_enemy_in_the_browser(server, watched, guard, stems, titles, encoded, phantom):
@@ -93,7 +82,7 @@ def test_an_enemy_in_the_browser(server, watched, guard, stems, titles, encoded,
         page.keyboard.press("u")
         page.locator(".st-key-choose-ungradable button[kind=primary]").wait_for()
         page.keyboard.press("s")
-        page.get_by_text(f"{stem}_left.jpg: ungradable").wait_for()
+        page.get_by_text(f"{stem}_left.jpg, ungradable").wait_for()
         assert page.evaluate(HARM) == []
     for name in titles:
         page.get_by_role("link", name=re.compile(f"{name}$")).first.click()

@@ -170,7 +170,7 @@ def test_a_dropped_folder(app_of, stems, phantom, encoded):
     assert harm(app) == []
     app.button(key="review-listed").click().run()
     assert harm(app) == []
-    rows = list(csv.reader(io.StringIO(panel.csv_bytes(job).decode())))
+    rows = list(csv.reader(io.StringIO(panel.csv_of(job))))
     assert_no_formula(rows)
 
 
@@ -190,7 +190,7 @@ def test_a_folder_of_the_server(app_of, stems, tmp_path, phantom, encoded):
     app.run()
     assert len(job.rows) == len(stems)
     assert harm(app) == []
-    assert_no_formula(csv.reader(io.StringIO(panel.csv_bytes(job).decode())))
+    assert_no_formula(csv.reader(io.StringIO(panel.csv_of(job))))
 
 
 def test_the_record_as_csv_starts_no_formula(record, tmp_path):

@@ -64,7 +64,7 @@ def test_a_forged_upload_is_refused(server):
 def test_an_upload_that_is_too_large_is_refused_before_it_is_read(server):
     url, path = server[0], "/_stcore/upload_file/session/file"
     status, _, body = ask(url, "PUT", path, b"", Content_Length=str(1 << 40))
-    assert (status, body) == (507, b"The server is busy with other uploads. Try again soon.")
+    assert (status, body) == (507, b"The server is busy with other uploads. Retry soon.")
     assert ask(url, "PUT", path, Transfer_Encoding="chunked")[0] == 411
     assert ask(url, "PUT", path, b"", Content_Length="-1")[0] in {400, 411}
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from training.reproduce import main
-from training.reproduction import plan as reproduction_plan
-from training.reproduction import report
+from training.reproduction import runs
 from training.reproduction.networks import LAYOUTS, Convolution, Layout, Pool
 from training.reproduction.plan import Budget, plan
-from training.reproduction.protocol import published
+from training.reproduction.recipe import published
+from training.reproduction.report import verdict
 from training.reproduction.speed import compare_heads, flops_of, limit_of
 
 TINY = (Convolution(6, 5, 2, 2), Pool(), Convolution(8, 3, 2), Pool(), Convolution(8, 3))
@@ -118,7 +118,7 @@ def test_a_competition_from_labels_to_public_and_private_kappa(
     assert "public" not in empty
 
     # A second call only reads: training again would call `fit`.
-    monkeypatch.setattr(reproduction_plan, "fit", None)
+    monkeypatch.setattr(runs, "fit", None)
     main(arguments(competition, tmp_path, "--cells", "heads", "sizes", "switches"))
     assert (tmp_path / "REPORT.md").read_text(encoding="utf-8") == text
 
@@ -158,7 +158,7 @@ def test_a_wrong_epoch_option_is_said(
 
 
 def test_the_plan_starts_each_size_from_the_one_before() -> None:
-    runs = {run.name: run.protocol for run in plan(Budget(seeds=(4,)), ["sizes", "switches"])}
+    runs = {run.name: run.recipe for run in plan(Budget(seeds=(4,)), ["sizes", "switches"])}
     assert runs["net-5-128-gap-s4"].start == ""
     assert runs["net-5-256-gap-s4"].start == "net-5-128-gap-s4"
     assert runs["net-5-512-gap-s4"].start == "net-5-256-gap-s4"
@@ -167,28 +167,28 @@ def test_the_plan_starts_each_size_from_the_one_before() -> None:
     assert runs["net-5-128-gap-no-colour-s4"].colour == 0
     names = list(runs)
     for run in plan(Budget(), ["heads", "sizes"]):
-        if run.protocol.start:
-            assert run.protocol.seed == int(run.protocol.start[-1])
+        if run.recipe.start:
+            assert run.recipe.seed == int(run.recipe.start[-1])
     assert names.index("net-5-128-gap-s4") < names.index("net-5-256-gap-s4")
 
 
 def test_the_published_effort_is_what_is_planned_by_default() -> None:
     runs = plan(Budget(), ["heads"])
-    full = [run.protocol for run in runs if run.protocol.layout == "net-5-512"]
+    full = [run.recipe for run in runs if run.recipe.layout == "net-5-512"]
     assert {(p.head, p.seed) for p in full} == {(h, s) for h in ("fc", "gap") for s in (0, 1, 2)}
     assert all(p.epochs == 251 and p.untied and p.resampling for p in full)
 
 
 def test_verdicts_follow_the_interval() -> None:
     def told(low: float, high: float, tolerance: float = 0.0) -> str:
-        return report.verdict({"interval": [low, high]}, tolerance=tolerance)
+        return verdict({"interval": [low, high]}, tolerance=tolerance)
 
     assert told(0.01, 0.05) == "better"
     assert told(-0.05, -0.01) == "worse"
-    assert "cannot be told" in told(-0.01, 0.03)
+    assert "undecided" in told(-0.01, 0.03)
     assert told(-0.01, 0.03, 0.02) == "holds"
     assert told(-0.09, -0.03, 0.02) == "does not hold"
-    assert "cannot be told" in told(-0.05, 0.03, 0.02)
+    assert "undecided" in told(-0.05, 0.03, 0.02)
 
 
 @pytest.mark.usefixtures("tiny_nets")
@@ -208,10 +208,10 @@ def test_speed_counts_what_it_says() -> None:
 def test_operations_of_a_known_network(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Layout("one", 16, 14, (Convolution(4, 3),))
     monkeypatch.setitem(LAYOUTS, "one", one)
-    protocol = published("net-5-128", untied=False)
+    recipe = published("net-5-128", untied=False)
     from dataclasses import replace
 
-    got = flops_of(replace(protocol, layout="one"), "gap")
+    got = flops_of(replace(recipe, layout="one"), "gap")
     # 14 x 14 outputs of 4 channels from 3 x 3 x 3: forward once, backward once for the weights
     # (the photograph needs no gradient); the linear unit 4 -> 1 is 8 forward, 16 back.
     assert got == 2 * (2 * 14 * 14 * 4 * 27) + 8 + 16

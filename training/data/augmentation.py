@@ -40,11 +40,6 @@ def draw_change(size: int, recipe: Augmentation, rng: np.random.Generator) -> Ch
 
     Args:
         size: side of the result in pixels.
-        recipe: how strong.
-        rng: source of chance.
-
-    Returns:
-        The change.
     """
     similarity, curves = _similarity(recipe, rng), _tone_curves(recipe, rng)
     coarse, quality, blur, noise = size, None, 0.0, 0.0
@@ -72,8 +67,6 @@ def augment(
         square: uint8 (S, S, 3), 0-255.
         mask: uint8 (s, s), 0-255, the retina at any resolution.
         size: side of the result in pixels, at most S.
-        recipe: how strong.
-        rng: source of chance.
 
     Returns:
         uint8 (size, size, 3) and uint8 (s, s), moved by the same transform.

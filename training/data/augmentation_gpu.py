@@ -1,12 +1,13 @@
 """Batches made where the network is: photographs live on the device, changes run for a whole batch.
 
-`training.data.augmentation` makes one photograph after the other on processors, which feeds a
-graphics card too slowly. What is drawn is the same (`draw_change`), what is done differs by
-rounding.
+`training.data.augmentation` changes one photograph after the other with OpenCV, which feeds a
+graphics card too slowly; this code on a processor takes 9 to 20 times as long as OpenCV. Hence
+both. What is drawn is the same (`draw_change`), what is done differs by rounding.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,12 +18,12 @@ from torch.nn import functional
 
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.augmentation import Change, draw_change
+from training.data.resident import ResidentSquares
 from training.data.squares import Sample, Squares
 from training.recipe import Augmentation
 
-__all__ = ["DeviceSquares", "change_batch", "contrast_batch", "jpeg_batch", "move_batch"]
+__all__ = ["change_batch", "contrast_batch", "device_batches", "jpeg_batch", "move_batch"]
 
-_PIECE = 512
 _JPEG_LUMA = (
     (16, 11, 10, 16, 24, 40, 51, 61),
     (12, 12, 14, 19, 26, 58, 60, 55),
@@ -43,78 +44,50 @@ _JPEG_CHROMA = (
 _YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 
 
-class DeviceSquares:
-    """Squares that live on a device as bytes.
+def device_batches(
+    squares: Squares,
+    resident: ResidentSquares,
+    indices: Sequence[int] | NDArray[np.int64],
+    batch: int,
+    size: int,
+    cells: int,
+    preparation: Preprocessing,
+    augmentation: Augmentation | None = None,
+    seed: tuple[int, int] = (0, 0),
+) -> Iterator[Sample]:
+    """Make network input on the device; what is drawn is what `SquareSet` draws.
 
     Args:
-        squares: the warped photographs; those left out by `keep` are not copied.
-        device: where they live from now on; 0.8 MB a photograph.
-        keep: int (K,), the photographs wanted; all where left out.
+        resident: pixels and masks of those photographs on the device.
+        size: side S of the network input in pixels.
+        augmentation: random changes, or None.
+
+    Yields:
+        On the device: local contrast uint8 (B, 3, S, S); coverage float32 (B, m, m), 0-1;
+        grades float32 (B,).
     """
-
-    def __init__(
-        self, squares: Squares, device: torch.device, keep: NDArray[np.int64] | None = None
-    ) -> None:
-        wanted = np.arange(len(squares.rows)) if keep is None else np.asarray(keep)
-        self.device = device
-        self._place = {int(index): place for place, index in enumerate(wanted)}
-        side, cells = squares.pixels.shape[1], squares.masks.shape[1]
-        self._pixels = torch.empty((len(wanted), 3, side, side), dtype=torch.uint8, device=device)
-        self._masks = torch.empty((len(wanted), 1, cells, cells), dtype=torch.uint8, device=device)
-        # Copied in pieces: the whole, read from disk at once, may be larger than main memory.
-        for start in range(0, len(wanted), _PIECE):
-            some = wanted[start : start + _PIECE]
-            pixels = torch.from_numpy(np.array(squares.pixels[some])).to(device)
-            self._pixels[start : start + len(some)] = pixels.permute(0, 3, 1, 2)
-            masks = torch.from_numpy(np.array(squares.masks[some])).to(device)
-            self._masks[start : start + len(some)] = masks[:, None]
-        grades = [squares.target(int(index)) for index in wanted]
-        self._grades = torch.tensor(grades, device=device)
-
-    def batches(
-        self,
-        indices: Sequence[int] | NDArray[np.int64],
-        batch: int,
-        size: int,
-        cells: int,
-        preparation: Preprocessing,
-        augmentation: Augmentation | None = None,
-        seed: tuple[int, int] = (0, 0),
-    ) -> Iterator[Sample]:
-        """Make network input; the arguments are those of `training.data.squares.SquareSet`.
-
-        Args:
-            indices: which photographs, in order; may repeat.
-            batch: photographs a batch; the last one may be smaller.
-            size: side S of the network input in pixels.
-            cells: side m of the network's map.
-            preparation: how squares become input.
-            augmentation: random changes, or None.
-            seed: (seed, epoch).
-
-        Yields:
-            On the device: local contrast uint8 (B, 3, S, S); coverage float32 (B, m, m), 0-1;
-            grades float32 (B,).
-        """
-        noise = torch.Generator(self.device).manual_seed(seed[0] * 1_000_003 + seed[1])
-        for start in range(0, len(indices), batch):
-            chosen = [int(index) for index in indices[start : start + batch]]
-            places = torch.tensor([self._place[index] for index in chosen], device=self.device)
-            pixels, masks = self._pixels[places].float(), self._masks[places].float()
-            if augmentation is not None:
-                changes = [
-                    draw_change(size, augmentation, np.random.default_rng((*seed, start + i)))
-                    for i in range(len(chosen))
-                ]
-                pixels = change_batch(pixels, changes, size, noise)
-                masks = move_batch(masks, changes).round_()
-            elif pixels.shape[-1] != size:
-                pixels = _shrunk(pixels, size).round_()
-            yield (
-                contrast_batch(pixels, masks, preparation),
-                functional.interpolate(masks, (cells, cells), mode="area")[:, 0] / 255,
-                self._grades[places],
-            )
+    if resident.masks is None:
+        raise ValueError("The photographs on the device have no masks of the retina.")
+    noise = torch.Generator(resident.device).manual_seed(seed[0] * 1_000_003 + seed[1])
+    places = resident.places(indices)
+    targets = torch.tensor([squares.target(int(i)) for i in indices], device=resident.device)
+    for start in range(0, len(indices), batch):
+        some = places[start : start + batch]
+        pixels, masks = resident.pixels[some].float(), resident.masks[some].float()
+        if augmentation is not None:
+            changes = [
+                draw_change(size, augmentation, np.random.default_rng((*seed, start + i)))
+                for i in range(len(some))
+            ]
+            pixels = change_batch(pixels, changes, size, noise)
+            masks = move_batch(masks, changes).round_()
+        elif pixels.shape[-1] != size:
+            pixels = _shrunk(pixels, size).round_()
+        yield (
+            contrast_batch(pixels, masks, preparation),
+            functional.interpolate(masks, (cells, cells), mode="area")[:, 0] / 255,
+            targets[start : start + batch],
+        )
 
 
 def move_batch(pictures: Tensor, changes: Sequence[Change], mode: str = "bilinear") -> Tensor:
@@ -122,8 +95,6 @@ def move_batch(pictures: Tensor, changes: Sequence[Change], mode: str = "bilinea
 
     Args:
         pictures: float32 (B, c, S, S).
-        changes: B of them.
-        mode: "bilinear" or "bicubic".
 
     Returns:
         float32 (B, c, S, S); 0 where a picture has nothing.
@@ -142,7 +113,6 @@ def change_batch(
 
     Args:
         pixels: float32 (B, 3, S, S), 0-255.
-        changes: B of them.
         size: side of the result in pixels, at most S.
         noise: source of the sensor noise, on the device of the pixels.
 
@@ -178,7 +148,6 @@ def contrast_batch(pixels: Tensor, masks: Tensor, preparation: Preprocessing) ->
     Args:
         pixels: float32 (B, 3, S, S), whole numbers 0-255.
         masks: float32 (B, 1, s, s), 0-255, the retina at any resolution.
-        preparation: gives gain and sigma.
 
     Returns:
         uint8 (B, 3, S, S), 128 where nothing stands out and outside the retina.
@@ -208,15 +177,17 @@ def jpeg_batch(pixels: Tensor, qualities: Sequence[int]) -> Tensor:
         float32 (B, 3, H, W), whole numbers 0-255.
     """
     device, (height, width) = pixels.device, pixels.shape[-2:]
-    turn = torch.tensor(_YCC, device=device)
+    turn = torch.tensor(_YCC)
+    back = turn.inverse().to(device)  # on the host: a device would wait for it
+    turn = turn.to(device)
     padded = functional.pad(pixels, (0, -width % 16, 0, -height % 16), mode="replicate")
     planes = torch.einsum("kc,bchw->bkhw", turn, padded)
     luma, chroma = planes[:, :1] - 128, functional.avg_pool2d(planes[:, 1:], 2)
     luma = _quantised(luma, _steps(_JPEG_LUMA, qualities, device)) + 128
     chroma = _quantised(chroma, _steps(_JPEG_CHROMA, qualities, device))
     chroma = functional.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
-    back = torch.einsum("kc,bchw->bkhw", turn.inverse(), torch.cat([luma, chroma], 1))
-    return _levels(back[..., :height, :width])
+    rgb = torch.einsum("kc,bchw->bkhw", back, torch.cat([luma, chroma], 1))
+    return _levels(rgb[..., :height, :width])
 
 
 def _backwards(similarity: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -285,6 +256,7 @@ def _blurred(pixels: Tensor, sigmas: Sequence[float]) -> Tensor:
     return flat.view(pixels.shape)
 
 
+@functools.lru_cache(maxsize=16)  # the same for every batch, and made on the host
 def _reflecting_blur(size: int, sigma: float, device: torch.device) -> Tensor:
     """A Gaussian along one axis as a matrix (size, size), the border mirrored as OpenCV does."""
     reach = round(sigma * 4)
@@ -296,7 +268,8 @@ def _reflecting_blur(size: int, sigma: float, device: torch.device) -> Tensor:
         taken = np.abs(np.arange(size) + offset)
         taken = np.where(taken >= size, 2 * (size - 1) - taken, taken)
         np.add.at(matrix, (np.arange(size), taken), share)
-    return torch.from_numpy(matrix.astype(np.float32)).to(device)
+    with torch.inference_mode(mode=False):  # kept, and needed in both modes
+        return torch.from_numpy(matrix.astype(np.float32)).to(device)
 
 
 def _steps(

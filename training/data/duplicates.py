@@ -31,6 +31,7 @@ __all__ = [
     "grades_of_repeats",
     "keep_apart",
     "photographs_with_masks",
+    "pictures_of",
     "read_repeats",
     "with_eyes_in",
     "with_eyes_in_training",
@@ -88,15 +89,7 @@ class Repeat:
 
 
 def find_repeats(pictures: Iterable[Picture], *, quiet: bool = True) -> list[Repeat]:
-    """Find the pairs of photographs that show the same eye.
-
-    Args:
-        pictures: to compare, each with each.
-        quiet: no progress bar.
-
-    Returns:
-        The pairs, in the order of the pictures.
-    """
+    """Find the pairs of photographs that show the same eye."""
     names, points, descriptors = [], [], []
     for picture in tqdm(pictures, desc="key points", unit="photograph", disable=quiet):
         found = _key_points(picture)
@@ -125,14 +118,7 @@ def find_repeats(pictures: Iterable[Picture], *, quiet: bool = True) -> list[Rep
 
 
 def eyes_of(repeats: Sequence[Repeat]) -> dict[str, int]:
-    """Number the eyes that are shown more than once.
-
-    Args:
-        repeats: pairs; what is alike by way of a third photograph is one eye, too.
-
-    Returns:
-        Number of the eye by file name.
-    """
+    """Number the eyes that are shown more than once."""
     names = sorted({name for repeat in repeats for name in (repeat.image, repeat.other)})
     place = {name: i for i, name in enumerate(names)}
     ends = [(place[repeat.image], place[repeat.other]) for repeat in repeats]
@@ -147,11 +133,6 @@ def with_eyes_in(
 ) -> set[str]:
     """Return the photographs whose eye is in other photographs, too.
 
-    Args:
-        names: file names asked about.
-        others: file names of the other photographs.
-        repeats: pairs of photographs of one eye.
-
     Returns:
         Those of `names`; empty where there is none.
     """
@@ -165,11 +146,6 @@ def with_eyes_in_training(
 ) -> set[str]:
     """Return the photographs whose eye is trained on, under another name.
 
-    Args:
-        names: file names asked about.
-        rows: labelled photographs, of which the split "train" is trained on.
-        repeats: pairs of photographs of one eye.
-
     Returns:
         Those of `names`; empty where there is none.
     """
@@ -181,11 +157,6 @@ def keep_apart(
     rows: Sequence[Labelled], measured: Collection[str], repeats: Sequence[Repeat]
 ) -> list[Labelled]:
     """Take out of training the photographs whose eye is measured on.
-
-    Args:
-        rows: labelled photographs.
-        measured: file names of further photographs that are measured on, as those with masks.
-        repeats: pairs of photographs of one eye.
 
     Returns:
         All rows; the split of those taken out is "left out".
@@ -205,10 +176,8 @@ def grades_of_repeats(
     however good, correlates with such grades by more than sqrt(1 - that / their variance).
 
     Args:
-        repeats: pairs of photographs of one eye.
         grades: 0-4 by file name; pairs with one not in here are left out.
         spread: variance of the grades of the whole dataset.
-        draws: bootstrap resamples.
 
     Returns:
         "pairs", "alike" (share with the same grade) and "largest_correlation", both with their
@@ -247,10 +216,6 @@ def photographs_with_masks(table: Path, rows: Iterable[Labelled]) -> list[Annota
 
     Args:
         table: CSV as `read_lesions` wants it, or a path where nothing is.
-        rows: the graded photographs.
-
-    Returns:
-        The photographs; none where there is no table.
 
     Raises:
         LesionsError: see `read_lesions`.
@@ -275,9 +240,6 @@ def read_repeats(file: Path) -> list[Repeat]:
 
     Args:
         file: CSV.
-
-    Returns:
-        The pairs.
 
     Raises:
         RepeatsError: it cannot be read, or a column or a number is missing.
@@ -340,9 +302,10 @@ def _alike(
     return count, bool(np.abs(shift).max() < 2.0)
 
 
-def _pictures(
+def pictures_of(
     squares: Squares, wanted: Collection[str], annotated: Sequence[Annotated]
 ) -> Iterator[Picture]:
+    """Yield the wanted photographs and those with masks, in which to look for an eye."""
     for i, row in enumerate(squares.rows):
         if row.path.name in wanted:
             yield Picture(

@@ -1,4 +1,4 @@
-"""Photographs with lesion masks: reading the table, refusing what would spoil a measurement."""
+"""Photographs with lesion masks: the table is read and checked."""
 
 from __future__ import annotations
 
@@ -55,9 +55,6 @@ class Lesions:
     def on_square(self, frame: RetinaSquare) -> dict[str, NDArray[np.bool_]]:
         """Bring the masks into the square of a frame.
 
-        Args:
-            frame: of the photograph; its size S is the side of the masks wanted.
-
         Returns:
             By annotated type, and "all" for the lesions together: bool (S, S), True where at least
             half of a pixel is lesion.
@@ -101,9 +98,6 @@ class Annotated:
     def lesions(self) -> Lesions:
         """Read the mask.
 
-        Returns:
-            The lesions of the photograph.
-
         Raises:
             LesionsError: the mask is damaged, or has bits that are unknown or not annotated.
         """
@@ -133,12 +127,7 @@ def read_lesions(
 
     Args:
         table: CSV with the columns image, annotated and same_as (others are ignored).
-        splits: "train", "val" or "test" by file name of the graded photographs, which tells the
-            clean photographs: those that are no graded photograph, or one of a test set.
         folder: holds NAME.jpg and NAME_mask.png; `lesions` beside the table where left out.
-
-    Returns:
-        The rows, in the order of the file.
 
     Raises:
         LesionsError: a column, a photograph or a mask is missing, a mask is no 8-bit PNG of its
@@ -174,7 +163,7 @@ def read_lesions(
         if same_as and same_as not in splits:
             raise LesionsError(
                 f"{where}: {name!r} is the same as {same_as!r}, which is no graded photograph; "
-                "whether a model was trained on it cannot be told."
+                "it is unknown whether a model was trained on it."
             )
         seen[name] = line
         clean = not same_as or splits[same_as] == "test"

@@ -44,13 +44,6 @@ class LesionSquares:
     def build(cls, photographs: list[Annotated], preparation: Preprocessing) -> LesionSquares:
         """Warp photographs and masks.
 
-        Args:
-            photographs: none of them clean: what is trained on can no longer be measured on.
-            preparation: gives the rim margin.
-
-        Returns:
-            The squares.
-
         Raises:
             ValueError: a photograph is clean, or there is none.
         """
@@ -80,10 +73,6 @@ def photographs_to_learn_from(table: Path, rows: list[Labelled]) -> list[Annotat
 
     Args:
         table: CSV as `training.data.lesion_masks.read_lesions` wants it.
-        rows: the graded photographs.
-
-    Returns:
-        The photographs; none of them is clean.
 
     Raises:
         LesionsError: see `read_lesions`.
@@ -126,17 +115,7 @@ def lesion_batches(
     """Draw photographs with masks without end, changed at random.
 
     Args:
-        squares: the photographs.
-        device: where batches are made.
-        count: photographs A a batch.
         size: side S of the network input in pixels.
-        cells: side m of the network's map.
-        preparation: how squares become input.
-        augmentation: random changes.
-        seed: (seed, epoch).
-
-    Yields:
-        Batches on the device.
     """
     pixels = torch.from_numpy(squares.pixels.transpose(0, 3, 1, 2).copy()).to(device)
     masks = torch.from_numpy(squares.masks[:, None].copy()).to(device)

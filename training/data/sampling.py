@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from training.data.labels import Labelled
 
-__all__ = ["class_weights"]
+__all__ = ["class_weights", "draw"]
 
 
 def class_weights(
@@ -21,7 +21,6 @@ def class_weights(
     """Return the probability with which each training photograph is drawn.
 
     Args:
-        rows: training photographs.
         power: 0 draws as they are, 1 draws all grades alike.
         datasets: factor by dataset, 1 where not named.
         independence: 1 draws each grade from all datasets alike, up to their size and factor; 0
@@ -47,3 +46,25 @@ def class_weights(
         ]
     result: NDArray[np.float64] = weights / weights.sum()
     return result
+
+
+def draw(
+    rng: np.random.Generator,
+    indices: NDArray[np.int64],
+    count: int,
+    weights: NDArray[np.float64] | None,
+) -> NDArray[np.int64]:
+    """Draw the photographs of an epoch.
+
+    Args:
+        indices: int64 (N,), to draw from.
+        weights: float64 (N,), how often each comes, with replacement; None draws each once, in
+            random order, where there are enough of them.
+
+    Returns:
+        int64 (count,).
+    """
+    if weights is None and count <= len(indices):
+        return rng.permutation(indices)[:count]
+    chances = None if weights is None else weights / weights.sum()
+    return rng.choice(indices, count, p=chances)

@@ -1,9 +1,7 @@
-"""Labelled photographs: reading the table, refusing what would spoil a run, caching squares."""
+"""Labelled photographs as squares of the field of view, and as network input."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import find_field_of_view
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.preprocessing.retina_square import RetinaSquare
 from training.data.augmentation import augment
+from training.data.cache import build_arrays, cache_key
 from training.data.labels import Labelled
 from training.recipe import Augmentation
 
@@ -36,10 +34,6 @@ def warped(
 ) -> tuple[RetinaSquare, NDArray[np.uint8], NDArray[np.uint8]]:
     """Bring a photograph into the square that networks are trained on.
 
-    Args:
-        path: of the photograph.
-        preparation: gives the rim margin.
-
     Returns:
         The frame; uint8 (512, 512, 3), 0-255; uint8 (128, 128), 255 on the retina.
     """
@@ -52,7 +46,7 @@ def warped(
 
 @dataclass(frozen=True, slots=True)
 class SoftTargets:
-    """What scores are to be while training, where a teacher has a say.
+    """Targets of a recipe with a teacher.
 
     Attributes:
         targets: float64 (N,), in grades.
@@ -71,18 +65,18 @@ class Squares:
         rows: the labelled photographs, N of them.
         pixels: uint8 (N, 512, 512, 3), memory-mapped.
         masks: uint8 (N, 128, 128), 255 on the retina (rim margin left out), memory-mapped.
-        lessons: what is to be learnt of them, where that is not the plain grade.
+        soft_targets: targets, where they are not the plain grades.
     """
 
     rows: list[Labelled]
     pixels: NDArray[np.uint8]
     masks: NDArray[np.uint8]
-    lessons: SoftTargets | None = None
+    soft_targets: SoftTargets | None = None
 
     def target(self, index: int) -> float:
-        """Return what a photograph's score is to be, in grades."""
-        if self.lessons is not None:
-            return float(self.lessons.targets[index])
+        """Return the target of a photograph, in grades."""
+        if self.soft_targets is not None:
+            return float(self.soft_targets.targets[index])
         return float(self.rows[index].grade)
 
     @classmethod
@@ -92,38 +86,19 @@ class Squares:
         """Warp the photographs, or open what an earlier run has warped.
 
         Args:
-            rows: labelled photographs.
             cache: folder for the arrays; 0.8 MB a photograph.
-            preparation: gives the rim margin.
-            quiet: no progress bar.
-
-        Returns:
-            The squares.
         """
-        key = hashlib.sha256(
-            json.dumps(
-                [3, preparation.margin, *[(str(r.path.name), r.path.stat().st_size) for r in rows]]
-            ).encode()
-        ).hexdigest()[:16]
-        cache.mkdir(parents=True, exist_ok=True)
-        pixel_file, mask_file = cache / f"{key}-pixels.npy", cache / f"{key}-masks.npy"
-        if not (pixel_file.exists() and mask_file.exists()):
-            n = len(rows)
-            part = pixel_file.with_suffix(".part"), mask_file.with_suffix(".part")
-            pixels = np.lib.format.open_memmap(
-                part[0], mode="w+", dtype=np.uint8, shape=(n, SQUARE, SQUARE, 3)
-            )
-            masks = np.lib.format.open_memmap(
-                part[1], mode="w+", dtype=np.uint8, shape=(n, SQUARE // 4, SQUARE // 4)
-            )
-            for i, row in enumerate(tqdm(rows, desc="squares", unit="photograph", disable=quiet)):
-                _, pixels[i], masks[i] = warped(row.path, preparation)
-            pixels.flush()
-            masks.flush()
-            # Renamed only when whole: a killed run leaves no half-filled cache behind.
-            part[0].rename(pixel_file)
-            part[1].rename(mask_file)
-        return cls(rows, np.load(pixel_file, mmap_mode="r"), np.load(mask_file, mmap_mode="r"))
+        key = cache_key(rows, 3, preparation.margin)
+        pixels, masks = build_arrays(
+            [
+                (cache / f"{key}-pixels.npy", (SQUARE, SQUARE, 3)),
+                (cache / f"{key}-masks.npy", (SQUARE // 4, SQUARE // 4)),
+            ],
+            [row.path.name for row in rows],
+            lambda index: warped(rows[index].path, preparation)[1:],
+            quiet=quiet,
+        )
+        return cls(rows, pixels, masks)
 
 
 Sample = tuple[Tensor, Tensor, Tensor]
@@ -137,13 +112,8 @@ class SquareSet(Dataset[Sample]):
     depends neither on the number of worker processes nor on where a killed run was resumed.
 
     Args:
-        squares: the warped photographs.
-        indices: which of them, in order; may repeat.
         size: side S of the network input in pixels.
-        cells: side m of the network's map.
-        preparation: how squares become input.
         augmentation: random changes, or None.
-        seed: (seed, epoch).
     """
 
     def __init__(
@@ -189,8 +159,6 @@ def network_input(pixels: Tensor, preparation: Preprocessing, device: torch.devi
 
     Args:
         pixels: uint8 (B, 3, S, S).
-        preparation: gives mean and spread.
-        device: where the networks are.
 
     Returns:
         float32 (B, 3, S, S), channels last.

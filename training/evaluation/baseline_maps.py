@@ -1,4 +1,4 @@
-"""Other answers to where a network looked, to set beside its Regression Activation Map."""
+"""Maps by other methods, to compare Regression Activation Maps with."""
 
 from __future__ import annotations
 
@@ -35,11 +35,7 @@ _BATCH_PIXELS = {"cpu": 2 * 256 * 256, "cuda": 64 * 512 * 512}
 
 
 def random_map(cells: int, rng: np.random.Generator) -> Map:
-    """Return a map that knows nothing.
-
-    Args:
-        cells: side m of the map.
-        rng: source of the noise.
+    """Return a random map.
 
     Returns:
         float32 (m, m), independent standard normal values.
@@ -48,10 +44,9 @@ def random_map(cells: int, rng: np.random.Generator) -> Map:
 
 
 def centre_gaussian(cells: int, sigma: float = 0.25) -> Map:
-    """Return a map that knows only that photographers centre what matters.
+    """Return a map that is highest in the centre.
 
     Args:
-        cells: side m of the map.
         sigma: standard deviation as a share of the side.
 
     Returns:
@@ -63,7 +58,7 @@ def centre_gaussian(cells: int, sigma: float = 0.25) -> Map:
 
 
 def contrast_alone(prepared: NDArray[np.float32]) -> Map:
-    """Return a map that knows only what stands out from its surroundings, lesion or vessel.
+    """Return the local contrast, of lesions and vessels alike.
 
     Args:
         prepared: float32 (3, S, S), network input, 0 where the retina looks like its surroundings.
@@ -84,7 +79,6 @@ def grad_cam(network: RamNetwork, prepared: NDArray[np.float32], coverage: Map) 
     Map (before its level is set) cut off, and in another unit; it can differ in nothing else.
 
     Args:
-        network: in evaluation mode.
         prepared: float32 (3, S, S), network input.
         coverage: float32 (m, m), 0-1, share of each cell that is retina.
 
@@ -99,7 +93,7 @@ def grad_cam(network: RamNetwork, prepared: NDArray[np.float32], coverage: Map) 
     except ImportError as error:
         raise DrcoreError(
             'Grad-CAM needs Captum: install the project with python -m pip install -e ".[train]", '
-            "or leave rivals out."
+            "or leave the baseline maps out."
         ) from error
     device = next(network.parameters()).device
     square = torch.from_numpy(np.stack([prepared, prepared[..., ::-1]])).to(device)
@@ -128,7 +122,6 @@ def kept_score(
         networks: by input size S in pixels.
         inputs: float32 (3, S, S) by input size.
         coverage: float32 (m, m) by input size, 0-1.
-        scales: input sizes whose scores are averaged.
 
     Returns:
         A function from parts kept, float32 (B, n, n), to scores float64 (B,) in grades.
@@ -165,7 +158,6 @@ def occlusion(
         score: of the photograph, see `kept_score`.
         retina: bool (S, S); patches without retina change nothing and are passed over.
         patch: side of the patch as a share of the square's side.
-        chunk: patches asked for at a time.
 
     Returns:
         float32 (m, m), grades, with m = 2 / patch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
@@ -9,21 +10,17 @@ from numpy.typing import NDArray
 
 from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa
 from drcore.icdr import REFERABLE
-from training.evaluation.calibration import Judged, Scored, Statistic, expected_calibration_error
+from training.evaluation.calibration import Judged, fit_probabilities
+from training.evaluation.scored import Scored, folds
 
-__all__ = ["report"]
+__all__ = ["calibration_errors", "expected_calibration_error", "report"]
+
+Statistic = Callable[[NDArray[np.int64]], float]
+"""Of the observations with these indices."""
 
 
 def report(scored: Scored, judged: Judged) -> str:
-    """Lay out the figures of certainty, with 95 % bootstrap intervals over patients.
-
-    Args:
-        scored: gradable photographs.
-        judged: what they got.
-
-    Returns:
-        A few lines for each set and one for all sets together.
-    """
+    """Lay out the figures of certainty, with 95 % bootstrap intervals over patients."""
     groups = np.array([f"{d}/{s}" for d, s in zip(scored.dataset, scored.split, strict=True)])
     lines = []
     for group in [*sorted(set(groups.tolist())), "all"]:
@@ -78,3 +75,50 @@ def _drawn(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDAr
     """Draw a reference grade for each photograph from its probabilities."""
     places = rng.random(len(probabilities))[:, None]
     return np.minimum((np.cumsum(probabilities, axis=1) < places).sum(axis=1), 4).astype(np.int64)
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.float64], truth: NDArray[np.int64], bins: int = 10
+) -> float:
+    """Mean distance between how sure and how often right the most probable grade is.
+
+    Photographs are sorted into bins of equal width by the highest of their probabilities (Guo et
+    al. 2017, equation 3). Chance alone makes it larger than 0 on few photographs.
+
+    Args:
+        probabilities: float (N, 5), sum 1.
+        truth: int (N,), 0-4.
+        bins: number of bins over 0-1.
+
+    Returns:
+        0-1, NaN for no photographs.
+    """
+    if len(truth) == 0:
+        return float("nan")
+    sure = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    place = np.minimum((sure * bins).astype(int), bins - 1)
+    gaps = np.bincount(place, right - sure, minlength=bins)
+    return float(np.abs(gaps).sum() / len(truth))
+
+
+def calibration_errors(scored: Scored, partitions: int = 10) -> dict[str, NDArray[np.float64]]:
+    """Cross-validate the calibration error over several partitions into folds.
+
+    How the patients fall into folds moves the error by about as much as the error is large, so
+    the figure of a single partition is luck.
+
+    Returns:
+        float64 (partitions,), 0-1, for each dataset.
+    """
+    names = sorted(set(scored.dataset.tolist()))
+    errors = np.empty((len(names), partitions))
+    for number in range(partitions):
+        shares = np.empty((len(scored), 5))
+        for inside, outside in folds(scored, seed=number + 1):
+            model = fit_probabilities(scored.where(inside))
+            shares[outside] = model.probabilities(scored.score[outside], scored.spread[outside])
+        for row, name in zip(errors, names, strict=True):
+            chosen = scored.dataset == name
+            row[number] = expected_calibration_error(shares[chosen], scored.truth[chosen])
+    return dict(zip(names, errors, strict=True))

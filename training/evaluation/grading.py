@@ -29,11 +29,6 @@ def evaluate(grader: Grader, rows: Sequence[Labelled], *, quiet: bool = False) -
     Photographs that the gradability check would turn away are graded by their score all the same
     (and counted), so that accuracy cannot be bought by refusing the hard ones.
 
-    Args:
-        grader: the bundle to measure.
-        rows: labelled photographs.
-        quiet: no progress bar.
-
     Returns:
         By "dataset/split" and scale ("128", "256", "512", "fused"), the figures of `figures`.
     """
@@ -81,7 +76,6 @@ def figures(
         score: float (N,), continuous severity.
         given: int (N,), the model's grades 0-4.
         patients: str (N,), keys that the bootstrap draws together.
-        draws: bootstrap resamples.
 
     Returns:
         Quadratic weighted kappa and referable AUC with 95 % intervals, accuracy, referable
@@ -115,9 +109,6 @@ def table(result: dict[str, Any]) -> str:
 
     Args:
         result: what `evaluate` returned.
-
-    Returns:
-        Lines of text.
     """
     lines = [
         f"{result['model']}",

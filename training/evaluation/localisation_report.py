@@ -6,29 +6,26 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from drcore.agreement.statistics import bootstrap_interval
 from drcore.grading.grader import Grader
 from training.data.lesion_masks import LESION_TYPES, Annotated
 from training.evaluation.localisation import (
-    FUSED,
     GRID,
-    HEALTHY_LIMIT,
+    SINGLE_FIGURES,
+    TARGETS,
     LocalisationFigures,
-    compare,
-    summarise,
+    from_counts,
 )
+from training.evaluation.localised_maps import FUSED, HEALTHY_LIMIT
 
-__all__ = ["table"]
+__all__ = ["compare", "plain", "result_of", "summarise", "table"]
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Lay out what the command measured as text, one line a map.
-
-    Args:
-        result: what is written as JSON.
-
-    Returns:
-        Lines of text.
-    """
+    """Lay out what the command measured as text, one line a map."""
     lines = [result["model"]]
     for name, entry in result["sets"].items():
         lines += ["", f"{name}: {entry['photographs']} photographs, 95 % intervals over them", ""]
@@ -86,22 +83,23 @@ def _cell(entry: Mapping[str, Any]) -> str:
     return "-" if math.isnan(entry["mean"]) else f"{entry['mean']:.3f} ({low:.2f} {high:.2f})"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no NaN: it becomes null."""
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _result(
+def result_of(
     grader: Grader,
     photographs: Sequence[Annotated],
     figures: Mapping[str, list[LocalisationFigures]],
     selections: Mapping[str, Sequence[int]],
     draws: int,
 ) -> dict[str, Any]:
+    """Bring figures together by selection of photographs: means, comparisons, best maps."""
     result: dict[str, Any] = {"model": grader.version, "grid": GRID, "sets": {}}
     for selection, places in selections.items():
         chosen = {name: [entries[i] for i in places] for name, entries in figures.items()}
@@ -126,7 +124,7 @@ def _result(
 
 
 def _best(maps: Mapping[str, Any]) -> dict[str, str]:
-    """Name the map of highest average precision among single scales, and among real rivals."""
+    """Name the map of highest average precision, of single scales and of other methods."""
     kinds = {"single scales": ("ram ",), "Grad-CAM and occlusion": ("grad-cam ", "occlusion ")}
     best = {}
     for kind, starts in kinds.items():
@@ -134,3 +132,91 @@ def _best(maps: Mapping[str, Any]) -> dict[str, str]:
         if names:
             best[kind] = max(names, key=lambda n: maps[n]["average_precision"]["all"]["mean"])
     return best
+
+
+def summarise(figures: Sequence[LocalisationFigures], *, draws: int = 1000) -> dict[str, Any]:
+    """Bring the figures of one kind of map together over photographs.
+
+    Args:
+        figures: one a photograph.
+
+    Returns:
+        By measure, the mean over the photographs that have it, its 95 % interval by a bootstrap
+        over photographs, and how many they are. Average precision by target, with that over the
+        pixels of all photographs together ("pooled"), and the average precision of chance.
+    """
+    result: dict[str, Any] = {"photographs": len(figures)}
+    for name in SINGLE_FIGURES:
+        result[name] = _mean_and_interval([getattr(f, name) for f in figures], draws)
+    result["average_precision"] = {
+        target: {
+            **_mean_and_interval([_precision(f, target) for f in figures], draws),
+            "pooled": _pooled(figures, target),
+            "chance": _mean(np.array([f.prevalence.get(target, math.nan) for f in figures])),
+        }
+        for target in TARGETS
+    }
+    return result
+
+
+def compare(
+    first: Sequence[LocalisationFigures],
+    second: Sequence[LocalisationFigures],
+    *,
+    draws: int = 1000,
+) -> dict[str, Any]:
+    """Compare two kinds of map on the same photographs.
+
+    Args:
+        first, second: one a photograph, in the same order.
+
+    Returns:
+        For pointing hit and for average precision of all lesions, the mean of first - second with
+        its 95 % interval; for average precision also the ratio of the means with its interval.
+    """
+    hits = np.array([[f.hit for f in side] for side in (first, second)])
+    areas = np.array([[_precision(f, "all") for f in side] for side in (first, second)])
+
+    def ratio(i: NDArray[np.int64]) -> float:
+        below = _mean(areas[1, i])
+        return _mean(areas[0, i]) / below if below > 0 else math.nan
+
+    return {
+        "hit": _mean_and_interval(hits[0] - hits[1], draws),
+        "average_precision": _mean_and_interval(areas[0] - areas[1], draws),
+        "average_precision_ratio": {
+            "mean": ratio(np.arange(areas.shape[1])),
+            "interval": bootstrap_interval(ratio, areas.shape[1], draws=draws),
+        },
+    }
+
+
+def _pooled(figures: Sequence[LocalisationFigures], target: str) -> float:
+    total = np.zeros((1 << 16, 2), np.int64)
+    column = 1 + TARGETS.index(target)
+    for figure in figures:
+        if target in figure.average_precision:
+            total[figure.values] += figure.counts[:, [0, column]]
+    falling = total[total[:, 0] > 0][::-1]
+    if len(falling) == 0:
+        return math.nan
+    return from_counts(np.cumsum(falling[:, 0]), np.cumsum(falling[:, 1]))
+
+
+def _precision(figures: LocalisationFigures, target: str) -> float:
+    return figures.average_precision.get(target, math.nan)
+
+
+def _mean(values: NDArray[Any]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else math.nan
+
+
+def _mean_and_interval(values: Sequence[float] | NDArray[np.float64], draws: int) -> dict[str, Any]:
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    return {
+        "mean": _mean(known),
+        "interval": bootstrap_interval(lambda i: _mean(known[i]), len(known), draws=draws),
+        "photographs": len(known),
+    }

@@ -4,7 +4,7 @@ One reader's grade is noisy: of photographs of one eye, not all get the same one
 (`training.repeats`). A bundle has seen all grades, and its score for a photograph says what such a
 retina is graded on average. A network that learns the mean of both learns from quieter targets
 (Hinton et al. 2015, "Distilling the knowledge in a neural network"). The teacher should not have
-learnt the training grades by heart: one that was trained for a short time is better.
+memorised the training grades: one that was trained for a short time is better.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from drcore.files import replacing
 from drcore.model.bundle import Bundle
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.squares import SoftTargets, Squares
-from training.optimisation.checkpoints import write_whole
 from training.optimisation.predict import predict
 
-__all__ = ["lessons_of", "on_the_scale_of_grades"]
+__all__ = ["distilled_targets", "on_the_scale_of_grades"]
 
 
-def lessons_of(
+def distilled_targets(
     bundle: Bundle,
     squares: Squares,
     preparation: Preprocessing,
@@ -35,15 +35,8 @@ def lessons_of(
     """Let a bundle teach.
 
     Args:
-        bundle: the teacher.
         squares: photographs; those of the split "train" are taught, the others keep their grades.
-        preparation: how squares become input.
-        share: of the teacher in what is to be learnt, 0-1.
-        keep: folder in which the teacher's scores are kept, so that a resumed run need not wait.
-        workers: processes that prepare.
-
-    Returns:
-        What is to be learnt, and from whom.
+        share: weight of the teacher's score in the target, 0-1.
     """
     training = np.flatnonzero([row.split == "train" for row in squares.rows])
     grade = np.array([row.grade for row in squares.rows], np.float64)
@@ -60,7 +53,8 @@ def lessons_of(
             for size, network in bundle.networks.items()
         )
         if file is not None:
-            write_whole(file, lambda part: _save(part, score))
+            with replacing(file) as part, part.open("wb") as stream:
+                np.save(stream, score, allow_pickle=False)  # to a path, it would add an ending
     targets = grade.copy()
     said = on_the_scale_of_grades(score[training], grade[training], dataset[training])
     targets[training] = (1 - share) * grade[training] + share * said
@@ -90,8 +84,3 @@ def on_the_scale_of_grades(
         slope = float(x @ y) / power if power > 0 else 0.0
         result[here] = y.mean() + slope * x
     return result
-
-
-def _save(file: Path, score: NDArray[np.float64]) -> None:
-    with file.open("wb") as stream:  # to a path, NumPy would add an ending
-        np.save(stream, score, allow_pickle=False)

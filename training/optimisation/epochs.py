@@ -1,4 +1,4 @@
-"""What a training run is fed with: graded photographs and, beside them, some with lesion masks."""
+"""The batches of a training run: graded photographs and, beside them, some with lesion masks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 
 from drcore.model.network import PRESETS
 from drcore.preprocessing.network_input import Preprocessing
-from training.data.augmentation_gpu import DeviceSquares
+from training.data.augmentation_gpu import device_batches
 from training.data.lesion_squares import LesionBatch, LesionSquares, lesion_batches
-from training.data.sampling import class_weights
+from training.data.resident import ResidentSquares
+from training.data.sampling import class_weights, draw
 from training.data.squares import Sample, Squares, SquareSet
 from training.optimisation.checkpoints import RunError
 from training.recipe import Augmentation, Recipe
@@ -30,13 +31,8 @@ class EpochBatches:
     what a whole one would have seen.
 
     Args:
-        squares: labelled photographs; rows of the split "train" are trained on, "val" measured.
         lesions: photographs with masks, or None.
-        recipe: what to draw and how to change it.
-        preparation: how squares become input.
-        device: where the network is.
         resident: whether photographs live on the device and are changed there, 0.8 MB each.
-        workers: processes that augment otherwise.
 
     Attributes:
         training: int (N,), photographs that are trained on.
@@ -60,7 +56,8 @@ class EpochBatches:
         workers: int,
     ) -> None:
         self.squares, self.recipe = squares, recipe
-        self._lesions, self._preparation, self._device = lesions, preparation, device
+        self.preparation, self.device = preparation, device
+        self._lesions = lesions
         self._workers = workers
         self._config = PRESETS[recipe.preset]
         splits = np.array([row.split for row in squares.rows])
@@ -76,7 +73,7 @@ class EpochBatches:
         self._resident = None
         if resident:
             both = np.concatenate([self.training, self.validation])
-            self._resident = DeviceSquares(squares, device, both)
+            self._resident = ResidentSquares(squares.pixels, device, masks=squares.masks, keep=both)
 
     def steps_of(self, epoch: int) -> Iterator[tuple[Sample, LesionBatch | None]]:
         """Return an epoch's batches: graded photographs, and those with masks or None."""
@@ -84,8 +81,8 @@ class EpochBatches:
         annotated: Iterable[LesionBatch | None] = itertools.repeat(None)
         if self.recipe.lesions and self._lesions is not None:
             annotated = lesion_batches(
-                self._lesions, self._device, self.recipe.annotated, self._config.input_size,
-                self._config.map_size, self._preparation, self.recipe.augmentation,
+                self._lesions, self.device, self.recipe.annotated, self._config.input_size,
+                self._config.map_size, self.preparation, self.recipe.augmentation,
                 (self.recipe.seed, epoch),
             )  # fmt: skip
         return zip(graded, annotated, strict=False)  # the second one never ends
@@ -101,19 +98,19 @@ class EpochBatches:
 
     def _drawn(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng((self.recipe.seed, epoch))
-        return rng.choice(self.training, self.steps * self.recipe.batch, p=self.chances)
+        return draw(rng, self.training, self.steps * self.recipe.batch, self.chances)
 
     def _batches(
         self, indices: NDArray[np.int64], epoch: int, augmentation: Augmentation | None
     ) -> Iterable[Sample]:
         size, cells, seed = self._config.input_size, self._config.map_size, self.recipe.seed
         if self._resident is not None:
-            return self._resident.batches(
-                indices, self.recipe.batch, size, cells, self._preparation, augmentation,
-                (seed, epoch),
+            return device_batches(
+                self.squares, self._resident, indices, self.recipe.batch, size, cells,
+                self.preparation, augmentation, (seed, epoch),
             )  # fmt: skip
         data = SquareSet(
-            self.squares, indices, size, cells, self._preparation, augmentation, (seed, epoch)
+            self.squares, indices, size, cells, self.preparation, augmentation, (seed, epoch)
         )
         return DataLoader(
             data,

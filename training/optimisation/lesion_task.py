@@ -1,4 +1,4 @@
-"""Telling the trunk where lesions are: a head that trains beside the grade and does not ship.
+"""A second task on the feature maps: where lesions are. Its head is not part of the bundle.
 
 A grade says that there are lesions, not which spots they are. Where some training photographs have
 masks, a 1 x 1 convolution on the same feature maps that the linear unit reads says for each cell
@@ -24,11 +24,7 @@ _TRACE = 0.05
 
 
 class LesionHead(nn.Module):
-    """How much of each cell is lesion of each type, read off the feature maps.
-
-    Args:
-        channels: of the feature maps.
-    """
+    """How much of each cell is lesion of each type, read off the feature maps."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -44,20 +40,19 @@ class LesionHead(nn.Module):
 
 
 def lesion_loss(odds: Tensor, ram: Tensor, batch: LesionBatch) -> Tensor:
-    """How badly lesions are told, and how much the map says where there are none.
+    """Loss of the lesion head, and a penalty on the map where there are no lesions.
 
     Args:
         odds: float (A, 4, m, m), see `LesionHead`.
         ram: float (A, m, m), Regression Activation Maps in grades.
-        batch: the photographs.
 
     Returns:
         float (), cross-entropy summed over the types, and a share of mean(log(1 + |map|)) over
         cells that neither hold a lesion nor lie beside one.
     """
-    told = functional.binary_cross_entropy_with_logits(odds, batch.amount, reduction="none")
+    entropy = functional.binary_cross_entropy_with_logits(odds, batch.amount, reduction="none")
     weight = batch.known[:, :, None, None] * batch.coverage[:, None]
-    error = (told * weight).sum() / weight.sum().clamp_min(1.0) * len(LESION_TYPES)
+    error = (entropy * weight).sum() / weight.sum().clamp_min(1.0) * len(LESION_TYPES)
     near = functional.max_pool2d(batch.amount.amax(dim=1, keepdim=True), 3, 1, 1)[:, 0] > _TRACE
     healthy = ~near * batch.coverage
     loud = (torch.log1p(ram.abs()) * healthy).sum() / healthy.sum().clamp_min(1.0)

@@ -1,4 +1,4 @@
-"""The linear unit in closed form: what the last weights should be, given the features."""
+"""The weights of the linear unit by least squares, given the features."""
 
 from __future__ import annotations
 
@@ -41,14 +41,9 @@ def refit(
     keeps the map from cancelling within a photograph.
 
     Args:
-        network: in evaluation mode; its linear unit is changed.
-        squares: warped photographs.
         indices: int (N,), the training photographs.
         weights: float64 (N,), how often each is drawn.
-        preparation: how squares become input.
-        ridge: price of leaving the present weights.
         calm: price of variance within a map, grades^2 for grades^2.
-        batch: photographs at a time.
     """
     means, within = _features(network, squares, indices, preparation, batch)
     grades = np.array([squares.rows[i].grade for i in indices], np.float64)

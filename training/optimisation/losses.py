@@ -1,4 +1,4 @@
-"""What a step of training is judged by: grades, calm maps and, where there are masks, lesions."""
+"""The loss of a training step: grades, sparse maps and, where there are masks, lesions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from drcore.preprocessing.network_input import Preprocessing
 from training.data.lesion_squares import LesionBatch
 from training.data.squares import Sample, network_input
 from training.optimisation.lesion_task import LesionHead, lesion_loss
+from training.optimisation.precision import mixed_precision
 
 __all__ = ["losses"]
 
@@ -23,17 +24,14 @@ def losses(
     preparation: Preprocessing,
     sparsity: float,
 ) -> tuple[Tensor, Tensor]:
-    """Look at a batch.
+    """Compute the losses of a batch.
 
-    Photographs with masks are looked at for lesions alone: they are few and come often, and their
-    grades would be learnt by heart.
+    Photographs with masks enter the lesion loss alone: they are few and come often, and their
+    grades would be memorised.
 
     Args:
-        network: in the mode that is wanted.
         head: reads lesions off the feature maps, or None.
-        batch: graded photographs.
         annotated: photographs with masks on the network's device, or None.
-        preparation: gives mean and spread.
         sparsity: see `training.recipe.Recipe`.
 
     Returns:
@@ -45,13 +43,12 @@ def losses(
     if head is not None and annotated is not None:
         pixels = torch.cat([pixels, annotated.pixels])
         coverage = torch.cat([coverage, annotated.coverage])
-    # On processors plain float32 proved faster than bfloat16 for depthwise convolutions.
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with mixed_precision(device):
         features = network.features(network_input(pixels, preparation, device))
         score, ram = network.read(features, coverage)
     error = functional.mse_loss(score[:count], grade)
-    told = (torch.log1p(ram[:count].abs()) * coverage[:count]).sum() / coverage[:count].sum()
-    grades = error + sparsity * told
+    magnitude = (torch.log1p(ram[:count].abs()) * coverage[:count]).sum() / coverage[:count].sum()
+    grades = error + sparsity * magnitude
     if head is None or annotated is None:
         return grades, torch.zeros_like(grades)
     return grades, lesion_loss(head(features[count:].float()), ram[count:], annotated)

@@ -1,4 +1,4 @@
-"""In which precision a published network multiplies."""
+"""In which precision networks multiply while they are trained."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import torch
 __all__ = ["mixed_precision"]
 
 
-def mixed_precision(device: torch.device, *, processors: bool) -> torch.autocast:
+def mixed_precision(device: torch.device, *, processors: bool = False) -> torch.autocast:
     """Return a context in which convolutions multiply in bfloat16 and add up in float32.
 
     Args:
         device: where the network is; on CUDA it is always so.
-        processors: on processors too. Two to three times as fast where they have AMX, slower
-            where they have not, hence a choice.
 
     Returns:
         The context; without effect where float32 is kept.

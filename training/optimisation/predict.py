@@ -27,12 +27,7 @@ def predict(
     """Score photographs without augmentation.
 
     Args:
-        network: in evaluation mode.
-        squares: warped photographs.
         indices: int (N,), which of them.
-        preparation: how squares become input.
-        batch: photographs at a time.
-        workers: processes that prepare.
 
     Returns:
         float64 (N,), scores in grades.
@@ -48,9 +43,7 @@ def scores_of(
     """Score batches.
 
     Args:
-        network: in evaluation mode.
         batches: see `training.data.squares.Sample`.
-        preparation: gives mean and spread.
 
     Returns:
         float64 (N,), scores in grades.

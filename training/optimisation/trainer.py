@@ -1,36 +1,32 @@
-"""Training one network."""
+"""Training one of our networks."""
 
 from __future__ import annotations
 
 import json
 import math
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm import tqdm
 
 from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.labels import Labelled
-from training.data.lesion_squares import LesionSquares
+from training.data.lesion_squares import LesionBatch, LesionSquares
 from training.data.squares import Sample, Squares, network_input
-from training.optimisation.checkpoints import (
-    Progress,
-    RunError,
-    TrainingState,
-    resume,
-    save,
-    save_average,
-)
+from training.optimisation.checkpoints import RunError, TrainingState, save, save_average
 from training.optimisation.epochs import EpochBatches
 from training.optimisation.initial_weights import warm_start
 from training.optimisation.lesion_task import LesionHead
 from training.optimisation.linear_refit import refit
+from training.optimisation.loop import Run, train_epochs
 from training.optimisation.losses import losses
 from training.optimisation.predict import scores_of
 from training.recipe import Recipe
@@ -39,6 +35,7 @@ __all__ = ["train"]
 
 
 _BATCHES_FOR_STATISTICS = 24
+_LARGEST_GRADIENT = 5.0
 
 
 def train(
@@ -51,172 +48,192 @@ def train(
     workers: int = 1,
     lesions: LesionSquares | None = None,
     measure_every: int = 1,
+    until: Callable[[], bool] | None = None,
+    save_seconds: float = 0.0,
     quiet: bool = False,
 ) -> RamNetwork:
     """Train one network; goes on where a killed run in the same folder stopped.
 
-    After each epoch the folder holds `<preset>.state.safetensors` (weights, their average,
-    optimiser), `<preset>.state.json` (recipe and progress), `<preset>.average.safetensors` (the
-    averaged weights, which are what is used: after the last epoch, and whenever they were
-    measured) and one more line in `<preset>.metrics.jsonl`.
+    The folder holds `<preset>.state.safetensors` (recipe, progress, weights, their average,
+    optimiser), `<preset>.average.safetensors` (the averaged weights, which are what is used:
+    after the last epoch, and whenever they were measured) and `<preset>.metrics.jsonl`, a line an
+    epoch; see `training.optimisation.checkpoints.write_tensors` for files larger than 16 MiB.
 
     Args:
-        recipe: what to do.
-        squares: labelled photographs; rows of the split "train" are trained on, "val" measured.
-            Their lessons are what a recipe with a teacher learns.
-        out: folder of the run.
-        preparation: how squares become input.
         device: "cuda" or "cpu"; CUDA where there is one, if left out.
         workers: processes that augment; on CUDA the device does that itself.
-        lesions: photographs with masks, for a recipe that uses them.
-        measure_every: epochs from one measurement on the validation split to the next.
-        quiet: no progress bar.
-
-    Returns:
-        The network with averaged weights, in evaluation mode.
+        save_seconds: least time between two checkpoints; 0 writes one after every epoch.
 
     Raises:
         RunError: the folder holds a run of another recipe or teacher, or the warm start, the masks
             or the teacher are missing.
     """
-    preparation = preparation or Preprocessing()
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    out.mkdir(parents=True, exist_ok=True)
     if recipe.lesions and lesions is None:
         raise RunError(f"The recipe of {recipe.preset} learns from lesion masks: give some.")
-    if recipe.taught and squares.lessons is None:
+    if recipe.taught and squares.soft_targets is None:
         raise RunError(f"The recipe of {recipe.preset} has a teacher: give one.")
-    learner = _beginner(recipe, out, where)
-    if recipe.taught and squares.lessons is not None:
-        learner.progress.teacher = squares.lessons.teacher
-    resume(learner, out)
-    feed = EpochBatches(
+    out.mkdir(parents=True, exist_ok=True)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    batches = EpochBatches(
         squares,
         lesions,
         recipe,
-        preparation,
+        preparation or Preprocessing(),
         where,
         # A graphics card waits for processors that change one photograph after the other.
         resident=where.type == "cuda",
         workers=workers,
     )
-    for epoch in range(learner.progress.epoch, recipe.epochs):
-        started = time.perf_counter()
-        torch.manual_seed(recipe.seed * 1_000_003 + epoch)
-        grades, found = _epoch(learner, feed, epoch, preparation, quiet=quiet)
-        learner.progress.epoch = epoch + 1
-        seconds = time.perf_counter() - started
-        line: dict[str, object] = {
-            "preset": recipe.preset,
-            "epoch": learner.progress.epoch,
-            "loss": round(grades, 5),
-            **({"lesion_loss": round(found, 5)} if recipe.lesions else {}),
-            "seconds": round(seconds, 1),
-            "images_per_second": round(feed.steps * recipe.batch / seconds, 1),
-        }
-        if learner.progress.epoch in {recipe.epochs, *range(0, recipe.epochs, measure_every)}:
-            line |= _measured(learner, feed, epoch, preparation)
-        save(learner, out)
-        with (out / f"{recipe.preset}.metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if not quiet:
-            tqdm.write(json.dumps(line))
-    finished = _with_weights(learner.network, learner.average)
-    if recipe.refit is not None:
+    run = GradingRun(recipe, batches, out, measure_every=measure_every, quiet=quiet)
+    # The refit follows the last epoch: a finished run may get one, or another.
+    done = train_epochs(
+        run, free=("refit",), until=until, save_seconds=save_seconds,
+        describe=None if quiet else recipe.preset,
+    )  # fmt: skip
+    finished = run.averaged()
+    if recipe.refit is not None and done:
         refit(
-            finished, squares, feed.training, feed.chances, preparation,
+            finished, squares, batches.training, batches.chances, batches.preparation,
             ridge=recipe.refit.ridge, calm=recipe.refit.calm,
         )  # fmt: skip
         save_average(finished.state_dict(), recipe.preset, out)
     return finished
 
 
-def _beginner(recipe: Recipe, out: Path, device: torch.device) -> TrainingState:
-    """What a run starts with."""
-    torch.manual_seed(recipe.seed)
-    network = RamNetwork(PRESETS[recipe.preset])
-    warm_start(network, recipe, out)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    _freeze(network, recipe.frozen)
-    _skip_blocks(network, recipe.depth_drop)
-    head = LesionHead(network.linear.in_features).to(device) if recipe.lesions else None
-    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    return TrainingState(
-        recipe, network, head, average, _optimiser(network, head, recipe), Progress()
-    )
+class GradingRun(Run):
+    """Learning grades, and lesions where a recipe asks for them, with averaged weights."""
+
+    def __init__(
+        self, recipe: Recipe, data: EpochBatches, out: Path, *, measure_every: int, quiet: bool
+    ) -> None:
+        self.recipe, self.data, self.out = recipe, data, out
+        self.measure_every, self.quiet = measure_every, quiet
+        torch.manual_seed(recipe.seed)
+        network = RamNetwork(PRESETS[recipe.preset])
+        warm_start(network, recipe, out)
+        network.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _freeze(network, recipe.frozen)
+
+        def towards(average: list[Tensor], now: list[Tensor], count: Tensor) -> None:
+            del count  # on the device, where asking for its value would make the host wait
+            step = self.state.progress["step"]
+            # Short at first, so that the random start is soon forgotten.
+            torch._foreach_lerp_(average, now, 1 - min(recipe.average, step / (step + 10)))
+
+        # Copied before blocks are skipped at random: the average never is.
+        self.average = AveragedModel(network, multi_avg_fn=towards)
+        _skip_blocks(network, recipe.depth_drop)
+        self.network = network
+        self.head = None
+        modules: dict[str, nn.Module] = {"network": network, "average": self.average.module}
+        if recipe.lesions:
+            self.head = LesionHead(network.linear.in_features).to(data.device)
+            modules["head"] = self.head
+        targets = data.squares.soft_targets
+        self.teacher = targets.teacher if recipe.taught and targets is not None else ""
+        state = TrainingState(
+            asdict(recipe), modules, _optimiser(network, self.head, recipe),
+            {"epoch": 0, "step": 0, "teacher": self.teacher},
+        )  # fmt: skip
+        super().__init__(
+            state, out / f"{recipe.preset}.state", epochs=recipe.epochs, steps=data.steps,
+            batch=recipe.batch, clip=_LARGEST_GRADIENT, device=data.device,
+            weights=(1.0, recipe.lesions),
+        )  # fmt: skip
+
+    def resumed(self) -> None:
+        """Check who taught, and let the average go on instead of beginning anew."""
+        stored = self.state.progress["teacher"]
+        if stored != self.teacher:
+            raise RunError(
+                f"{self.out.name} holds a run taught by {stored or 'no teacher'}, not by "
+                f"{self.teacher or 'no teacher'}: choose another folder, or the same --teacher."
+            )
+        self.average.n_averaged.fill_(self.state.progress["step"])
+
+    def seed_of(self, epoch: int) -> int:
+        """Return the seed of an epoch's chance."""
+        return self.recipe.seed * 1_000_003 + epoch
+
+    def rate_factor(self, step: int) -> float:
+        """Linear warm-up, then a cosine down to 1 % of the largest rate."""
+        total = self.steps * self.epochs
+        warm = max(1, round(self.recipe.warmup * total))
+        if step < warm:
+            return (step + 1) / warm
+        along = (step - warm) / max(1, total - warm)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along))
+
+    def batches(self, epoch: int) -> Iterable[tuple[Sample, LesionBatch | None]]:
+        """Return the batches of an epoch, and set the network to training."""
+        self.network.train(_norms_learn(self.recipe))
+        return self.data.steps_of(epoch)
+
+    def losses(self, batch: tuple[Sample, LesionBatch | None]) -> Tensor:
+        """Return the losses of grades and of lesions."""
+        graded, annotated = batch
+        found = losses(
+            self.network, self.head, graded, annotated, self.data.preparation,
+            self.recipe.sparsity,
+        )  # fmt: skip
+        return torch.stack(found)
+
+    def after_step(self) -> None:
+        """Follow the weights with their average."""
+        self.average.update_parameters(self.network)
+
+    def describe(self, losses: list[float]) -> dict[str, Any]:
+        """Name the mean losses of an epoch."""
+        named = {"loss": round(losses[0], 5)}
+        return named | ({"lesion_loss": round(losses[1], 5)} if self.recipe.lesions else {})
+
+    def measure(self, epoch: int) -> dict[str, Any]:
+        """Make the averaged weights usable and measure them on the validation split."""
+        if epoch + 1 not in {self.epochs, *range(0, self.epochs, self.measure_every)}:
+            return {}
+        data = self.data
+        averaged = self.average.module
+        if _norms_learn(self.recipe):
+            # Averaged weights never met the statistics that were averaged: measured afresh.
+            first = data.first_of(epoch, _BATCHES_FOR_STATISTICS)
+            inputs = (network_input(b[0], data.preparation, self.device) for b in first)
+            update_bn(inputs, _Trunk(averaged))
+        averaged.eval()
+        if not len(data.validation):
+            return {}
+        scores = scores_of(averaged, data.plain(data.validation), data.preparation)
+        return _agreement(scores, [data.squares.rows[i] for i in data.validation])
+
+    def keep(self, line: dict[str, Any]) -> None:
+        """Print the figures of an epoch."""
+        if not self.quiet:
+            tqdm.write(json.dumps({"preset": self.recipe.preset, **line}))
+
+    def write(self, lines: list[dict[str, Any]]) -> None:
+        """Write the checkpoint, the averaged weights and the lines of figures."""
+        save(self.state, self.stem)
+        save_average(self.average.module.state_dict(), self.recipe.preset, self.out)
+        with (self.out / f"{self.recipe.preset}.metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(
+                json.dumps({"preset": self.recipe.preset, **line}) + "\n" for line in lines
+            )
+
+    def averaged(self) -> RamNetwork:
+        """Return a copy of the network with averaged weights, in evaluation mode."""
+        copy = RamNetwork(self.network.config).to(self.device)
+        copy.load_state_dict(self.average.module.state_dict())
+        return copy.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
-def _epoch(
-    learner: TrainingState,
-    feed: EpochBatches,
-    epoch: int,
-    preparation: Preprocessing,
-    *,
-    quiet: bool,
-) -> tuple[float, float]:
-    """Train through the photographs once; returns the mean losses of grades and of lesions."""
-    recipe, network, optimiser = learner.recipe, learner.network, learner.optimiser
-    network.train(_norms_learn(recipe))
-    # Summed where they are made: to ask for a number each step would make the device wait.
-    sums = torch.zeros(2, device=next(network.parameters()).device)
-    learnt = [p for group in optimiser.param_groups for p in group["params"]]
-    bar = tqdm(
-        feed.steps_of(epoch), desc=f"{recipe.preset} {epoch + 1}/{recipe.epochs}",
-        total=feed.steps, disable=quiet,
-    )  # fmt: skip
-    for batch, annotated in bar:
-        grades, found = losses(
-            network, learner.head, batch, annotated, preparation, recipe.sparsity
-        )
-        for group in optimiser.param_groups:
-            group["lr"] = _rate(learner.progress.step, feed.steps * recipe.epochs, recipe)
-        optimiser.zero_grad(set_to_none=True)
-        (grades + recipe.lesions * found).backward()
-        nn.utils.clip_grad_norm_(learnt, 5.0)
-        optimiser.step()
-        learner.progress.step += 1
-        # Short at first, so that the random start is soon forgotten.
-        decay = min(recipe.average, learner.progress.step / (learner.progress.step + 10))
-        _update_average(learner.average, network, decay)
-        sums += torch.stack([grades.detach(), found.detach()])
-    grades_mean, lesions_mean = (sums / feed.steps).tolist()
-    return grades_mean, lesions_mean
+class _Trunk(nn.Module):
+    """A network up to its feature maps, as `update_bn` calls it."""
 
+    def __init__(self, network: RamNetwork) -> None:
+        super().__init__()
+        self.network = network
 
-def _measured(
-    learner: TrainingState, feed: EpochBatches, epoch: int, preparation: Preprocessing
-) -> dict[str, object]:
-    """Make the averaged weights usable and measure them on the validation split."""
-    averaged = _with_weights(learner.network, learner.average)
-    if _norms_learn(learner.recipe):
-        _measure_statistics(averaged, feed.first_of(epoch, _BATCHES_FOR_STATISTICS), preparation)
-        _copy_statistics(averaged, learner.average)
-    if not len(feed.validation):
-        return {}
-    scores = scores_of(averaged, feed.plain(feed.validation), preparation)
-    return _agreement(scores, [feed.squares.rows[i] for i in feed.validation])
-
-
-def _measure_statistics(
-    network: RamNetwork, batches: Iterable[Sample], preparation: Preprocessing
-) -> None:
-    """Measure batch norm statistics afresh: averaged weights never met those that were averaged."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over all batches
-        norm.train()
-    device = next(network.parameters()).device
-    with torch.no_grad():
-        for pixels, coverage, _ in batches:
-            network(network_input(pixels, preparation, device), coverage.to(device))
-    network.eval()
-
-
-def _copy_statistics(source: RamNetwork, weights: dict[str, Tensor]) -> None:
-    for name, value in source.state_dict().items():
-        if "running_" in name:
-            weights[name].copy_(value)
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network.features(inputs)
 
 
 def _norms_learn(recipe: Recipe) -> bool:
@@ -249,15 +266,6 @@ def _skip_blocks(network: RamNetwork, last: float) -> None:
             block.project.register_forward_hook(skip)
 
 
-def _rate(step: int, total: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine down to 1 % of the largest rate."""
-    warm = max(1, round(recipe.warmup * total))
-    if step < warm:
-        return recipe.rate * (step + 1) / warm
-    along = (step - warm) / max(1, total - warm)
-    return recipe.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
-
-
 def _optimiser(network: RamNetwork, head: LesionHead | None, recipe: Recipe) -> torch.optim.AdamW:
     learnt = [p for p in network.parameters() if p.requires_grad]
     learnt += [] if head is None else list(head.parameters())
@@ -270,24 +278,6 @@ def _optimiser(network: RamNetwork, head: LesionHead | None, recipe: Recipe) -> 
         ],
         lr=recipe.rate,
     )
-
-
-def _update_average(average: dict[str, Tensor], network: RamNetwork, decay: float) -> None:
-    with torch.no_grad():
-        moving: list[tuple[Tensor, Tensor]] = []
-        for name, value in network.state_dict().items():
-            if value.is_floating_point() and "running_" not in name:
-                moving.append((average[name], value))
-            else:
-                average[name].copy_(value)
-        torch._foreach_lerp_([a for a, _ in moving], [v for _, v in moving], 1 - decay)
-
-
-def _with_weights(network: RamNetwork, weights: dict[str, Tensor]) -> RamNetwork:
-    """A copy of the network in evaluation mode with other weights."""
-    copy = RamNetwork(network.config).to(next(network.parameters()).device)
-    copy.load_state_dict(weights)
-    return copy.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
 def _agreement(scores: np.ndarray, rows: list[Labelled]) -> dict[str, object]:

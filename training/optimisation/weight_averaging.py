@@ -15,8 +15,6 @@ def halfway(start: RamNetwork, end: RamNetwork, share: float) -> dict[str, Tenso
     """Average two networks weight by weight.
 
     Args:
-        start: what a run went on from.
-        end: what it came to.
         share: of the end, 0-1.
 
     Returns:

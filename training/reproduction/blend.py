@@ -28,7 +28,6 @@ def blend_features(
     """Put both eyes of a patient side by side.
 
     Args:
-        views: of n photographs.
         partner: int64 (n,), place of the other eye among them; the own place where there is none.
         is_right: bool (n,), this eye is the right one.
 
@@ -92,11 +91,7 @@ def fit_blend(
     Args:
         features: float32 (n, F), of the training photographs.
         grades: int (n,), 0-4.
-        seed: of the initial weights and the order.
         epochs: passes; the drops keep their share of them.
-
-    Returns:
-        The blend.
     """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)

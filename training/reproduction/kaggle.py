@@ -28,9 +28,6 @@ def read_any(path: Path) -> list[Labelled]:
     Args:
         path: a CSV file (see `read_labels`), or a folder with `trainLabels.csv`.
 
-    Returns:
-        The rows.
-
     Raises:
         LabelsError: it is neither, or cannot be trained on; names the line and the reason.
     """
@@ -54,11 +51,6 @@ def read_kaggle(folder: Path, *, validation: float = 0.1, seed: int = 0) -> list
         folder: holds `trainLabels.csv` (image, level) and `train/`, and, where both are there,
             `retinopathy_solution.csv` (image, level, Usage) and `test/`.
         validation: share of patients that become the split "val".
-        seed: of that choice.
-
-    Returns:
-        Rows of the splits "train" and "val" (dataset "kaggle"), then "test" (dataset "public" or
-        "private"), none of these where the solution or its photographs are not there.
 
     Raises:
         LabelsError: a column or a photograph is missing, a grade or a usage is unknown, a name
@@ -161,13 +153,7 @@ def split_patients(rows: Sequence[Labelled], share: float, seed: int) -> list[La
     so that a small file has its validation patients too.
 
     Args:
-        rows: photographs; splits other than "test" are replaced by "train" and "val".
         share: of the patients, 0-1.
-        seed: of the choice.
-
-    Returns:
-        The rows in their order; all photographs of a patient have one split. A patient counts by
-        the worse eye.
 
     Raises:
         LabelsError: the share is not between 0 and 1.
@@ -211,9 +197,6 @@ def eye_of(name: str) -> Literal["left", "right"] | None:
 
 def pair_eyes(rows: Sequence[Labelled]) -> NDArray[np.int64]:
     """Find the other eye of each photograph's patient.
-
-    Args:
-        rows: photographs; the file name tells the eye.
 
     Returns:
         int64 (N,), place of the other eye among the rows; the own place where there is none. The

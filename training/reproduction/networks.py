@@ -154,14 +154,7 @@ LAYOUTS: dict[str, Layout] = _layouts()
 
 
 def map_sizes(layout: Layout) -> list[int]:
-    """Compute the side of the map after every convolution and pool.
-
-    Args:
-        layout: what to compute it for.
-
-    Returns:
-        One side, in cells, a layer.
-    """
+    """Compute the side of the map after every convolution and pool."""
     sizes, side = [], layout.input_size
     for layer in layout.layers:
         if isinstance(layer, Pool):
@@ -175,9 +168,6 @@ def map_sizes(layout: Layout) -> list[int]:
 
 def receptive_field(layout: Layout) -> int:
     """Compute how much of the input one cell of the last map can see.
-
-    Args:
-        layout: what to compute it for.
 
     Returns:
         Side in input pixels.
@@ -193,11 +183,8 @@ class PublishedNetwork(nn.Module):
     """Grades a square; with the GAP head the map adds up to the grade.
 
     Args:
-        layout: convolutions and pools.
         head: "gap", global average pooling and one linear unit (equations 1 and 2 of the paper);
             "fc", the benchmark's root-mean-square pool, dropout and two dense maxout layers.
-        untied: one bias for every output pixel, as published, instead of one for each channel.
-        norm: batch norm on the input and after every activation but the last, as the paper's fork.
     """
 
     def __init__(
@@ -235,9 +222,6 @@ class PublishedNetwork(nn.Module):
 
         Args:
             squares: float (B, 3, S, S), normalised.
-
-        Returns:
-            float (B, K, m, m), the last feature maps.
         """
         features: Tensor = self.blocks(self.norm(squares))
         return features

@@ -1,33 +1,20 @@
-"""Which runs fill which cells of the reproduction, and what is measured of each."""
+"""Which runs fill which cells of the reproduction."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from training.reproduction.networks import Head
+from training.reproduction.recipe import PublishedRecipe, published
 
-from training.data.labels import Labelled
-from training.reproduction.blend import blend_features, fit_blend
-from training.reproduction.fit import fit, load_kept, predict, rank_of_process
-from training.reproduction.kaggle import eye_of, pair_eyes
-from training.reproduction.networks import Head, PublishedNetwork
-from training.reproduction.preprocessing import Photographs
-from training.reproduction.protocol import Protocol, published
-from training.reproduction.resident import Resident
-from training.reproduction.tta import halton_changes, view
-
-__all__ = ["CELLS", "Budget", "Run", "load_results", "perform", "plan"]
+__all__ = ["CELLS", "LEFT_OUT", "Budget", "Run", "add_left_out", "add_staged", "plain", "plan"]
 
 CELLS = ("heads", "sizes", "switches")
 """Groups of runs: FC against GAP; 128, 256 and 512 px; each piece of the recipe left out."""
-
-_KAGGLE_SETS = ("public", "private")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +23,11 @@ class Run:
 
     Attributes:
         name: folder of the run, and what reports call it.
-        protocol: what it does.
+        recipe: what it does.
     """
 
     name: str
-    protocol: Protocol
+    recipe: PublishedRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +62,8 @@ class Budget:
     views_up_to: int = 512
     bfloat16: bool = False
 
-    def protocol(self, layout: str, **changes: Any) -> Protocol:
-        """Return the protocol of a layout under this budget."""
+    def recipe(self, layout: str, **changes: Any) -> PublishedRecipe:
+        """Return the recipe of a layout under this budget."""
         base = published(layout)
         side = base.net.photograph
         fields: dict[str, Any] = {
@@ -95,186 +82,53 @@ def plan(budget: Budget, cells: Sequence[str]) -> list[Run]:
     """List the runs that fill the cells, each after the one that it starts from.
 
     Args:
-        budget: how much effort.
         cells: some of `CELLS`.
-
-    Returns:
-        Runs without repetition.
     """
     runs: dict[str, Run] = {}
     first, net, small = budget.seeds[0], budget.nets[0], budget.sizes[0]
     if "heads" in cells:
         for name, seed, head in itertools.product(budget.nets, budget.seeds, ("fc", "gap")):
-            _staged(runs, budget, name, budget.head_size, head, seed)
+            add_staged(runs, budget, name, budget.head_size, head, seed)
     if "sizes" in cells:
-        _staged(runs, budget, net, max(budget.sizes), "gap", first)
+        add_staged(runs, budget, net, max(budget.sizes), "gap", first)
     if "switches" in cells:
-        _staged(runs, budget, net, small, "gap", first)
-        _add(runs, budget, net, small, "gap", first, "no-resampling")
-        _add(runs, budget, net, small, "gap", first, "no-colour")
+        add_staged(runs, budget, net, small, "gap", first)
+        add_left_out(runs, budget, net, small, "gap", first, "no-resampling")
+        add_left_out(runs, budget, net, small, "gap", first, "no-colour")
         if len(budget.sizes) > 1:
-            _staged(runs, budget, net, budget.sizes[1], "gap", first)
-            _add(runs, budget, net, budget.sizes[1], "gap", first, "not-staged")
+            add_staged(runs, budget, net, budget.sizes[1], "gap", first)
+            add_left_out(runs, budget, net, budget.sizes[1], "gap", first, "not-staged")
     return list(runs.values())
 
 
-_LEFT_OUT: dict[str, dict[str, Any]] = {
+LEFT_OUT: dict[str, dict[str, Any]] = {
     "no-resampling": {"resampling": False},
     "no-colour": {"colour": 0.0},
     "not-staged": {},  # only without a start, which is how all but staged runs begin
 }
 
 
-def _staged(
+def add_staged(
     runs: dict[str, Run], budget: Budget, net: str, side: int, head: Head, seed: int
 ) -> None:
     """Add the run of this size after those of the smaller ones, each the start of the next."""
     start = ""
     for size in budget.sizes:
         if size <= side:
-            protocol = budget.protocol(f"{net}-{size}", head=head, seed=seed, start=start)
+            recipe = budget.recipe(f"{net}-{size}", head=head, seed=seed, start=start)
             start = f"{net}-{size}-{head}-s{seed}"
-            runs.setdefault(start, Run(start, protocol))
+            runs.setdefault(start, Run(start, recipe))
 
 
-def _add(
+def add_left_out(
     runs: dict[str, Run], budget: Budget, net: str, size: int, head: Head, seed: int, word: str
 ) -> None:
     """Add a run that leaves one piece of the recipe out."""
     name = f"{net}-{size}-{head}-{word}-s{seed}"
-    protocol = budget.protocol(f"{net}-{size}", head=head, seed=seed, **_LEFT_OUT[word])
-    runs[name] = Run(name, protocol)
+    recipe = budget.recipe(f"{net}-{size}", head=head, seed=seed, **LEFT_OUT[word])
+    runs[name] = Run(name, recipe)
 
 
-def perform(
-    run: Run,
-    budget: Budget,
-    rows: list[Labelled],
-    runs: Path,
-    cache: Path,
-    device: torch.device,
-    *,
-    compiled: bool = False,
-    report: Callable[[dict[str, Any]], None] | None = None,
-) -> dict[str, Any]:
-    """Train a run, or go on with it, and measure it; a finished one is only read.
-
-    Args:
-        run: what to do.
-        budget: gives the number of views.
-        rows: labelled photographs.
-        runs: folder of all runs; this one's is below.
-        cache: folder for cropped photographs.
-        device: where.
-        compiled: compile the network.
-        report: called with each epoch's figures.
-
-    Returns:
-        What is in the run's `result.json` (nothing in other processes than the first): protocol,
-        indices, grades and scores ("plain", "views" and, where patients have two eyes, "blend").
-    """
-    folder = runs / run.name
-    file = folder / "result.json"
-    if file.exists():
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        if stored["protocol"] == json.loads(json.dumps(_plain(run.protocol))):
-            return dict(stored)
-    protocol = run.protocol
-    photographs = Photographs.build(rows, cache, protocol.net.photograph, quiet=True)
-    resident = Resident(photographs.pixels, protocol.net, device)
-    start = runs / protocol.start / "best-kappa.safetensors" if protocol.start else None
-    history = fit(protocol, rows, resident, folder, start=start, compiled=compiled, report=report)
-    if rank_of_process() != 0:
-        return {}  # the first process measures; the others meet it in the next run
-    network = load_kept(protocol, folder)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    result: dict[str, Any] = {
-        "name": run.name,
-        "protocol": _plain(protocol),
-        "history": history,
-        "views": budget.views,
-        "sets": {},
-    }
-    measured = _measured_sets(rows)
-    for name, indices in measured.items():
-        scores = predict(network, resident, indices, bfloat16=protocol.bfloat16)
-        result["sets"][name] = {
-            "grades": [rows[i].grade for i in indices],
-            "patients": [f"{rows[i].dataset}/{rows[i].patient}" for i in indices],
-            "datasets": [rows[i].dataset for i in indices],
-            "plain": scores.round(5).tolist(),
-        }
-    # Views cost more than the training of a small network: only where a table wants them.
-    wanted = protocol.head == "gap" or "test" in measured
-    whole = not any(word in run.name for word in _LEFT_OUT)
-    if budget.views and wanted and whole and protocol.net.photograph <= budget.views_up_to:
-        _measure_views(result, network, resident, rows, measured, protocol, budget.views)
-    file.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    return result
-
-
-def _measure_views(
-    result: dict[str, Any],
-    network: PublishedNetwork,
-    resident: Resident,
-    rows: list[Labelled],
-    measured: dict[str, np.ndarray],
-    protocol: Protocol,
-    count: int,
-) -> None:
-    changes = halton_changes(count, protocol)
-    train = np.array([i for i, row in enumerate(rows) if row.split == "train"])
-    partner = pair_eyes(rows)
-    eyes = np.array([eye_of(row.path.name) == "right" for row in rows])
-    paired = partner != np.arange(len(rows))
-    learn = train[paired[train]]
-    blend = None
-    if len(learn) >= 50:
-        # The other eye is of the same patient, hence of the same split: it is among them.
-        place = {int(index): k for k, index in enumerate(learn)}
-        views = view(network, resident, learn, changes, bfloat16=protocol.bfloat16)
-        other = np.array([place[int(partner[i])] for i in learn])
-        features = blend_features(views, other, eyes[learn])
-        blend = fit_blend(features, np.array([rows[i].grade for i in learn]), seed=protocol.seed)
-    for name, indices in measured.items():
-        views = view(network, resident, indices, changes, bfloat16=protocol.bfloat16)
-        entry = result["sets"][name]
-        entry["views"] = views.scores.round(5).tolist()
-        entry["paired"] = paired[indices].tolist()
-        if blend is not None:
-            place = {int(index): k for k, index in enumerate(indices)}
-            other = np.array([place[int(partner[i])] for i in indices])
-            scores = blend.scores(blend_features(views, other, eyes[indices]))
-            entry["blend"] = scores.round(5).tolist()
-
-
-def _measured_sets(rows: Sequence[Labelled]) -> dict[str, np.ndarray]:
-    """Validation and, where the competition's solution is there, its public and private parts.
-
-    Nothing else that is marked "test" is touched: it is not for choosing among runs.
-    """
-    sets = {"val": np.array([i for i, row in enumerate(rows) if row.split == "val"], np.int64)}
-    test = [i for i, r in enumerate(rows) if r.split == "test" and r.dataset in _KAGGLE_SETS]
-    if test:
-        sets["test"] = np.array(test, np.int64)
-    return {name: indices for name, indices in sets.items() if len(indices)}
-
-
-def load_results(runs: Path) -> dict[str, dict[str, Any]]:
-    """Read the results of all finished runs.
-
-    Args:
-        runs: folder of the runs.
-
-    Returns:
-        By name of the run.
-    """
-    results = {}
-    for file in sorted(runs.glob("*/result.json")):
-        result = json.loads(file.read_text(encoding="utf-8"))
-        results[str(result["name"])] = result
-    return results
-
-
-def _plain(protocol: Protocol) -> dict[str, Any]:
-    return dict(json.loads(json.dumps(asdict(protocol))))
+def plain(recipe: PublishedRecipe) -> dict[str, Any]:
+    """Return a recipe as JSON has it."""
+    return dict(json.loads(json.dumps(asdict(recipe))))

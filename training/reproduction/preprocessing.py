@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from drcore.errors import DrcoreError, SourceError
 from drcore.photographs.reader import read_photograph
+from training.data.cache import build_arrays, cache_key
 from training.data.labels import Labelled, LabelsError
 
-__all__ = ["LARGEST", "Photographs", "crop_to_eye", "square"]
+__all__ = ["LARGEST", "Photographs", "crop_to_eye", "eye_box", "resized", "square"]
 
 LARGEST = 512
 """Side of the largest published input in pixels. Smaller squares are averaged from this one, so
 that they are the same whether the photograph was read for them or its larger square was there."""
 
-_VERSION = 3
+_VERSION = 4
 """Part of the cache's key: raise it with every change that changes a pixel."""
-
-_TOLD = 10
-"""Unreadable photographs named in one error: more are a wrong folder, not bad luck."""
 
 
 def crop_to_eye(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut a photograph to the eye's bounding box, or to the centre square if none is found.
+    """Cut a photograph to the eye's bounding box: uint8 (h, w, 3), a view; see `eye_box`."""
+    top, bottom, left, right = eye_box(rgb)
+    return rgb[top:bottom, left:right]
+
+
+def eye_box(rgb: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Find the eye's bounding box, or the centre square if there is none.
 
     The background is as bright as the lower quartile of strips along the left and right edge; what
     is brighter than that by a margin is eye. The published level, the brightest value in the
@@ -46,7 +42,7 @@ def crop_to_eye(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         rgb: uint8 (H, W, 3), 0-255.
 
     Returns:
-        uint8 (h, w, 3), a view.
+        Rows from and to, columns from and to, in pixels.
     """
     height, width = rgb.shape[:2]
     strip = max(1, width // 32)
@@ -62,10 +58,10 @@ def crop_to_eye(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         left, right = int(columns[0]), int(columns[-1]) + 1
         # A box of less than a third of the height is a reflex, not an eye.
         if min(bottom - top, right - left) > height / 3:
-            return rgb[top:bottom, left:right]
+            return top, bottom, left, right
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return rgb[top : top + side, left : left + side]
+    return top, top + side, left, left + side
 
 
 def square(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -78,7 +74,7 @@ def square(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     Returns:
         uint8 (size, size, 3).
     """
-    return _resize(crop_to_eye(rgb), size)
+    return resized(crop_to_eye(rgb), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ class Photographs:
 
     Attributes:
         rows: the labelled photographs, N of them.
-        pixels: uint8 (N, 3, S, S), RGB, memory-mapped.
+        pixels: uint8 (N, S, S, 3), RGB, memory-mapped.
     """
 
     rows: list[Labelled]
@@ -109,14 +105,8 @@ class Photographs:
         cache has it, else from the photographs, with the same pixels as result.
 
         Args:
-            rows: labelled photographs.
             cache: folder for the arrays; 0.8 MB a photograph at 512 px.
             size: side S in pixels.
-            workers: threads that decode.
-            quiet: no progress bar.
-
-        Returns:
-            The photographs.
 
         Raises:
             LabelsError: there are no rows, or photographs cannot be read; names the first ten.
@@ -124,96 +114,22 @@ class Photographs:
         """
         if not rows:
             raise LabelsError("There are no photographs to crop: the list of rows is empty.")
-        lengths = [_bytes_of(row) for row in rows]
-        file = _file_of(rows, lengths, cache, size)
-        if not file.exists():
-            larger = _file_of(rows, lengths, cache, LARGEST)
-            if size < LARGEST and larger.exists():
-                whole = np.load(larger, mmap_mode="r")
-
-                def make(index: int) -> NDArray[np.uint8]:
-                    return _resize(np.ascontiguousarray(whole[index].transpose(1, 2, 0)), size)
-            else:
-
-                def make(index: int) -> NDArray[np.uint8]:
-                    return _read_square(rows[index].path, size)
-
-            _fill(file, [row.path.name for row in rows], size, make, workers=workers, quiet=quiet)
-        return cls(rows, np.load(file, mmap_mode="r"))
-
-
-def _bytes_of(row: Labelled) -> int:
-    try:
-        return row.path.stat().st_size
-    except OSError as error:
-        raise LabelsError(f"{row.path.name} cannot be trained on: {error.strerror}.") from error
-
-
-def _file_of(rows: list[Labelled], lengths: list[int], cache: Path, size: int) -> Path:
-    named = [(row.path.name, length) for row, length in zip(rows, lengths, strict=True)]
-    key = hashlib.sha256(json.dumps([_VERSION, size, named]).encode()).hexdigest()[:16]
-    return cache / f"{key}-crops.npy"
-
-
-def _fill(
-    file: Path,
-    names: list[str],
-    size: int,
-    make: Callable[[int], NDArray[np.uint8]],
-    *,
-    workers: int,
-    quiet: bool,
-) -> None:
-    """Write a square for each name into a file that appears only when it is whole."""
-    count, part = len(names), file.with_suffix(".part")
-    pixels = _open(part, count, size)
-
-    def put(index: int) -> str | None:
-        try:
-            pixels[index] = make(index).transpose(2, 0, 1)
-        except DrcoreError as error:
-            return f"{names[index]} cannot be trained on: {error}"
-        return None
-
-    # One pass tells all that is wrong: with 88,000 photographs each pass takes hours.
-    wrong: list[str] = []
-    pool = ThreadPoolExecutor(workers)
-    try:
-        every = pool.map(put, range(count))
-        for trouble in tqdm(every, total=count, desc="crops", unit="photograph", disable=quiet):
-            if trouble is not None:
-                wrong.append(trouble)
-            if len(wrong) == _TOLD:
-                wrong.append("Stopped there: is this the right folder?")
-                break
-    finally:
-        pool.shutdown(cancel_futures=True)  # a killed run must not wait for the whole queue
-    if wrong:
-        part.unlink()
-        raise LabelsError(" ".join(wrong))
-    pixels.flush()
-    part.rename(file)  # only when whole: a killed run leaves no half-filled cache behind
-
-
-def _open(part: Path, count: int, size: int) -> np.memmap[Any, np.dtype[np.uint8]]:
-    folder = part.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)  # of a killed run: its space is free again
-        # Writing to a mapped file on a full disk kills the process without a word.
-        free, needed = shutil.disk_usage(folder).free, count * 3 * size * size
-        if free < needed:
-            raise SourceError(
-                f"The cache folder {folder.name} needs {needed / 2**30:.1f} GiB and its disk has "
-                f"{free / 2**30:.1f} GiB left. Free some, or choose another cache folder."
-            )
-        return np.lib.format.open_memmap(
-            part, mode="w+", dtype=np.uint8, shape=(count, 3, size, size)
+        file, larger = (
+            cache / f"{cache_key(rows, _VERSION, s)}-crops.npy" for s in (size, LARGEST)
         )
-    except OSError as error:
-        raise SourceError(
-            f"The cache folder {folder.name} cannot be used ({error.strerror}). Choose another."
-        ) from error
+        if size < LARGEST and not file.exists() and larger.exists():
+            whole = np.load(larger, mmap_mode="r")
+
+            def make(index: int) -> list[NDArray[np.uint8]]:
+                return [resized(np.ascontiguousarray(whole[index]), size)]
+        else:
+
+            def make(index: int) -> list[NDArray[np.uint8]]:
+                return [_read_square(rows[index].path, size)]
+
+        names = [row.path.name for row in rows]
+        arrays = build_arrays([(file, (size, size, 3))], names, make, workers=workers, quiet=quiet)
+        return cls(rows, arrays[0])
 
 
 def _read_square(path: Path, size: int) -> NDArray[np.uint8]:
@@ -222,10 +138,10 @@ def _read_square(path: Path, size: int) -> NDArray[np.uint8]:
     if photograph.reduction > 1 and min(cut.shape[:2]) < max(size, LARGEST):
         # An eye that fills little of the photograph: the reduced one has too few pixels of it.
         cut = crop_to_eye(read_photograph(path).rgb)
-    return _resize(cut if size >= LARGEST else _resize(cut, LARGEST), size)
+    return resized(cut if size >= LARGEST else resized(cut, LARGEST), size)
 
 
-def _resize(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def resized(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Average along the axes that shrink, then interpolate along those that grow."""
     height, width = rgb.shape[:2]
     shrunk = cv2.resize(rgb, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)

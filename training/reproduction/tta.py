@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from training.data.resident import ResidentSquares
 from training.optimisation.precision import mixed_precision
+from training.reproduction.augmentation import GEOMETRY, PublishedInput, matrices
 from training.reproduction.networks import PublishedNetwork
-from training.reproduction.protocol import Protocol
-from training.reproduction.resident import GEOMETRY, Resident, matrices
+from training.reproduction.recipe import PublishedRecipe
 
 __all__ = ["Views", "halton_changes", "view"]
 
@@ -32,12 +33,8 @@ class Views:
     scores: NDArray[np.float64]
 
 
-def halton_changes(count: int, protocol: Protocol) -> NDArray[np.float32]:
+def halton_changes(count: int, recipe: PublishedRecipe) -> NDArray[np.float32]:
     """Return geometric changes that cover the range evenly (Halton sequence, as o_O).
-
-    Args:
-        count: how many views.
-        protocol: the range.
 
     Returns:
         float32 (count, 2, 3); the same at every call.
@@ -45,12 +42,12 @@ def halton_changes(count: int, protocol: Protocol) -> NDArray[np.float32]:
     # The first point of the plain sequence is the corner of the range, not a change to start with.
     sequence = qmc.Halton(GEOMETRY, scramble=False)
     sequence.fast_forward(1)
-    return matrices(sequence.random(count), protocol)
+    return matrices(sequence.random(count), recipe)
 
 
 def view(
     network: PublishedNetwork,
-    resident: Resident,
+    resident: ResidentSquares,
     indices: NDArray[np.int64],
     changes: NDArray[np.float32],
     batch: int = 128,
@@ -60,27 +57,23 @@ def view(
     """Look at each photograph through every change.
 
     Args:
-        network: set to evaluation mode.
-        resident: photographs.
         indices: int64 (n,).
         changes: float32 (v, 2, 3), from `halton_changes`.
-        batch: photographs at a time.
         bfloat16: multiply in bfloat16 on processors too.
-
-    Returns:
-        Mean and spread of features, and mean scores.
     """
     network.eval()
     device = resident.device
+    inputs = PublishedInput(network.layout).to(device)
     parts: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]] = []
     with torch.inference_mode():
         for first in range(0, len(indices), batch):
-            some = torch.from_numpy(indices[first : first + batch]).to(device)
+            some = resident.places(indices[first : first + batch])
+            raw = resident.pixels[some]
             total = squares = scores = torch.zeros((), device=device, dtype=torch.float64)
             for change in changes:
                 same = torch.from_numpy(np.repeat(change[None], len(some), 0)).to(device)
                 with mixed_precision(device, processors=bfloat16):
-                    pooled = network.pooled(resident.batch(some, same))
+                    pooled = network.pooled(inputs(raw, same))
                     score = network.score(pooled)
                 # In double: a small spread is the difference of two large sums.
                 pooled = pooled.double()

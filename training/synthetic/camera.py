@@ -8,30 +8,28 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthetic.anatomy import DISC_RADIUS, _bump, _colour, _Eye, _fibre_label, _noise
+from training.synthetic.anatomy import DISC_RADIUS, Eye, bump, fibre_label, rgb_levels, smooth_noise
 from training.synthetic.recipe import BoolImage, FloatImage, PhantomRecipe
 
-# --- picture ------------------------------------------------------------------------------------
 
-
-def _fundus(eye: _Eye, pigment: float, rng: np.random.Generator) -> FloatImage:
+def paint_fundus(eye: Eye, pigment: float, rng: np.random.Generator) -> FloatImage:
     """The fundus without vessels and disc: (H, W, 3) float32, 0 to about 255."""
     to_disc, to_fovea = eye.distance(eye.disc), eye.distance(eye.fovea)
-    base = (1 - pigment) * _colour(226, 122, 60) + pigment * _colour(150, 64, 18)
-    light = 1 + 0.13 * _bump(to_disc, 0.55) + 0.07 * _bump(to_fovea, 0.9)
-    light += 0.05 * _noise(rng, eye, 4) + 0.03 * _noise(rng, eye, 9)
+    base = (1 - pigment) * rgb_levels(226, 122, 60) + pigment * rgb_levels(150, 64, 18)
+    light = 1 + 0.13 * bump(to_disc, 0.55) + 0.07 * bump(to_fovea, 0.9)
+    light += 0.05 * smooth_noise(rng, eye, 4) + 0.03 * smooth_noise(rng, eye, 9)
     # The macula holds yellow pigment and denser epithelium; the fovea is darkest.
-    dim = 0.18 * _bump(to_fovea, 0.32) + 0.2 * _bump(to_fovea, 0.14) + 0.12 * _bump(to_fovea, 0.05)
-    grain = 0.007 * _noise(rng, eye, 57) + 0.009 * _noise(rng, eye, 151)
-    grain += 0.008 * _noise(rng, eye, 331)
+    dim = 0.18 * bump(to_fovea, 0.32) + 0.2 * bump(to_fovea, 0.14) + 0.12 * bump(to_fovea, 0.05)
+    grain = 0.007 * smooth_noise(rng, eye, 57) + 0.009 * smooth_noise(rng, eye, 151)
+    grain += 0.008 * smooth_noise(rng, eye, 331)
     # Choroidal vessels: the crests of smooth noise form a net, seen best in pale fundi.
-    net = 1 - np.abs(_noise(rng, eye, 22) + 0.5 * _noise(rng, eye, 45))
+    net = 1 - np.abs(smooth_noise(rng, eye, 22) + 0.5 * smooth_noise(rng, eye, 45))
     choroid = np.float32(0.035 + 0.05 * (1 - pigment)) * np.clip(net, -0.3, 1)
-    choroid *= np.clip(0.35 + 0.35 * _noise(rng, eye, 3), 0, 1) * (1 - _bump(to_fovea, 0.35))
+    choroid *= np.clip(0.35 + 0.35 * smooth_noise(rng, eye, 3), 0, 1) * (1 - bump(to_fovea, 0.35))
     # Sheen of the nerve fibres, striped, strongest above and below the disc.
-    label = _fibre_label(eye.x - eye.disc[0], eye.y - eye.disc[1])
+    label = fibre_label(eye.x - eye.disc[0], eye.y - eye.disc[1])
     stripes = np.interp(label, np.linspace(-np.pi, np.pi, 420), rng.standard_normal(420))
-    sheen = _bump(to_disc, 0.5) * (0.25 + 0.75 * np.square(np.sin(label)))
+    sheen = bump(to_disc, 0.5) * (0.25 + 0.75 * np.square(np.sin(label)))
     sheen *= (0.1 + 0.035 * stripes.astype(np.float32)) * (1 - 0.6 * np.float32(pigment))
     planes = [
         base[c] * np.power(light, power) * (1 + grain * fine + choroid * deep + sheen * pale_)
@@ -43,31 +41,31 @@ def _fundus(eye: _Eye, pigment: float, rng: np.random.Generator) -> FloatImage:
     return np.stack(planes, axis=2).astype(np.float32)
 
 
-def _add_disc(rgb: FloatImage, eye: _Eye, pigment: float, rng: np.random.Generator) -> BoolImage:
+def paint_disc(rgb: FloatImage, eye: Eye, pigment: float, rng: np.random.Generator) -> BoolImage:
     """Paint the optic disc into `rgb` and return its mask."""
     dx, dy = eye.x - np.float32(eye.disc[0]), eye.y - np.float32(eye.disc[1])
     tilt, size = rng.normal(0, 0.25), DISC_RADIUS * rng.uniform(0.93, 1.07)
     u = (math.cos(tilt) * dx + math.sin(tilt) * dy) / (size * 0.92)
     v = (math.cos(tilt) * dy - math.sin(tilt) * dx) / (size * 1.06)
-    r = np.hypot(u, v) + 0.02 * _noise(rng, eye, 40)
+    r = np.hypot(u, v) + 0.02 * smooth_noise(rng, eye, 40)
     cup_size = rng.uniform(0.32, 0.5)
     cup_r = np.hypot(u + 0.16, v) / np.float32(cup_size)
     disc = np.clip((1 - r) / 0.13 + 0.5, 0, 1)
     cup = np.clip((1 - cup_r) / 0.55 + 0.5, 0, 1)
     # The nasal rim is thicker and pinker than the temporal one.
     nasal = np.clip(0.45 + 0.35 * u, 0, 1)[..., None]
-    rim = _colour(285, 200, 126) * (1 - nasal) + _colour(270, 164, 102) * nasal
-    colour = rim + cup[..., None] * (_colour(295, 236, 165) - rim)
+    rim = rgb_levels(285, 200, 126) * (1 - nasal) + rgb_levels(270, 164, 102) * nasal
+    colour = rim + cup[..., None] * (rgb_levels(295, 236, 165) - rim)
     # In a dark fundus the disc is dimmer and more orange.
-    colour = colour * (1 - pigment * _colour(0.03, 0.18, 0.44))
-    halo = 0.1 * _bump(np.maximum(r - 1, 0).astype(np.float32), 0.25)
+    colour = colour * (1 - pigment * rgb_levels(0.03, 0.18, 0.44))
+    halo = 0.1 * bump(np.maximum(r - 1, 0).astype(np.float32), 0.25)
     rgb *= 1 + halo[..., None]
     rgb += disc[..., None].astype(np.float32) * (colour - rgb)
     return np.asarray(disc > 0.5)
 
 
-def _camera(
-    rgb: FloatImage, eye: _Eye, recipe: PhantomRecipe, rng: np.random.Generator
+def take_photograph(
+    rgb: FloatImage, eye: Eye, recipe: PhantomRecipe, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], BoolImage]:
     """Take the photograph: light, defocus, the rim of the field and sensor noise."""
     scale = recipe.size / 1024

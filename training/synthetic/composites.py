@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drcore.preprocessing.field_of_view import find_field_of_view
 from training.synthetic.non_fundus import not_retinas
+from training.synthetic.pages import (
+    Piece,
+    blank_page,
+    fitted,
+    paste,
+    piece_of,
+    random_style,
+    write_lines,
+)
 
 __all__ = ["COMPOSITES", "SINGLES"]
 
@@ -22,110 +29,6 @@ Draw = Callable[[], RGB]
 
 _GROUNDS = ((255, 255, 255), (0, 0, 0), (128, 128, 128), (235, 232, 226), (60, 60, 62), (8, 8, 9))
 _PAGES = tuple(ground for ground in _GROUNDS if min(ground) > 30)
-_LINES = (
-    "Eye Clinic", "OD", "OS", "Right eye", "Left eye", "Patient: A. Example", "1962-04-13",
-    "Visual acuity 0.8", "IOP 16 mmHg", "Fundus photography", "Image quality 8/10",
-    "HbA1c 7.9 %, diabetes since 2004, no earlier laser treatment", "Page 1 of 2", "Signature",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A photograph ready to be pasted: its pixels and which of them count."""
-
-    rgb: RGB
-    shown: NDArray[np.bool_]
-
-
-# --- pieces -------------------------------------------------------------------------------------
-
-
-def _piece(rgb: RGB, rng: Rng, style: str) -> Piece:
-    """Turn, mirror, cut and frame a photograph the way pages show them."""
-    if rng.random() < 0.3:
-        rgb = rgb[:, ::-1]
-    if style != "turned" and rng.random() < 0.1:
-        rgb = np.rot90(rgb, int(rng.integers(1, 4)))
-    rgb = np.array(rgb, order="C")
-    height, width = rgb.shape[:2]
-    if style == "cut":
-        above, below = (int(share * height) for share in rng.uniform(0.03, 0.18, 2))
-        rgb = np.ascontiguousarray(rgb[above : height - below])
-    if style == "close":
-        rgb = np.ascontiguousarray(
-            rgb[height // 6 : height - height // 6, width // 6 : -(width // 6)]
-        )
-    shown = np.ones(rgb.shape[:2], bool)
-    if style in {"disc", "turned"}:
-        shown = find_field_of_view(rgb).mask(*rgb.shape[:2], margin=rng.uniform(0, 0.02))
-    if style == "turned":
-        turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(0, 360), 0.8)
-        rgb = np.asarray(cv2.warpAffine(rgb, turn, (width, height)), np.uint8)
-        shown = cv2.warpAffine(shown.astype(np.uint8), turn, (width, height)) > 0
-    if style == "framed":
-        colour = int(rng.choice([0, 90, 200, 255]))
-        line = int(rng.integers(1, 5))
-        cv2.rectangle(rgb, (0, 0), (rgb.shape[1] - 1, rgb.shape[0] - 1), (colour,) * 3, line)
-    return Piece(rgb, shown)
-
-
-def _style(rng: Rng) -> str:
-    return str(rng.choice(["plain", "plain", "disc", "framed", "cut", "turned", "close"]))
-
-
-def _fitted(piece: Piece, width: float, height: float) -> Piece:
-    """Scale a piece so that it fits into a box."""
-    factor = min(width / piece.rgb.shape[1], height / piece.rgb.shape[0])
-    size = (max(8, int(piece.rgb.shape[1] * factor)), max(8, int(piece.rgb.shape[0] * factor)))
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    shown = cv2.resize(piece.shown.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    return Piece(np.asarray(cv2.resize(piece.rgb, size, interpolation=way), np.uint8), shown)
-
-
-def _paste(page: RGB, piece: Piece, x: float, y: float, *, lighten: bool = False) -> None:
-    """Put a piece with its upper left corner at (x, y); what is beyond the page is lost."""
-    left, top = max(0, int(x)), max(0, int(y))
-    right = min(page.shape[1], int(x) + piece.rgb.shape[1])
-    bottom = min(page.shape[0], int(y) + piece.rgb.shape[0])
-    if right <= left or bottom <= top:
-        return
-    there = slice(top - int(y), bottom - int(y)), slice(left - int(x), right - int(x))
-    part = page[top:bottom, left:right]
-    over = np.maximum(part, piece.rgb[there]) if lighten else piece.rgb[there]
-    np.copyto(part, over, where=piece.shown[there][..., None])
-
-
-def _page(rng: Rng, width: float, height: float, grounds: Sequence[tuple[int, ...]]) -> RGB:
-    page = np.empty((int(height), int(width), 3), np.uint8)
-    page[:] = grounds[rng.integers(len(grounds))]
-    return page
-
-
-def _write(page: RGB, rng: Rng, lines: int, where: tuple[float, float, float, float]) -> None:
-    """Write lines of text within a box given in shares of the page: left, top, right, bottom."""
-    height, width = page.shape[:2]
-    ink = (20, 20, 20) if page[0, 0].mean() > 90 else (230, 230, 230)
-    if rng.random() < 0.15:
-        ink = tuple(int(v) for v in rng.integers(0, 200, 3))
-    left, top, right, bottom = where
-    for _ in range(lines):
-        scale = rng.uniform(0.0006, 0.0014) * max(width, height)
-        x, y = rng.uniform(left, right) * width, rng.uniform(top, bottom) * height
-        line = str(rng.choice(_LINES))
-        thick = max(1, round(2 * scale))
-        at = (int(x), int(y))
-        cv2.putText(page, line, at, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thick, cv2.LINE_AA)
-
-
-def finished(page: RGB, rng: Rng) -> RGB:
-    """Noise of a scanner or none, and one trip through JPEG."""
-    if rng.random() < 0.2:
-        grain = rng.normal(0, rng.uniform(1, 3), page.shape).astype(np.float32)
-        page = np.clip(page + grain, 0, 255).astype(np.uint8)
-    order = cv2.COLOR_RGB2BGR
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(50, 97))]
-    coded = cv2.imencode(".jpg", cv2.cvtColor(page, order), quality)[1]
-    return np.asarray(cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), order), np.uint8)
 
 
 # --- composites ---------------------------------------------------------------------------------
@@ -135,10 +38,10 @@ def _pair(rng: Rng, draw: Draw) -> RGB:
     """Two photographs side by side or one above the other, alike or mirrored, of two sizes."""
     first = draw()
     second = first[:, ::-1] if rng.random() < 0.3 else draw()
-    style, side = _style(rng), int(rng.integers(300, 620))
+    style, side = random_style(rng), int(rng.integers(300, 620))
     smaller = side * (1.0 if rng.random() < 0.5 else rng.uniform(0.4, 1))
     pieces = [
-        _fitted(_piece(rgb, rng, style), size, size)
+        fitted(piece_of(rgb, rng, style), size, size)
         for rgb, size in zip((first, second), (side, smaller), strict=True)
     ]
     gap = int(rng.choice([0, 0, 2, 8, 30, 90]))
@@ -146,26 +49,30 @@ def _pair(rng: Rng, draw: Draw) -> RGB:
     margin_x, margin_y = (rng.integers(0, 120) * (rng.random() < 0.7) for _ in range(2))
     beside = rng.random() < 0.75
     if beside:
-        page = _page(rng, sum(widths) + gap + 2 * margin_x, max(heights) + 2 * margin_y, _GROUNDS)
+        page = blank_page(
+            rng, sum(widths) + gap + 2 * margin_x, max(heights) + 2 * margin_y, _GROUNDS
+        )
         places = [(0, 0), (widths[0] + gap, rng.uniform(0, 1) * (heights[0] - heights[1]))]
     else:
-        page = _page(rng, max(widths) + 2 * margin_x, sum(heights) + gap + 2 * margin_y, _GROUNDS)
+        page = blank_page(
+            rng, max(widths) + 2 * margin_x, sum(heights) + gap + 2 * margin_y, _GROUNDS
+        )
         places = [(0, 0), (rng.uniform(0, 1) * (widths[0] - widths[1]), heights[0] + gap)]
     order = rng.permutation(2) if heights[0] == heights[1] else (0, 1)
     for piece, (x, y) in zip((pieces[i] for i in order), places, strict=True):
-        _paste(page, piece, x + margin_x, y + margin_y)
-    _write(page, rng, int(rng.choice([0, 0, 1, 3])), (0, 0.02, 0.8, 0.1))
+        paste(page, piece, x + margin_x, y + margin_y)
+    write_lines(page, rng, int(rng.choice([0, 0, 1, 3])), (0, 0.02, 0.8, 0.1))
     return page
 
 
 def _touching(rng: Rng, draw: Draw) -> RGB:
     """Two to four circles that touch or overlap a little."""
     count, side = int(rng.integers(2, 5)), int(rng.integers(260, 500))
-    pieces = [_fitted(_piece(draw(), rng, "disc"), side, side) for _ in range(count)]
+    pieces = [fitted(piece_of(draw(), rng, "disc"), side, side) for _ in range(count)]
     step = side * rng.uniform(0.82, 1.0)
-    page = _page(rng, side + step * (count - 1) + 40, 1.35 * side, _GROUNDS)
+    page = blank_page(rng, side + step * (count - 1) + 40, 1.35 * side, _GROUNDS)
     for number, piece in enumerate(pieces):
-        _paste(page, piece, 20 + number * step, rng.uniform(0.02, 0.3) * side)
+        paste(page, piece, 20 + number * step, rng.uniform(0.02, 0.3) * side)
     return page if rng.random() < 0.7 else np.ascontiguousarray(np.rot90(page))
 
 
@@ -177,41 +84,41 @@ def _sheet(rng: Rng, draw: Draw) -> RGB:
     cell = int(np.clip(1500 / max(columns, rows), 90, 420))
     gap = cell * rng.choice([0, 0.02, 0.06, 0.15])
     head = cell * rng.choice([0, 0, 0.4])
-    page = _page(
+    page = blank_page(
         rng, columns * (cell + gap) + gap, head + rows * (cell * 1.05 + gap) + gap, _GROUNDS
     )
-    style, caption = _style(rng), rng.random() < 0.4
+    style, caption = random_style(rng), rng.random() < 0.4
     for number in range(count):
         row, column = divmod(number, columns)
-        piece = _fitted(_piece(draw(), rng, style), cell, cell)
+        piece = fitted(piece_of(draw(), rng, style), cell, cell)
         x = gap + column * (cell + gap) + (cell - piece.rgb.shape[1]) / 2
         y = head + gap + row * (cell * 1.05 + gap) + (cell - piece.rgb.shape[0]) / 2
-        _paste(page, piece, x, y)
+        paste(page, piece, x, y)
         if caption:
             at = (int(x), int(y + piece.rgb.shape[0] + 0.04 * cell))
             ink = (0, 0, 0) if page[0, 0].mean() > 90 else (255, 255, 255)
             text = f"IMG_{rng.integers(9999):04d}"
             cv2.putText(page, text, at, cv2.FONT_HERSHEY_SIMPLEX, cell / 700, ink, 1, cv2.LINE_AA)
     if head:
-        _write(page, rng, 3, (0.02, 0.01, 0.5, 0.05))
+        write_lines(page, rng, 3, (0.02, 0.01, 0.5, 0.05))
     return page
 
 
 def _inset(rng: Rng, draw: Draw) -> RGB:
     """A small photograph on a large one, in a corner of its frame or over the retina."""
     side = int(rng.integers(500, 1000))
-    large = _fitted(_piece(draw(), rng, "plain"), side * rng.uniform(1, 1.5), side)
+    large = fitted(piece_of(draw(), rng, "plain"), side * rng.uniform(1, 1.5), side)
     height, width = large.rgb.shape[:2]
-    page = _page(rng, width * rng.uniform(1, 1.5), height * rng.uniform(1, 1.2), [(0, 0, 0)])
-    _paste(page, large, 0, (page.shape[0] - height) / 2)
-    small = _fitted(
-        _piece(draw(), rng, str(rng.choice(["plain", "framed", "disc"]))),
+    page = blank_page(rng, width * rng.uniform(1, 1.5), height * rng.uniform(1, 1.2), [(0, 0, 0)])
+    paste(page, large, 0, (page.shape[0] - height) / 2)
+    small = fitted(
+        piece_of(draw(), rng, str(rng.choice(["plain", "framed", "disc"]))),
         *[rng.uniform(0.18, 0.4) * min(page.shape[:2])] * 2,
     )
     pad = int(rng.uniform(0, 0.03) * side)
     x = rng.choice([pad, page.shape[1] - small.rgb.shape[1] - pad])
     y = rng.choice([pad, page.shape[0] - small.rgb.shape[0] - pad])
-    _paste(page, small, x, y)
+    paste(page, small, x, y)
     return page
 
 
@@ -219,33 +126,33 @@ def _montage(rng: Rng, draw: Draw) -> RGB:
     """Fields of an eye laid over each other around the central one."""
     side, count = int(rng.integers(260, 420)), int(rng.integers(3, 8))
     first = draw()
-    page = _page(rng, 2.5 * side, 2.5 * side, [(0, 0, 0), (0, 0, 0), (255, 255, 255)])
+    page = blank_page(rng, 2.5 * side, 2.5 * side, [(0, 0, 0), (0, 0, 0), (255, 255, 255)])
     turn = rng.uniform(0, 2 * np.pi)
     for number in range(count):
         rgb = first if rng.random() < 0.5 else draw()
-        piece = _fitted(_piece(rgb, rng, "turned" if rng.random() < 0.5 else "disc"), side, side)
+        piece = fitted(piece_of(rgb, rng, "turned" if rng.random() < 0.5 else "disc"), side, side)
         angle, far = turn + 2 * np.pi * number / (count - 1), rng.uniform(0.45, 0.72) * side
         x, y = (0.75 * side, 0.75 * side) if number == 0 else (
             0.75 * side + far * np.cos(angle), 0.75 * side + far * np.sin(angle),
         )  # fmt: skip
-        _paste(page, piece, x, y)
+        paste(page, piece, x, y)
     return page
 
 
 def _report(rng: Rng, draw: Draw) -> RGB:
     """A page with a head, lines of text and two to four photographs of several sizes."""
     width, height = (1000, 1414) if rng.random() < 0.6 else (1414, 1000)
-    page = _page(rng, width, height, [(255, 255, 255), (255, 255, 255), (235, 232, 226)])
-    _write(page, rng, 5, (0.03, 0.03, 0.6, 0.14))
-    _write(page, rng, 6, (0.03, 0.8, 0.5, 0.97))
+    page = blank_page(rng, width, height, [(255, 255, 255), (255, 255, 255), (235, 232, 226)])
+    write_lines(page, rng, 5, (0.03, 0.03, 0.6, 0.14))
+    write_lines(page, rng, 6, (0.03, 0.8, 0.5, 0.97))
     count, x, y = int(rng.integers(2, 5)), 40.0, 0.18 * height
     tallest = 0.0
     for _ in range(count):
         size = width * rng.uniform(0.22, 0.42)
-        piece = _fitted(_piece(draw(), rng, _style(rng)), size, size)
+        piece = fitted(piece_of(draw(), rng, random_style(rng)), size, size)
         if x + piece.rgb.shape[1] > width - 20:
             x, y, tallest = 40.0, y + tallest + rng.uniform(10, 60), 0.0
-        _paste(page, piece, x, y)
+        paste(page, piece, x, y)
         x += piece.rgb.shape[1] + rng.uniform(5, 60)
         tallest = max(tallest, piece.rgb.shape[0])
     if rng.random() < 0.5:
@@ -275,25 +182,27 @@ def _scan(rng: Rng, width: int, height: int) -> RGB:
 def _oct_report(rng: Rng, draw: Draw) -> RGB:
     """A report of optical coherence tomography with a photograph of the fundus as an inset."""
     width, height = (1414, 1000) if rng.random() < 0.6 else (1000, 1414)
-    page = _page(rng, width, height, [(255, 255, 255), (0, 0, 0), (40, 40, 40), (225, 228, 235)])
+    page = blank_page(
+        rng, width, height, [(255, 255, 255), (0, 0, 0), (40, 40, 40), (225, 228, 235)]
+    )
     size = width * rng.uniform(0.1, 0.4)
-    inset = _fitted(_piece(draw(), rng, _style(rng)), size, size)
+    inset = fitted(piece_of(draw(), rng, random_style(rng)), size, size)
     left = rng.random() < 0.6
-    _paste(
+    paste(
         page, inset, 0.03 * width if left else 0.97 * width - size, rng.uniform(0.12, 0.3) * height
     )
     room = int(width * 0.94 - size - 0.03 * width)
     for number in range(int(rng.integers(1, 3))):
         scan = _scan(rng, room, int(rng.uniform(0.2, 0.33) * height))
         x = 0.05 * width + size if left else 0.03 * width
-        _paste(page, Piece(scan, np.ones(scan.shape[:2], bool)), x, (0.14 + 0.4 * number) * height)
+        paste(page, Piece(scan, np.ones(scan.shape[:2], bool)), x, (0.14 + 0.4 * number) * height)
     if rng.random() < 0.5:  # a map of thickness in false colours
         side = int(0.22 * width)
         field = cv2.GaussianBlur(rng.random((side, side)).astype(np.float32), (0, 0), side / 6)
         level = cv2.normalize(field, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
         colours = np.asarray(cv2.applyColorMap(level, cv2.COLORMAP_JET), np.uint8)
-        _paste(page, Piece(colours, np.ones(level.shape, bool)), 0.05 * width, 0.7 * height)
-    _write(page, rng, 6, (0.03, 0.02, 0.6, 0.1))
+        paste(page, Piece(colours, np.ones(level.shape, bool)), 0.05 * width, 0.7 * height)
+    write_lines(page, rng, 6, (0.03, 0.02, 0.6, 0.1))
     return page
 
 
@@ -311,13 +220,13 @@ def _room(rng: Rng, width: int, height: int) -> RGB:
 def _screen(rng: Rng, draw: Draw) -> RGB:
     """A photograph of a screen that shows a photograph: bezel, room and a slanted view."""
     wide, high = 800, int(rng.uniform(450, 640))
-    screen = _page(rng, wide, high, [(0, 0, 0), (20, 20, 24), (60, 60, 62), (240, 240, 240)])
-    shown = _fitted(_piece(draw(), rng, "plain"), wide, high * rng.uniform(0.6, 1))
+    screen = blank_page(rng, wide, high, [(0, 0, 0), (20, 20, 24), (60, 60, 62), (240, 240, 240)])
+    shown = fitted(piece_of(draw(), rng, "plain"), wide, high * rng.uniform(0.6, 1))
     x = rng.uniform(0, 1) * (wide - shown.rgb.shape[1])
-    _paste(screen, shown, x, (high - shown.rgb.shape[0]) / 2)
+    paste(screen, shown, x, (high - shown.rgb.shape[0]) / 2)
     if rng.random() < 0.6:
         cv2.rectangle(screen, (0, 0), (wide, int(0.05 * high)), (200, 205, 210), -1)
-        _write(screen, rng, 2, (0.02, 0.03, 0.4, 0.045))
+        write_lines(screen, rng, 2, (0.02, 0.03, 0.4, 0.045))
     bezel = int(rng.uniform(8, 40))
     level = int(rng.choice([10, 25, 60, 190]))
     screen = cv2.copyMakeBorder(screen, *[bezel] * 4, cv2.BORDER_CONSTANT, value=(level,) * 3)
@@ -358,37 +267,39 @@ COMPOSITES: dict[str, Callable[[Rng, Draw], RGB]] = {
 
 def _on_page(rng: Rng, draw: Draw) -> RGB:
     """One photograph on a white or grey page, with writing or without."""
-    piece = _piece(draw(), rng, _style(rng))
+    piece = piece_of(draw(), rng, random_style(rng))
     height, width = piece.rgb.shape[:2]
-    page = _page(rng, width * rng.uniform(1.02, 2.2), height * rng.uniform(1.02, 2.2), _PAGES)
+    page = blank_page(rng, width * rng.uniform(1.02, 2.2), height * rng.uniform(1.02, 2.2), _PAGES)
     x, y = (
         (p - s) * rng.uniform(0, 1) for p, s in zip(page.shape[1::-1], (width, height), strict=True)
     )
     if rng.random() < 0.6:
-        _write(page, rng, int(rng.integers(1, 8)), (0, 0.03, 0.7, 0.99))
-    _paste(page, piece, x, y)
+        write_lines(page, rng, int(rng.integers(1, 8)), (0, 0.03, 0.7, 0.99))
+    paste(page, piece, x, y)
     return page
 
 
 def _in_black(rng: Rng, draw: Draw) -> RGB:
     """One photograph in a larger black frame, with writing or without."""
-    piece = _piece(draw(), rng, _style(rng))
+    piece = piece_of(draw(), rng, random_style(rng))
     height, width = piece.rgb.shape[:2]
-    page = _page(rng, width * rng.uniform(1.02, 2.2), height * rng.uniform(1.02, 2.2), [(0, 0, 0)])
+    page = blank_page(
+        rng, width * rng.uniform(1.02, 2.2), height * rng.uniform(1.02, 2.2), [(0, 0, 0)]
+    )
     x, y = (
         (p - s) * rng.uniform(0, 1) for p, s in zip(page.shape[1::-1], (width, height), strict=True)
     )
     if rng.random() < 0.4:
-        _write(page, rng, int(rng.integers(1, 4)), (0, 0.03, 0.7, 0.99))
-    _paste(page, piece, x, y)
+        write_lines(page, rng, int(rng.integers(1, 4)), (0, 0.03, 0.7, 0.99))
+    paste(page, piece, x, y)
     return page
 
 
 def _ground_changed(rng: Rng, draw: Draw) -> RGB:
     """One photograph whose frame is white or grey instead of black, as it was, or on a page."""
-    piece = _piece(draw(), rng, "disc")
-    page = _page(rng, piece.rgb.shape[1], piece.rgb.shape[0], _PAGES)
-    _paste(page, piece, 0, 0)
+    piece = piece_of(draw(), rng, "disc")
+    page = blank_page(rng, piece.rgb.shape[1], piece.rgb.shape[0], _PAGES)
+    paste(page, piece, 0, 0)
     return page
 
 

@@ -8,18 +8,16 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from training.synthetic.anatomy import _Eye, _fibre_angle, _somewhere
+from training.synthetic.anatomy import Eye, fibre_angle, random_place
 from training.synthetic.recipe import LESIONS, BoolImage, FloatImage, Point
-from training.synthetic.vessels import _Vessel
-
-# --- lesions ------------------------------------------------------------------------------------
+from training.synthetic.vessels import Vessel
 
 
 @dataclass
-class _Lesions:
+class PaintedLesions:
     """What has been painted so far: per type a layer (H, W) float32 0 to 1, a mask and centres."""
 
-    eye: _Eye
+    eye: Eye
     taken: BoolImage
     layers: dict[str, FloatImage] = field(default_factory=dict)
     masks: dict[str, BoolImage] = field(default_factory=dict)
@@ -48,18 +46,10 @@ class _Lesions:
         """Paint one blob, unless it would leave the field or touch the disc or another lesion.
 
         Arguments:
-            name: lesion type.
-            where: centre in field units.
-            radii: half length and half width in field units.
-            rng: source of the outline.
-            angle: direction of the long axis in field units, radians.
             rough: how irregular the outline is, 0 (ellipse) to 0.5.
             soft: width of the edge as a share of the radius, 0 to 2.
             streaks: depth of the stripes along the long axis, 0 to 1.
             strength: opacity, 0 to 1.
-
-        Returns:
-            Whether it was painted.
         """
         eye = self.eye
         cx, cy = eye.to_px(*where)
@@ -68,8 +58,35 @@ class _Lesions:
         y0, y1 = math.floor(cy - reach), math.ceil(cy + reach)
         if x0 < 0 or y0 < 0 or x1 > eye.width or y1 > eye.height:
             return False
-        dx = eye.x[y0:y1, x0:x1] - where[0]
-        dy = eye.y[y0:y1, x0:x1] - where[1]
+        window = np.s_[y0:y1, x0:x1]
+        alpha = self._blob(window, where, radii, rng, angle, rough, soft, streaks)
+        inside = alpha >= 0.35
+        if not inside.any() or (inside & self.taken[window]).any():
+            return False
+        layer = self.layers[name][window]
+        np.maximum(layer, (strength * alpha).astype(np.float32), out=layer)
+        self.masks[name][window] |= inside
+        self.centres[name].append(where)
+        # Specks of hard exudate may run into each other; other lesions stay apart, to be counted.
+        if name != "hard_exudates":
+            self.taken[window] |= alpha > 0.05
+        return True
+
+    def _blob(
+        self,
+        window: tuple[slice, slice],
+        where: Point,
+        radii: Point,
+        rng: np.random.Generator,
+        angle: float,
+        rough: float,
+        soft: float,
+        streaks: float,
+    ) -> FloatImage:
+        """Opacity of a blob in a window of the picture, 0 to 1."""
+        eye = self.eye
+        dx = eye.x[window] - where[0]
+        dy = eye.y[window] - where[1]
         u = (math.cos(angle) * dx + math.sin(angle) * dy) / radii[0]
         v = (math.cos(angle) * dy - math.sin(angle) * dx) / radii[1]
         theta = np.arctan2(v, u)
@@ -88,23 +105,13 @@ class _Lesions:
             alpha *= np.clip(1.5 - np.abs(u) * (0.9 + streaks * comb), 0, 1)
             alpha *= 1 - 0.5 * streaks * comb
         alpha *= 1 - np.clip(rough * ragged, 0, 0.5)
-        inside = alpha >= 0.35
-        window = np.s_[y0:y1, x0:x1]
-        if not inside.any() or (inside & self.taken[window]).any():
-            return False
-        layer = self.layers[name][window]
-        np.maximum(layer, (strength * alpha).astype(np.float32), out=layer)
-        self.masks[name][window] |= inside
-        self.centres[name].append(where)
-        # Specks of hard exudate may run into each other; other lesions stay apart, to be counted.
-        if name != "hard_exudates":
-            self.taken[window] |= alpha > 0.05
-        return True
+        return alpha
 
 
-def _paint_soft_exudates(
-    lesions: _Lesions, count: int, rng: np.random.Generator, vessels: list[_Vessel]
+def paint_soft_exudates(
+    lesions: PaintedLesions, count: int, rng: np.random.Generator, vessels: list[Vessel]
 ) -> None:
+    """Paint cotton wool spots beside the larger vessels."""
     arcades = [v for v in vessels if v.radii[0] > 0.006]
     for _ in range(count):
         for _ in range(40):
@@ -114,19 +121,20 @@ def _paint_soft_exudates(
             long = rng.uniform(0.028, 0.06)
             if lesions.stamp(
                 "soft_exudates", where, (long, long * rng.uniform(0.55, 0.85)), rng,
-                angle=_fibre_angle(lesions.eye, where) + rng.normal(0, 0.5), rough=0.26, soft=0.8,
+                angle=fibre_angle(lesions.eye, where) + rng.normal(0, 0.5), rough=0.26, soft=0.8,
                 streaks=0.3, strength=rng.uniform(0.6, 1.0),
             ):  # fmt: skip
                 break
 
 
-def _paint_haemorrhages(
-    lesions: _Lesions, count: int, rng: np.random.Generator, quadrants: int
+def paint_haemorrhages(
+    lesions: PaintedLesions, count: int, rng: np.random.Generator, quadrants: int
 ) -> None:
+    """Paint flames, dots and blots into some quadrants of the field."""
     chosen = rng.permutation(4)[:quadrants]
     for i in range(count):
         for _ in range(40):
-            where = _somewhere(lesions.eye, rng, int(chosen[i % quadrants]))
+            where = random_place(lesions.eye, rng, int(chosen[i % quadrants]))
             kind = rng.random()
             near = math.hypot(where[0] - lesions.eye.disc[0], where[1] - lesions.eye.disc[1]) < 0.8
             strength = rng.uniform(0.55, 1.0)
@@ -134,7 +142,7 @@ def _paint_haemorrhages(
                 long = rng.uniform(0.025, 0.065)
                 done = lesions.stamp(
                     "haemorrhages", where, (long, long * rng.uniform(0.18, 0.3)), rng,
-                    angle=_fibre_angle(lesions.eye, where), rough=0.15, soft=0.6, streaks=0.8,
+                    angle=fibre_angle(lesions.eye, where), rough=0.15, soft=0.6, streaks=0.8,
                     strength=strength,
                 )  # fmt: skip
             else:  # dot or blot, deeper
@@ -147,7 +155,8 @@ def _paint_haemorrhages(
                 break
 
 
-def _paint_hard_exudates(lesions: _Lesions, clusters: int, rng: np.random.Generator) -> None:
+def paint_hard_exudates(lesions: PaintedLesions, clusters: int, rng: np.random.Generator) -> None:
+    """Paint clusters and rings of specks about the macula."""
     fovea = lesions.eye.fovea
     for _ in range(clusters):
         # Clusters keep to the macula; a ring encloses a leaking spot.
@@ -171,11 +180,12 @@ def _paint_hard_exudates(lesions: _Lesions, clusters: int, rng: np.random.Genera
             )  # fmt: skip
 
 
-def _paint_microaneurysms(lesions: _Lesions, count: int, rng: np.random.Generator) -> None:
+def paint_microaneurysms(lesions: PaintedLesions, count: int, rng: np.random.Generator) -> None:
+    """Paint small round dots, most of them in the macula."""
     fovea = lesions.eye.fovea
     for _ in range(count):
         for _ in range(40):
-            where = _somewhere(lesions.eye, rng)
+            where = random_place(lesions.eye, rng)
             if rng.random() < 0.7:  # they favour the macula
                 where = (fovea[0] + rng.normal(-0.05, 0.3), fovea[1] + rng.normal(0, 0.3))
             size = rng.uniform(0.0062, 0.0105)

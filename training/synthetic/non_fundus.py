@@ -29,10 +29,6 @@ _WORDS = (
 def not_retinas(count: int, seed: int = 0) -> Iterator[tuple[str, RGB]]:
     """Draw or cut out pictures that must not get a grade, all families in turn.
 
-    Args:
-        count: how many.
-        seed: of crops, colours and textures.
-
     Yields:
         Family, and uint8 (H, W, 3).
     """
@@ -41,9 +37,6 @@ def not_retinas(count: int, seed: int = 0) -> Iterator[tuple[str, RGB]]:
         name = names[number % len(names)]
         picture = FAMILIES[name](np.random.default_rng([seed, number]))
         yield name, np.ascontiguousarray(np.clip(picture, 0, 255), dtype=np.uint8)
-
-
-# --- what skimage ships -------------------------------------------------------------------------
 
 
 def _scene(rng: Rng, names: tuple[str, ...] = _SCENES) -> RGB:
@@ -103,9 +96,6 @@ def _coin(rng: Rng) -> RGB:
     grey = cv2.resize(crop, (480, 480), interpolation=cv2.INTER_CUBIC).astype(np.float32)
     tint = np.array([1.0, rng.uniform(0.7, 1), rng.uniform(0.3, 1)])
     return np.asarray(grey[..., None] * tint * _disc((480, 480), 0.47)[..., None], np.float32)
-
-
-# --- what is drawn ------------------------------------------------------------------------------
 
 
 def _disc(shape: tuple[int, ...], share: float) -> NDArray[np.bool_]:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthetic.anatomy import DISC_RADIUS, _colour, _eye
-from training.synthetic.camera import _add_disc, _camera, _fundus
+from training.synthetic.anatomy import DISC_RADIUS, make_eye, rgb_levels
+from training.synthetic.camera import paint_disc, paint_fundus, take_photograph
 from training.synthetic.lesions import (
-    _Lesions,
-    _paint_haemorrhages,
-    _paint_hard_exudates,
-    _paint_microaneurysms,
-    _paint_soft_exudates,
+    PaintedLesions,
+    paint_haemorrhages,
+    paint_hard_exudates,
+    paint_microaneurysms,
+    paint_soft_exudates,
 )
 from training.synthetic.recipe import LESIONS, SEVERE_PER_QUADRANT, BoolImage, PhantomRecipe, Point
-from training.synthetic.vessels import ARTERIAL, CLOTTED, VENOUS, _draw_vessels, _vessel_tree
+from training.synthetic.vessels import ARTERIAL, CLOTTED, VENOUS, draw_vessels, vessel_tree
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Phantom:
     fovea: Point
 
 
-def _grade(lesions: _Lesions) -> int:
+def _grade(lesions: PaintedLesions) -> int:
     """ICDR grade of the painted lesions; see `Phantom`."""
     quadrants = [0, 0, 0, 0]
     for x, y in lesions.centres["haemorrhages"]:
@@ -63,41 +63,38 @@ def _grade(lesions: _Lesions) -> int:
 def make_phantom(recipe: PhantomRecipe) -> Phantom:
     """Draw the phantom of a recipe.
 
-    Arguments:
-        recipe: what to draw.
-
     Returns:
         The picture with its masks, grade and geometry. The same recipe gives the same pixels.
     """
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(recipe.seed).spawn(8)]
     anatomy, background, tree, soft, blood, hard, dots, camera = streams
-    eye = _eye(recipe, anatomy)
-    rgb = _fundus(eye, recipe.pigment, background)
-    disc = _add_disc(rgb, eye, recipe.pigment, anatomy)
-    vessels = _vessel_tree(eye, tree)
-    veins, arteries = _draw_vessels(eye, vessels)
+    eye = make_eye(recipe, anatomy)
+    rgb = paint_fundus(eye, recipe.pigment, background)
+    disc = paint_disc(rgb, eye, recipe.pigment, anatomy)
+    vessels = vessel_tree(eye, tree)
+    veins, arteries = draw_vessels(eye, vessels)
 
     taken = (np.hypot(eye.x, eye.y) > 0.97) | (eye.distance(eye.disc) < 1.2 * DISC_RADIUS) | disc
-    lesions = _Lesions(eye, taken)
-    _paint_soft_exudates(lesions, recipe.soft_exudates, soft, vessels)
-    _paint_haemorrhages(lesions, recipe.haemorrhages, blood, recipe.haemorrhage_quadrants)
+    lesions = PaintedLesions(eye, taken)
+    paint_soft_exudates(lesions, recipe.soft_exudates, soft, vessels)
+    paint_haemorrhages(lesions, recipe.haemorrhages, blood, recipe.haemorrhage_quadrants)
     # Smaller lesions keep off the larger vessels, where they could not be seen.
     lesions.taken |= np.maximum(veins, arteries) > 0.5
-    _paint_hard_exudates(lesions, recipe.hard_exudates, hard)
+    paint_hard_exudates(lesions, recipe.hard_exudates, hard)
     lesions.taken |= lesions.masks["hard_exudates"]
-    _paint_microaneurysms(lesions, recipe.microaneurysms, dots)
+    paint_microaneurysms(lesions, recipe.microaneurysms, dots)
 
     layers = lesions.layers
     # Order of depth: waxy exudates lie deep, blood filters the light from below, cotton wool spots
     # lie on top. Lesions take their light from the fundus around them.
     wax = layers["hard_exudates"][..., None]
-    rgb += wax * (rgb * _colour(0.24, 0.85, 0.75) + _colour(10, 16, 4))
+    rgb += wax * (rgb * rgb_levels(0.24, 0.85, 0.75) + rgb_levels(10, 16, 4))
     bleeding = 0.55 * layers["haemorrhages"] + 0.34 * layers["microaneurysms"]
     blood_layers = ((0.42 * veins, VENOUS), (0.3 * arteries, ARTERIAL), (bleeding, CLOTTED))
-    rgb *= np.exp(-sum(layer[..., None] * _colour(*colour) for layer, colour in blood_layers))
+    rgb *= np.exp(-sum(layer[..., None] * rgb_levels(*colour) for layer, colour in blood_layers))
     wool = layers["soft_exudates"][..., None]
-    rgb += wool * (rgb * _colour(0.08, 0.42, 0.8) + _colour(10, 22, 28))
-    picture, field_of_view = _camera(rgb, eye, recipe, camera)
+    rgb += wool * (rgb * rgb_levels(0.08, 0.42, 0.8) + rgb_levels(10, 22, 28))
+    picture, field_of_view = take_photograph(rgb, eye, recipe, camera)
 
     hard_mask = lesions.masks["hard_exudates"]
     near = bool((hard_mask & (eye.distance(eye.fovea) <= 2 * DISC_RADIUS)).any())

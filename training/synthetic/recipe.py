@@ -32,7 +32,6 @@ class PhantomRecipe:
         size: width of the picture in px, at least 64; also its height unless the field is cut.
         seed: seed of every random choice, >= 0. Anatomy, lesions and camera have their own random
             streams, so adding a lesion leaves the vessels where they are.
-        laterality: "OD" (right eye) or "OS" (left eye).
         microaneurysms, haemorrhages: number of lesions to place, >= 0. One that finds no free
             place is left out.
         haemorrhage_quadrants: in how many quadrants of the field haemorrhages lie, 1 to 4.
@@ -45,8 +44,6 @@ class PhantomRecipe:
         blur: extra defocus, Gaussian sigma in px of a 1024 px picture, >= 0.
         noise: sensor noise, standard deviation in grey levels, >= 0.
         cut_above, cut_below: part of the field's diameter hidden by the frame, 0 to 0.3.
-        offset: shift (x, y) of the field's centre in the frame, in radii.
-        notch: whether the rim carries the small tab that many cameras add.
 
     Raises:
         ValueError: a value is outside its range.
@@ -85,16 +82,12 @@ class PhantomRecipe:
                 raise ValueError(f"{name} must not be negative")
 
 
-# --- recipes and files --------------------------------------------------------------------------
-
-
 def random_recipe(
     rng: np.random.Generator, size: int = 1024, grade: int | None = None
 ) -> PhantomRecipe:
     """Draw a recipe: an eye, a camera and the lesions of an ICDR grade.
 
     Arguments:
-        rng: source of every choice; it is advanced.
         size: width of the picture in px, at least 64.
         grade: wanted ICDR grade, 0 to 3; None picks one, 0 most often.
 

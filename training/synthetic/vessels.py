@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-from training.synthetic.anatomy import _Eye
+from training.synthetic.anatomy import Eye
 from training.synthetic.recipe import FloatImage, Point
 
 # Optical density of blood per channel (R, G, B). Oxygenated blood lets nearly all red light pass.
@@ -21,11 +21,8 @@ CLOTTED = (0.34, 1.00, 0.70)
 ARTERIAL = (0.05, 1.00, 0.85)
 
 
-# --- vessels ------------------------------------------------------------------------------------
-
-
 @dataclass
-class _Vessel:
+class Vessel:
     """A vessel's centre line: points (N, 2) and radii (N,), both in field units."""
 
     points: NDArray[np.float64]
@@ -51,7 +48,7 @@ def _cells(path: Any) -> set[tuple[int, int]]:
 
 
 def _trunk(
-    course: Sequence[Point], eye: _Eye, rng: np.random.Generator, *, lower: bool
+    course: Sequence[Point], eye: Eye, rng: np.random.Generator, *, lower: bool
 ) -> NDArray[np.float64]:
     """A main vessel: its textbook course, stretched and bent a little differently each time."""
     points = np.array(course) * rng.uniform(0.86, 1.1, 2)
@@ -71,7 +68,7 @@ def _trunk(
     return np.asarray(path + wobble[:, None] * tangent[:, ::-1] * (-1, 1))
 
 
-def _inward(where: Any, heading: float, eye: _Eye) -> bool:
+def _inward(where: Any, heading: float, eye: Eye) -> bool:
     """Whether a branch at `where` runs into the area inside the temporal arcades."""
     dx, dy = eye.fovea[0] - where[0], eye.fovea[1] - where[1]
     return bool(math.cos(heading) * dx + math.sin(heading) * dy > 0 and math.hypot(dx, dy) < 0.75)
@@ -81,7 +78,7 @@ def _twig(
     start: Point,
     heading: float,
     length: float,
-    eye: _Eye,
+    eye: Eye,
     rng: np.random.Generator,
     occupied: set[tuple[int, int]],
 ) -> NDArray[np.float64]:
@@ -110,9 +107,53 @@ def _twig(
     return np.array(path)
 
 
-def _vessel_tree(eye: _Eye, rng: np.random.Generator) -> list[_Vessel]:
+def _branch_off(
+    path: NDArray[np.float64],
+    radius: float,
+    order: int,
+    eye: Eye,
+    rng: np.random.Generator,
+    occupied: set[tuple[int, int]],
+    queue: list[tuple[NDArray[np.float64], float, int]],
+) -> NDArray[np.float64]:
+    """Append the branches of a vessel to the queue, and return its radii."""
+    radii = np.empty(len(path))
+    tangent = np.gradient(path, axis=0)
+    # The first part of a trunk lies on the disc, where vessels seldom branch.
+    bud = rng.uniform(0.16, 0.3) if order == 0 else rng.uniform(0.05, 0.12)
+    turn = rng.choice((-1, 1))
+    for i in range(len(path)):
+        radii[i] = radius
+        radius *= 0.9965
+        if i * _STEP < bud or order > 3 or i > len(path) - 4:
+            continue
+        bud += rng.uniform(0.08, 0.2)
+        turn = -turn if rng.random() < 0.8 else turn
+        # Either the vessel forks, or a much thinner twig leaves it at a wider angle. Only
+        # twigs supply the macula.
+        fork = rng.random() < 0.5
+        heading = math.atan2(tangent[i, 1], tangent[i, 0])
+        heading += turn * (rng.uniform(0.4, 0.8) if fork else rng.uniform(0.7, 1.2))
+        fork &= not _inward(path[i], heading, eye)
+        share = rng.uniform(0.62, 0.85) if fork else rng.uniform(0.28, 0.55)
+        if share * radius < 0.0012:
+            continue
+        length = share * radius * rng.uniform(75, 140) + 0.08
+        start = (float(path[i, 0]), float(path[i, 1]))
+        twig = _twig(start, heading, length, eye, rng, occupied)
+        queue.append((twig, share * radius, order + 1))
+        # Murray's law: the cubes of the radii add up at a branching.
+        radius *= (1 - share**3) ** (1 / 3)
+    tip = len(path) // 2
+    radii[-tip:] *= np.linspace(1, 0.3, tip)
+    if order == 0:  # the vessel dips into the disc
+        radii[:5] *= np.linspace(0.4, 1, 5)
+    return radii
+
+
+def vessel_tree(eye: Eye, rng: np.random.Generator) -> list[Vessel]:
     """Arteries and veins, parents before their branches."""
-    vessels: list[_Vessel] = []
+    vessels: list[Vessel] = []
     calibre = rng.uniform(0.92, 1.08)
     for vein in (True, False):
         occupied: set[tuple[int, int]] = set()
@@ -127,42 +168,12 @@ def _vessel_tree(eye: _Eye, rng: np.random.Generator) -> list[_Vessel]:
             path, radius, order = queue.pop(0)
             if len(path) < 9:  # too short to be more than a stump
                 continue
-            radii = np.empty(len(path))
-            tangent = np.gradient(path, axis=0)
-            # The first part of a trunk lies on the disc, where vessels seldom branch.
-            bud = rng.uniform(0.16, 0.3) if order == 0 else rng.uniform(0.05, 0.12)
-            turn = rng.choice((-1, 1))
-            for i in range(len(path)):
-                radii[i] = radius
-                radius *= 0.9965
-                if i * _STEP < bud or order > 3 or i > len(path) - 4:
-                    continue
-                bud += rng.uniform(0.08, 0.2)
-                turn = -turn if rng.random() < 0.8 else turn
-                # Either the vessel forks, or a much thinner twig leaves it at a wider angle. Only
-                # twigs supply the macula.
-                fork = rng.random() < 0.5
-                heading = math.atan2(tangent[i, 1], tangent[i, 0])
-                heading += turn * (rng.uniform(0.4, 0.8) if fork else rng.uniform(0.7, 1.2))
-                fork &= not _inward(path[i], heading, eye)
-                share = rng.uniform(0.62, 0.85) if fork else rng.uniform(0.28, 0.55)
-                if share * radius < 0.0012:
-                    continue
-                length = share * radius * rng.uniform(75, 140) + 0.08
-                start = (float(path[i, 0]), float(path[i, 1]))
-                twig = _twig(start, heading, length, eye, rng, occupied)
-                queue.append((twig, share * radius, order + 1))
-                # Murray's law: the cubes of the radii add up at a branching.
-                radius *= (1 - share**3) ** (1 / 3)
-            tip = len(path) // 2
-            radii[-tip:] *= np.linspace(1, 0.3, tip)
-            if order == 0:  # the vessel dips into the disc
-                radii[:5] *= np.linspace(0.4, 1, 5)
-            vessels.append(_Vessel(path, radii, vein))
+            radii = _branch_off(path, radius, order, eye, rng, occupied, queue)
+            vessels.append(Vessel(path, radii, vein))
     return vessels
 
 
-def _draw_vessels(eye: _Eye, vessels: list[_Vessel]) -> tuple[FloatImage, FloatImage]:
+def draw_vessels(eye: Eye, vessels: list[Vessel]) -> tuple[FloatImage, FloatImage]:
     """Paint vessels as optical density.
 
     Returns:

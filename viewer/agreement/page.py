@@ -1,4 +1,4 @@
-"""Agreement: the model against readers, readers against each other, time, and the map."""
+"""Agreement: model vs readers, readers vs each other, reading times, the heat map."""
 
 import streamlit as st
 

@@ -1,53 +1,47 @@
-"""The Agreement page's parts: filters, figures of agreement, times, and what the map went with."""
+"""The parts of the Agreement page: filters, agreement, reading times, effect of the heat map."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from drcore.text import fold
+from viewer.server.settings import reviews_location
 from viewer.session import reading_mode, state
+from viewer.session.reading_mode import MODE_NAMES
 from viewer.ui import messages
+from viewer.ui.assets import style_tag
+from viewer.ui.downloads import csv_download
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
     from drcore.agreement.comparison import Agreement
-    from drcore.agreement.reading_time import MapGroup, Times
+    from drcore.agreement.reading_time import MapGroup, ReadingTimes
     from drcore.agreement.selection import Selection
     from drcore.reviews.decision import Decision
     from drcore.reviews.store import ReviewStore
-
-__all__ = ["Measured", "measure", "page"]
 
 MAX_MATRICES = 8
 """Confusion matrices shown in a section; all of them are in the CSV."""
 
 REMARK_FIGURES = (
-    "Kappa is quadratic weighted; 1 is perfect agreement, 0 what chance gives. In brackets the "
-    "95 % interval; that of kappa comes from resampling patients, and is given from 10 patients "
-    "on. Sensitivity and specificity are for referable retinopathy, grade 2 or more, with the "
-    "grades of the reference taken as the truth. "
-    "Photographs that one of the two called ungradable are counted and left out."
+    "Quadratic-weighted kappa (1 = perfect, 0 = chance). Brackets: 95 % CI (kappa: patient "
+    "bootstrap, \u2265 10 patients). Sensitivity/specificity for referable DR (grade \u2265 2), "
+    "row reader as reference. Images either party called ungradable are excluded."
 )
 REMARK_MAP = (
-    "This is not a randomised comparison. The map is not there in blinded reading, starts hidden "
-    "where the model finds no retinopathy, and is uncovered where readers are in doubt, so the "
-    "photographs and readers differ as well. Only a study that decides by lot who sees the map can "
-    "say what the map does."
+    "Not a randomised comparison: map viewing depends on mode, model grade and difficulty. Do not "
+    "infer an effect of the map."
 )
 COLUMNS = 4
 """Matrices side by side."""
-
-_STYLE = Path(__file__).with_name("report.css")
-_NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +65,7 @@ class Measured:
     model: list[Agreement]
     final: list[Agreement]
     between: list[Agreement]
-    times: dict[tuple[str, str], Times]
+    times: dict[tuple[str, str], ReadingTimes]
     groups: dict[str, tuple[MapGroup, MapGroup]]
 
     @property
@@ -81,19 +75,11 @@ class Measured:
 
 
 def page(filters: DeltaGenerator) -> None:
-    """Show the page.
-
-    Args:
-        filters: where they go.
-    """
-    st.html(_STYLE)
+    """Show the page; `filters` is the place for its filters."""
+    st.html(style_tag("agreement/report.css"))
     st.header("Agreement")
     if reading_mode.hides_record():
-        _empty(
-            "Reading is still blinded",
-            "This server lets readers see only their own decisions. Agreement is shown by a server "
-            "that also allows open reading or arbitration.",
-        )
+        _empty("Study still masked", "Agreement is available only to coordinators.")
         return
     try:
         store = state.store()
@@ -103,12 +89,12 @@ def page(filters: DeltaGenerator) -> None:
         return
     if not record:
         _empty(
-            "No decisions yet",
-            "As soon as readers have saved decisions, this page tells how far they agree with the "
-            "model and with each other, and how long they took.",
+            "No grades yet",
+            "Once readers have saved grades, agreement with the model, inter-reader agreement and "
+            "reading times appear here.",
         )
         with st.container(horizontal=True, horizontal_alignment="center"):
-            st.page_link("review/page.py", label="Review photographs", icon=":material/visibility:")
+            st.page_link("review/page.py", label="Go to Review", icon=":material/visibility:")
         return
     with filters:
         selection = _filters(record)
@@ -118,7 +104,7 @@ def page(filters: DeltaGenerator) -> None:
         messages.problem(str(error))
         return
     if not found.decisions:
-        _empty("No decision matches", "Choose other readers, models, modes or days.")
+        _empty("No grades match these filters", "Choose other readers, models, modes or days.")
         return
     _sections(found)
     with filters:
@@ -126,20 +112,8 @@ def page(filters: DeltaGenerator) -> None:
 
 
 def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection) -> Measured:
-    """Compute all figures.
-
-    Args:
-        store: holds the corrections of patients.
-        record: all decisions, in order.
-        selection: which count.
-
-    Returns:
-        The figures.
-
-    Raises:
-        ReviewError: the record cannot be read.
-    """
-    from drcore.agreement.adjudication import reader_name_key, reading_statuses
+    """Compute all figures of the selected decisions; the store holds corrections of patients."""
+    from drcore.agreement.adjudication import reading_statuses
     from drcore.agreement.comparison import (
         agreement_of,
         final_against_model,
@@ -147,16 +121,18 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
         reader_against_reader,
     )
     from drcore.agreement.reading_time import map_groups, times_by_reader
-    from drcore.agreement.selection import counted
+    from drcore.agreement.selection import select_decisions
 
-    chosen = counted(record, selection)
+    chosen = select_decisions(record, selection)
     identities = store.identities()
-    final = final_against_model(chosen, reading_statuses(record, reading_mode.design()), identities)
+    final = final_against_model(
+        chosen, reading_statuses(record, reading_mode.study_rules()), identities
+    )
     suspect = [one for one in chosen if one.machine_grade]
     return Measured(
         decisions=len(chosen),
         photographs=len({one.sha256 for one in chosen}),
-        readers=len({reader_name_key(one.reader) for one in chosen}),
+        readers=len({fold(one.reader) for one in chosen}),
         model=[
             agreement_of(reader, version, pairs)
             for (reader, version), pairs in model_against_readers(chosen, identities).items()
@@ -167,16 +143,13 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
             for (one, other), pairs in reader_against_reader(chosen, identities).items()
         ],
         times=times_by_reader(chosen),
-        groups={
-            "All photographs": map_groups(chosen),
-            "Model\u2019s grade 1 to 4": map_groups(suspect),
-        },
+        groups={"All images": map_groups(chosen), "Model grade \u2265 1": map_groups(suspect)},
     )
 
 
 def _measured(store: ReviewStore, record: Sequence[Decision], selection: Selection) -> Measured:
-    """The figures, computed again when the record, the filters or the rules are others."""
-    asked = (state.reviews_location(), len(record), store.writes, selection, reading_mode.design())
+    """The figures, computed again if grades, filters or study rules have changed."""
+    asked = (reviews_location(), len(record), store.writes, selection, reading_mode.study_rules())
     kept = st.session_state.get("agreement")
     if kept is None or kept[0] != asked:
         kept = (asked, measure(store, record, selection))
@@ -198,32 +171,27 @@ def _filters(record: Sequence[Decision]) -> Selection:
         placeholder="All models",
     )  # fmt: skip
     chosen = st.multiselect(
-        "Modes of reading", list(modes), key="agreement-modes", placeholder="All modes",
-        format_func=lambda mode: (mode or _NOT_RECORDED).capitalize(),
+        "Reading modes", list(modes), key="agreement-modes", placeholder="All modes",
+        format_func=_mode_name,
     )  # fmt: skip
     with st.container(horizontal=True, gap="xsmall"):
         since = st.date_input("From", value=None, key="agreement-since")
         until = st.date_input("To", value=None, key="agreement-until")
     answer = st.segmented_control(
-        "Answer of a reader that counts", ANSWERS, default="first", required=True,
+        "Which grade counts", ANSWERS, default="first", required=True,
         format_func=str.capitalize, key="agreement-answer", width="stretch",
-        help="The first is untouched by the model where reading was blinded; the last is what the "
-        "reader stands by.",
+        help="First: before the model was revealed. Last: after any correction.",
     )  # fmt: skip
     return Selection(
-        readers=frozenset(readers) or None,
-        models=frozenset(models) or None,
-        modes=frozenset(chosen) or None,
-        since=since,
-        until=until,
-        answer=answer or "first",
-    )
+        readers=frozenset(readers) or None, models=frozenset(models) or None,
+        modes=frozenset(chosen) or None, since=since, until=until, answer=answer or "first",
+    )  # fmt: skip
 
 
 def _sections(found: Measured) -> None:
     facts = [
-        (found.decisions, "decision", "decisions"),
-        (found.photographs, "photograph", "photographs"),
+        (found.decisions, "grade", "grades"),
+        (found.photographs, "image", "images"),
         (found.readers, "reader", "readers"),
     ]
     st.html(
@@ -231,24 +199,24 @@ def _sections(found: Measured) -> None:
         + "".join(f"<span><b>{n}</b>{one if n == 1 else many}</span>" for n, one, many in facts)
         + "</p>"
     )
-    st.subheader("Model against reader")
+    st.subheader("Model vs reader")
     _agreements(found.model, "Reader", "Model")
     if found.final:
-        st.subheader("Model against the final grade")
+        st.subheader("Model vs final grade")
         st.html(
-            '<p class="remark">Final is what readers agree on, or what the arbiter '
-            "decided; the arbiter has seen the model\u2019s grade.</p>"
+            '<p class="remark">Final grade: readers\u2019 consensus, otherwise the arbiter\u2019s '
+            "(arbiter not masked to the model).</p>"
         )
         _agreements(found.final, "Final grade", "Model")
-    st.subheader("Reader against reader")
+    st.subheader("Reader vs reader")
     if found.between:
         _agreements(found.between, "First reader", "Second reader")
     else:
-        st.html('<p class="remark">No photograph was read by two readers.</p>')
+        st.html('<p class="remark">No image was read by two readers.</p>')
     st.html(f'<p class="remark">{REMARK_FIGURES}</p>')
-    st.subheader("Time per photograph")
+    st.subheader("Reading time per image")
     st.html(_times_table(found.times))
-    st.subheader("With the map seen, and without")
+    st.subheader("Heat map viewed vs not viewed")
     st.html(_map_table(found.groups))
     st.html(f'<p class="remark">{REMARK_MAP}</p>')
 
@@ -259,8 +227,8 @@ def _agreements(agreements: Sequence[Agreement], reference: str, compared: str) 
     st.html(
         _table(
             [
-                f"{reference} (as truth)", compared, "Photographs", "Kappa", "Same grade",
-                "Sensitivity", "Specificity", "Ungradable to one",
+                f"{reference} (reference)", compared, "Images", "Kappa", "Exact agreement",
+                "Sensitivity", "Specificity", "Excluded (ungradable)",
             ],
             [
                 [
@@ -279,54 +247,54 @@ def _agreements(agreements: Sequence[Agreement], reference: str, compared: str) 
     columns = st.columns(COLUMNS)
     dark = st.context.theme.type == "dark"
     for index, one in enumerate(drawn):
-        # A model that is the only one is named in the table alone.
+        # A single model is named in the table only.
         label = f"{one.reference} and {one.compared}" if both else one.reference
         with columns[index % COLUMNS]:
             st.html(f'<p class="pair">{escape(label)}</p>')
             chart = charts.confusion(one.confusion.tolist(), height=230, dark=dark)
-            # Names are untrusted, and a chart takes tags in its titles for orders: our words only.
+            # Names are untrusted, and charts interpret tags in their titles: only our own words.
             chart.update_layout(xaxis_title=compared.lower(), yaxis_title=reference.lower())
             st.plotly_chart(
                 chart, key=f"matrix-{reference}-{index}", config={"displayModeBar": False},
-                alt=_spoken(one),
+                alt=_alt_text(one),
             )  # fmt: skip
 
 
-def _spoken(one: Agreement) -> str:
-    """What a confusion matrix shows, for who cannot see it."""
+def _alt_text(one: Agreement) -> str:
+    """A confusion matrix as text."""
     rows = (
         f"grade {grade}: " + ", ".join(str(count) for count in row)
         for grade, row in enumerate(one.confusion.tolist())
     )
     return (
-        f"Photographs by the grade of {one.reference} in rows and of {one.compared} in columns, "
+        f"Images by the grade of {one.reference} in rows and of {one.compared} in columns, "
         f"0 to 4. {'; '.join(rows)}."
     )
 
 
-def _times_table(times: dict[tuple[str, str], Times]) -> str:
+def _times_table(times: dict[tuple[str, str], ReadingTimes]) -> str:
     rows = [
-        [reader, mode.capitalize(), str(one.decisions), _seconds(one), _timed(one)]
+        [reader, _mode_name(mode), str(one.decisions), _seconds(one), _timed(one)]
         for (reader, mode), one in times.items()
     ]
-    return _table(["Reader", "Mode of reading", "Decisions", "Median", "Timed"], rows, names=1)
+    return _table(["Reader", "Reading mode", "Grades", "Median", "Timed reads"], rows, names=1)
 
 
 def _map_table(groups: dict[str, tuple[MapGroup, MapGroup]]) -> str:
     rows = [
         [
-            name, "seen" if one.seen else "not seen", str(one.decisions),
+            name, "viewed" if one.seen else "not viewed", str(one.decisions),
             _percent(one.same, one.same_interval), _seconds(one.times),
         ]
         for name, both in groups.items()
         for one in both
     ]  # fmt: skip
-    heads = ["Photographs", "Map", "Decisions", "Same grade as the model", "Median time"]
+    heads = ["Images", "Heat map", "Grades", "Same grade as the model", "Median time"]
     return _table(heads, rows, names=1)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, names: int) -> str:
-    """An HTML table; a cell's part after a line break is set small. All of it is escaped."""
+    """An HTML table; what follows a line break in a cell is set small. All of it is escaped."""
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join(
         "<tr>"
@@ -350,7 +318,7 @@ def _cell(text: str) -> str:
 
 def _of_patients(one: Agreement) -> str:
     many = "patient" if one.patients == 1 else "patients"
-    return f"{one.photographs}\nof {one.patients} {many}"
+    return f"{one.photographs}\n({one.patients} {many})"
 
 
 def _share(value: float, interval: tuple[float, float]) -> str:
@@ -369,14 +337,14 @@ def _with_interval(value: float, interval: tuple[float, float], written: Any) ->
     return f"{written(value)}\n({written(interval[0])} to {written(interval[1])})"
 
 
-def _seconds(times: Times) -> str:
+def _seconds(times: ReadingTimes) -> str:
     if not times.timed:
         return "\u2013"
     low, high = times.quartiles
-    return f"{times.median:.0f} s\nhalf of them {low:.0f} to {high:.0f} s"
+    return f"{times.median:.0f} s\nIQR {low:.0f}\u2013{high:.0f} s"
 
 
-def _timed(times: Times) -> str:
+def _timed(times: ReadingTimes) -> str:
     return "all" if times.timed == times.decisions else str(times.timed)
 
 
@@ -384,12 +352,14 @@ def _empty(title: str, sentence: str) -> None:
     st.html(f'<div class="empty"><b>{escape(title)}</b><p>{escape(sentence)}</p></div>')
 
 
+def _mode_name(mode: str) -> str:
+    return MODE_NAMES.get(mode, "Not recorded")  # type: ignore[call-overload]
+
+
 def _download(found: Measured) -> None:
     from drcore.agreement.comparison import agreement_csv
 
-    st.download_button(
-        "Download figures", data=lambda: agreement_csv(found.agreements).encode("utf-8"),
-        file_name=f"drcore-agreement-{datetime.now(UTC).astimezone():%Y%m%d}.csv",
-        mime="text/csv", on_click="ignore", icon=":material/download:", width="stretch",
-        key="download-agreement", help="Figures and confusion matrices, as CSV",
+    csv_download(
+        "Download results (CSV)", lambda: agreement_csv(found.agreements), name="agreement",
+        key="download-agreement", help="Figures and confusion matrices",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Batch: a whole folder, graded in the background; its table leads to the review."""
+"""Batch: a whole folder graded in the background; its table leads to Review."""
 
 import streamlit as st
 
@@ -9,7 +9,7 @@ page.open_page()
 job = panel.current()
 
 with st.sidebar:
-    panel.how_to(job)
+    panel.controls(job)
     page.engine_status()
 
 if job is None:

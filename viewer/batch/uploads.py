@@ -1,4 +1,4 @@
-"""Saving an uploaded folder to disk before it is graded."""
+"""Saves an uploaded folder to disk before it is graded."""
 
 from __future__ import annotations
 
@@ -11,41 +11,34 @@ from typing import TYPE_CHECKING
 from drcore.errors import SourceError
 from drcore.photographs.formats import EXTENSIONS
 from drcore.text import clean_name
+from viewer.server.temporary_folder import TemporaryFolder
 
 if TYPE_CHECKING:
     from drcore.sources.source import PhotographSource
-from viewer.server.temporary_folder import TemporaryFolder
 
-__all__ = ["MOST", "RESERVE", "check_upload", "spool"]
+MAX_FILES = 10_000
+"""Files of a folder that a browser may upload."""
 
-
-MOST = 10_000
-"""Files of a folder that the browser may send at once."""
-
-MOST_BYTES = 4 * 1024**3
+MAX_BYTES = 4 * 1024**3
 """Bytes of such a folder: it passes through memory on its way to the disk."""
 
 RESERVE = 256 * 1024 * 1024
-"""Bytes of the disk that copies leave free for everything else."""
+"""Bytes of the disk that copies leave free."""
 
 
-def spool(files: Iterable[tuple[str, bytes]]) -> tuple[list[PhotographSource], TemporaryFolder]:
-    """Write uploads of a folder to a private folder of this computer, for a long run.
+def save_upload(
+    files: Iterable[tuple[str, bytes]],
+) -> tuple[list[PhotographSource], TemporaryFolder]:
+    """Write the files of an uploaded folder to a private temporary folder.
 
     Names are untrusted: each copy lies in a numbered folder of its own, under a harmless form of
-    its name (which may tell eye and patient).
-
-    Args:
-        files: path below the dropped folder, and bytes.
-
-    Returns:
-        The photographs among them, by the endings that drcore knows, and the folder.
-
-    Raises:
-        SourceError: there is no photograph, or the disk is full.
+    its name. Files that are hidden or have no photograph's extension are skipped. Raises
+    `SourceError` if nothing is left, or the disk is full.
     """
+    from drcore.photographs.identity import NameRules
     from drcore.sources.source import PhotographSource
 
+    rules = NameRules()
     try:
         folder = TemporaryFolder()
     except OSError as error:
@@ -61,48 +54,38 @@ def spool(files: Iterable[tuple[str, bytes]]) -> tuple[list[PhotographSource], T
             if image in names:
                 image = f"{image} ({number})"
             names.add(image)
-            found.append(PhotographSource(copy, image))
+            found.append(PhotographSource(copy, image, identity=rules.read(image)))
     except OSError as error:
         folder.cleanup()
         raise _full(error) from error
     if not found:
         folder.cleanup()
-        raise SourceError(
-            "There is no photograph in this folder: no file that ends in "
-            f"{', '.join(sorted(EXTENSIONS))}. Choose another folder."
-        )
+        raise SourceError(f"No images in this folder (supported: {', '.join(sorted(EXTENSIONS))}).")
     return found, folder
 
 
 def check_upload(sizes: Sequence[int]) -> None:
-    """Refuse a folder that is too large to be sent by a browser.
-
-    Args:
-        sizes: of its files, in bytes.
-
-    Raises:
-        SourceError: it is.
-    """
-    if len(sizes) > MOST or sum(sizes) > MOST_BYTES:
+    """Raise `SourceError` if files of these sizes, in bytes, are too much for an upload."""
+    if len(sizes) > MAX_FILES or sum(sizes) > MAX_BYTES:
         raise SourceError(
-            f"This folder has {len(sizes):,} files and {sum(sizes) / 1024**3:.1f} GB; the browser "
-            f"may send {MOST:,} files or {MOST_BYTES / 1024**3:.0f} GB at once. Send it in parts, "
-            "or put it on the server."
+            f"Folder too large for upload ({len(sizes):,} files, {sum(sizes) / 1024**3:.1f} GB; "
+            f"limit {MAX_FILES:,} files, {MAX_BYTES / 1024**3:.0f} GB). Split it, or use a folder "
+            "on the server."
         )
 
 
 def _image_of(name: str) -> str:
-    """What the table calls an upload; empty where it is hidden, or no photograph."""
+    """The name of an upload in the table; empty if it is hidden or not a photograph."""
     raw = [part for part in re.split(r"[\\/]", name) if part not in {"", "."}]
     if not raw or any(part.startswith(".") for part in raw):  # hidden, or ".."
         return ""
     if PurePosixPath(raw[-1]).suffix.lower() not in EXTENSIONS:
         return ""
-    return "/".join(_tamed(part) for part in raw)
+    return "/".join(_harmless(part) for part in raw)
 
 
-def _tamed(name: str) -> str:
-    """A harmless form of a name that keeps its end, which tells eye and kind."""
+def _harmless(name: str) -> str:
+    """A harmless form of a name that keeps its end, which may hold the eye."""
     return clean_name(name if len(name) <= 200 else f"{name[:140]}\u2026{name[-50:]}")
 
 
@@ -110,7 +93,7 @@ def _copied(place: Path, image: str, data: bytes) -> Path:
     if shutil.disk_usage(place.parent).free < len(data) + RESERVE:
         raise OSError(None, "the disk is nearly full")
     last = PurePosixPath(image)
-    # Its end tells the eye; file systems take 255 bytes.
+    # The end may hold the eye; file systems allow 255 bytes.
     stem = re.sub(r"[^\w.() -]+", "_", last.stem).encode()[-180:].decode(errors="ignore")
     place.mkdir()
     copy = place / f"{stem}{last.suffix.lower()}"
@@ -120,6 +103,6 @@ def _copied(place: Path, image: str, data: bytes) -> Path:
 
 def _full(error: OSError) -> SourceError:
     return SourceError(
-        f"The photographs cannot be kept for the run ({error.strerror or 'unknown error'}). "
-        "Free some space, or put the folder on the server."
+        f"The images cannot be stored for the batch ({error.strerror or 'unknown error'}). "
+        "Free some space, or use a folder on the server."
     )

@@ -1,4 +1,4 @@
-"""Pictures that a de-identified export held back: looked at by a person before they may go."""
+"""Images that a de-identified export held back until a person has checked them for writing."""
 
 from __future__ import annotations
 
@@ -17,53 +17,44 @@ if TYPE_CHECKING:
     from drcore.export.deidentification import Disclosure
     from viewer.export.job import ExportJob
 
-__all__ = ["show"]
-
-MOST = 24
-"""Pictures to look at in one go; the next ones follow after these."""
-
-ACROSS = 2
+MAX_SHOWN = 24
+"""Images to check at once; the others follow after these."""
 
 SIDE = 1000
-"""Longest side of a picture in pixels: letters that are burnt in can be read."""
+"""Longest side of an image in pixels: burned-in letters can be read."""
 
 
 def show(job: ExportJob, *, on_confirm: Callable[[ExportJob, frozenset[str]], None]) -> None:
-    """Show the pictures, and let a person say which of them may go.
-
-    Args:
-        job: a finished export that held pictures back.
-        on_confirm: called with the export and the SHA-256 of the pictures that may go.
-    """
-    shown = job.held_back[:MOST]
+    """Show the images; `on_confirm` gets the export and the SHA-256 of those that may go."""
+    shown = job.held_back[:MAX_SHOWN]
     st.subheader("Held back: is there writing on the retina?")
     st.write(
-        "A frame shows what looks like writing. Look at each picture as a whole, and leave it out "
-        "if a name, a number or a date can be read in it."
+        "A frame shows what looks like writing. Check the whole of each image, and omit it if a "
+        "name, a number or a date can be read in it."
     )
-    columns = st.columns(ACROSS)
-    going = [
+    columns = st.columns(2)
+    confirmed = [
         case.report.sha256
         for index, case in enumerate(shown)
-        if _may_go(job, case, columns[index % ACROSS])
+        if _confirmed(job, case, columns[index % 2])
     ]
     if len(job.held_back) > len(shown):
         st.caption(f"{len(job.held_back) - len(shown)} more will be shown after these.")
-    images = "this image" if len(going) == 1 else f"these {len(going)} images"
-    looked = st.checkbox(
-        f"I looked at {images}; no writing on the retina identifies a patient",
-        # Counted for those pictures alone: with others, it has to be said again.
-        key=f"held-back-{job.token}-{len(going)}", disabled=not going,
+    images = "this image" if len(confirmed) == 1 else f"these {len(confirmed)} images"
+    checked = st.checkbox(
+        f"I checked {images}: no writing on the retina identifies a patient",
+        # For these images only: with others, it has to be confirmed again.
+        key=f"held-back-{job.token}-{len(confirmed)}", disabled=not confirmed,
     )  # fmt: skip
     st.button(
-        "Export again with these pictures" if len(going) != 1 else "Export again with this picture",
-        key="export-again", disabled=not (looked and going), icon=":material/ios_share:",
-        on_click=on_confirm, args=(job, frozenset(going)),
+        f"Export again with {images}",
+        key="export-again", disabled=not (checked and confirmed), icon=":material/ios_share:",
+        on_click=on_confirm, args=(job, frozenset(confirmed)),
     )  # fmt: skip
 
 
-def _may_go(job: ExportJob, case: Case, column: DeltaGenerator) -> bool:
-    """Show one picture; returns whether the person does not leave it out."""
+def _confirmed(job: ExportJob, case: Case, column: DeltaGenerator) -> bool:
+    """Show one image; return False if the person omits it."""
     sha256 = case.report.sha256
     with column:
         if sha256 not in job.pictures:
@@ -73,11 +64,11 @@ def _may_go(job: ExportJob, case: Case, column: DeltaGenerator) -> bool:
                 st.text(str(error))
                 return False
         st.image(job.pictures[sha256])
-        return not st.checkbox("Leave this picture out", key=f"leave-out-{job.token}-{sha256}")
+        return not st.checkbox("Omit this image", key=f"leave-out-{job.token}-{sha256}")
 
 
 def _picture(case: Case, privacy: Disclosure) -> bytes:
-    """The picture as it would leave, with a frame around what looks like writing."""
+    """The image as it would be exported, with a frame around what looks like writing."""
     import cv2
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Export: what leaves the tool, for some photographs or all of the list, in one download."""
+"""Export: reports, tables and data of some or all photographs of the list, in one download."""
 
 import streamlit as st
 
@@ -10,7 +10,7 @@ worklist = state.worklist()
 job = panel.current()
 
 with st.sidebar:
-    record_downloads.whole_record(worklist)
+    record_downloads.all_grades(worklist)
     page.engine_status()
 
 if job is not None:

@@ -1,4 +1,4 @@
-"""The whole record of decisions and marks, whichever photographs are in the list."""
+"""Downloads of every stored grade and mark, whatever the list holds."""
 
 from __future__ import annotations
 
@@ -13,27 +13,21 @@ from viewer.session import reading_mode, state
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["record_bytes", "whole_record"]
-
 _FILES = {
-    "decisions.csv": "Decisions, CSV",
-    "decisions.json": "Decisions, JSON",
+    "decisions.csv": "Grades, CSV",
+    "decisions.json": "Grades, JSON",
     "marks.csv": "Marks, CSV",
     "marks.json": "Marks, JSON",
 }
 
 
-def whole_record(worklist: Worklist) -> None:
-    """Show the downloads of the record; none where readers may not know of each other.
-
-    Args:
-        worklist: of this session; a de-identified one gives de-identified files unless asked.
-    """
+def all_grades(worklist: Worklist) -> None:
+    """Show the downloads; nothing if readers may not know of each other."""
     if reading_mode.hides_record():
         return
-    with st.popover("Whole record", icon=":material/database:", width="stretch"):
-        st.caption("All decisions and marks that this computer has, of every list and reader")
-        hide = worklist.deidentified or st.checkbox("De-identified", key="record-deidentified")
+    with st.popover("All grades", icon=":material/database:", width="stretch"):
+        st.caption("Every grade and mark stored on this computer, from all lists and readers")
+        hide = worklist.deidentified or st.checkbox("De-identify", key="record-deidentified")
         for name, label in _FILES.items():
             st.download_button(
                 label, data=_later(name, deidentified=hide),
@@ -44,31 +38,19 @@ def whole_record(worklist: Worklist) -> None:
 
 
 def record_bytes(name: str, *, deidentified: bool) -> bytes:
-    """Return a file of the whole record.
-
-    Args:
-        name: of the file, such as "marks.csv".
-        deidentified: photographs by their hash, without patients and free text.
-
-    Returns:
-        UTF-8.
-
-    Raises:
-        ReviewError: the record cannot be read.
-    """
-    from drcore.export.deidentification import anonymous_decision, anonymous_mark
-    from drcore.reviews.decision import decisions_csv, decisions_json
-    from drcore.reviews.mark import marks_csv, marks_json
+    """Return a file such as "marks.csv"; de-identified without patients and free text."""
+    from drcore.export.deidentification import deidentify_decision, deidentify_mark
+    from drcore.reviews.tables import decisions_csv, decisions_json, marks_csv, marks_json
 
     kind, _, form = name.partition(".")
     if kind == "marks":
         marks = state.store().marks()
         if deidentified:
-            marks = [(number, anonymous_mark(mark)) for number, mark in marks]
+            marks = [(number, deidentify_mark(mark)) for number, mark in marks]
         return (marks_csv if form == "csv" else marks_json)(marks).encode("utf-8")
     decisions = state.store().numbered_decisions()
     if deidentified:
-        decisions = [(number, anonymous_decision(made)) for number, made in decisions]
+        decisions = [(number, deidentify_decision(made)) for number, made in decisions]
     return (decisions_csv if form == "csv" else decisions_json)(decisions).encode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Maps and colours as the browser needs them."""
+"""Encodes maps and colours for the browser."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ if TYPE_CHECKING:
     from drcore.grading.report import Cells, GradeReport, Scale
     from drcore.preprocessing.field_of_view import FieldOfView
 
-__all__ = ["Maps", "colour_table", "field_of", "maps_of", "scales_of"]
+OUTSIDE = -32768
+"""Value of a cell outside the retina."""
 
-
-NOTHING = -32768
-"""Stands for a cell outside the retina."""
-
-_UNIT = 200
-"""Steps for a grade: maps go to the browser as whole numbers of 16 bits."""
+_STEPS_PER_GRADE = 200
+"""Maps go to the browser as 16-bit integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +26,10 @@ class Maps:
 
     Attributes:
         data: 16-bit signed numbers, little-endian, two-hundredths of a grade, grid after grid;
-            `NOTHING` outside the retina.
-        scales: a dictionary a focused map: its name, cells a side, centre of the first cell and
-            distance of the cells in pixels of the original, and where in `data` it begins.
-        probes: the same for the maps as the networks gave them, whose values the pointer tells.
+            `OUTSIDE` outside the retina.
+        scales: one dictionary for each refined map: name, cells a side, centre of the first cell
+            and distance of cells in pixels of the original, offset in `data`.
+        probes: the same for the networks' own maps, whose values the pointer shows.
     """
 
     data: bytes
@@ -46,14 +43,7 @@ def scales_of(report: GradeReport) -> list[Scale]:
 
 
 def maps_of(report: GradeReport) -> Maps:
-    """Write the maps of a report as one file.
-
-    Args:
-        report: not failed.
-
-    Returns:
-        The maps, focused and as the networks gave them.
-    """
+    """Write the maps of a report as one file, refined and as the networks gave them."""
     parts: list[NDArray[np.int16]] = []
     offset = 0
 
@@ -63,8 +53,8 @@ def maps_of(report: GradeReport) -> Maps:
             "name": str(scale), "side": len(cells.values), "x0": float(cells.x0),
             "y0": float(cells.y0), "step": float(cells.step), "offset": offset,
         }  # fmt: skip
-        steps = np.clip(np.round(cells.values * _UNIT), NOTHING + 1, 32767)
-        parts.append(np.where(np.isnan(steps), NOTHING, steps).astype("<i2"))
+        steps = np.clip(np.round(cells.values * _STEPS_PER_GRADE), OUTSIDE + 1, 32767)
+        parts.append(np.where(np.isnan(steps), OUTSIDE, steps).astype("<i2"))
         offset += parts[-1].nbytes
         return place
 
@@ -76,10 +66,7 @@ def maps_of(report: GradeReport) -> Maps:
 @cache
 def colour_table() -> dict[str, Any]:
     """Return the fixed colour scale: 256 colours as bytes (red, green, blue, alpha), and range."""
-    from drcore.maps.overlay import (  # brings OpenCV, which the first page spares
-        MAP_RANGE,
-        colour_stops,
-    )
+    from drcore.maps.overlay import MAP_RANGE, colour_stops  # OpenCV: not for the first page
 
     table = [
         value
@@ -90,7 +77,7 @@ def colour_table() -> dict[str, Any]:
 
 
 def field_of(fov: FieldOfView | None, width: int, height: int) -> dict[str, float]:
-    """Return what is seen at first: the whole retina and little else, in pixels."""
+    """Return the initial view in pixels: the field of view, or all of the photograph."""
     if fov is None or not fov.found:
         return {"left": 0, "top": 0, "right": width, "bottom": height}
     return {

@@ -1,15 +1,15 @@
 // Maps in grade units: bilinear between cells, on one fixed colour scale, inside the retina only.
-const NOTHING = -32768; // outside the retina
-const UNIT = 200; // steps for a grade, as viewer/slides.py writes them
+const OUTSIDE = -32768;
+const STEPS_PER_GRADE = 200; // as encoding.py writes them
 
 function openGrid(part, raw) {
   const values = new Float32Array(raw.length);
-  for (let i = 0; i < raw.length; i += 1) values[i] = raw[i] === NOTHING ? NaN : raw[i] / UNIT;
+  for (let i = 0; i < raw.length; i += 1) values[i] = raw[i] === OUTSIDE ? NaN : raw[i] / STEPS_PER_GRADE;
   return { ...part, values };
 }
 
-// Row by row, the cells that hold retina; and a value beside the rim for those that hold none, so
-// that there is something to interpolate with.
+// First and last retinal cell of each row; cells just outside get the mean of their neighbours, for
+// the interpolation.
 function filled(grid) {
   const { side, values } = grid;
   const first = new Int32Array(side).fill(side);
@@ -39,13 +39,13 @@ function filled(grid) {
   return { ...grid, first, last, smooth };
 }
 
-// One 32-bit word a colour, as ImageData lays them in memory.
+// One 32-bit word per colour, as ImageData stores them.
 function colourTable(table) {
   const bytes = new Uint8ClampedArray(table);
   return new Uint32Array(bytes.buffer);
 }
 
-// `rim` says where the retina ends (the finest map); `place` how pixels lie on the original:
+// `rim` is the finest map, which says where the retina ends; `place` maps pixels to the original:
 // x = place.x + (column + 0.5) * place.step.
 function paintGrid(image, grid, rim, table, range, place) {
   const out = new Uint32Array(image.data.buffer);

@@ -1,6 +1,6 @@
-// Points and boxes that readers marked: drawn in pixels of the original, above photograph and map.
+// Points and boxes that readers marked, in pixels of the original, above photograph and map.
 const SVG = "http://www.w3.org/2000/svg";
-const SMALLEST_BOX = 6; // screen pixels; a shorter drag is a shaking hand, and marks a point
+const SMALLEST_BOX = 6; // screen pixels; a shorter drag marks a point
 
 function markShape(mark, scale) {
   const node = document.createElementNS(SVG, "g");
@@ -23,7 +23,7 @@ function markShape(mark, scale) {
   return node;
 }
 
-// What a drag between two places of the original becomes.
+// The mark of a drag between two places of the original.
 function markFrom(from, to, scale, lesion) {
   const far = Math.max(Math.abs(to.x - from.x), Math.abs(to.y - from.y)) * scale >= SMALLEST_BOX;
   const round = (value) => Math.round(value * 100) / 100;

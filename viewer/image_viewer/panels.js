@@ -1,13 +1,13 @@
-// What is on the stage: panels with the photograph and its maps, and the words around them.
-const DEEPEST = 8; // screen pixels for a pixel of the original
-const MAP_PIXELS = 700_000; // a map is smooth: more would only cost time
+// Panels with the photograph and its maps, and the texts around them.
+const MAX_ZOOM = 8; // screen pixels for a pixel of the original
+const MAP_PIXELS = 700_000; // a map is smooth: more would not be visible
 const DECODE_LATER = 250; // ms after the first paint, so that it does not wait for the original
-const ASK_AGAIN = 700; // ms, while the server makes what is to come
+const ASK_AGAIN = 700; // ms, while the server prepares the next photographs
 const MARGIN = 0.985; // of the panel that the retina fills at first
 
 const settings = remembered();
-const looks = new Map(); // by photograph: zoom, and whether its map is shown
-const KEPT_LOOKS = 400;
+const states = new Map(); // by photograph: zoom, and whether its map is shown
+const MAX_STATES = 400;
 
 class Panels {
   constructor(root) {
@@ -22,7 +22,7 @@ class Panels {
     this.marking = false;
     this.pending = [];
     this.drag = null;
-    this.asked = "";
+    this.requested = "";
     const box = root.querySelector(".stage");
     box.innerHTML = `${controlsHtml()}<div class="panels" tabindex="-1"></div>
       <p class="line" role="status"></p><div class="tip" hidden></div>`;
@@ -54,13 +54,13 @@ class Panels {
         (mark) => !there.includes(JSON.stringify([mark.kind, mark.lesion, mark.x0, mark.y0])));
     }
     if (before && Boolean(before.maps) !== Boolean(slide.maps)) {
-      // Another mode of reading was chosen: the keys are the page's again.
+      // Another reading mode was chosen: shortcuts apply again.
       document.activeElement?.closest?.(".st-key-study-mode") && document.activeElement.blur();
     }
-    if (data.trouble) this.pending = [];
+    if (data.problem) this.pending = [];
     if (!data.marking) this.marking = false;
     keepOnly([slide, ...data.ahead]);
-    this.keys = new Map(keyList(this).flatMap(([, rows]) => rows).flatMap(
+    this.keys = new Map(shortcuts(this).flatMap(([, rows]) => rows).flatMap(
       ([, , names, action]) => names.map((name) => [name, action])));
     this.scaleSwitches();
     this.arrange();
@@ -86,11 +86,11 @@ class Panels {
 
   get look() {
     const { slide } = this.data;
-    if (!looks.has(slide.id)) {
-      looks.set(slide.id, { zoom: 1, x: NaN, y: NaN, shown: Boolean(slide.maps && !slide.maps.hidden) });
-      for (const id of [...looks.keys()].slice(0, -KEPT_LOOKS)) looks.delete(id);
+    if (!states.has(slide.id)) {
+      states.set(slide.id, { zoom: 1, x: NaN, y: NaN, shown: Boolean(slide.maps && !slide.maps.hidden) });
+      for (const id of [...states.keys()].slice(0, -MAX_STATES)) states.delete(id);
     }
-    return looks.get(slide.id);
+    return states.get(slide.id);
   }
 
   scaleNames() { return this.data.slide.maps ? this.data.slide.maps.scales.map((part) => part.name) : []; }
@@ -171,17 +171,16 @@ class Panels {
   label() {
     const { slide } = this.data;
     const { view, opacity, lines, level } = this.settings;
-    const named = VIEWS.find(([name]) => name === view)[1];
+    const [, named, , effect] = VIEWS.find(([name]) => name === view) ?? VIEWS[0];
     const shown = Boolean(slide.maps) && this.look.shown;
     for (const panel of this.panels) {
-      const size = panel.scale === "fused" ? "all sizes together" : `${panel.scale} px`;
-      const plain = `${named}`;
-      panel.label.textContent = !panel.scale ? plain
-        : !shown ? `Map hidden \u00b7 ${size}`
-          : `Map of the model \u00b7 ${size}${lines ? ` \u00b7 contour at ${level} grades` : ""}`;
-      panel.photo.setAttribute("aria-label", `Fundus photograph ${slide.name}, ${named.toLowerCase()}`);
+      const size = panel.scale === "fused" ? "combined" : `${panel.scale} px`;
+      panel.label.textContent = !panel.scale ? named
+        : !shown ? "Heat map off"
+          : `Heat map \u00b7 ${size}${lines ? ` \u00b7 contour at ${level} grades` : ""}`;
+      panel.photo.setAttribute("aria-label", `Fundus image ${slide.name}, ${named.toLowerCase()}`);
       panel.map.setAttribute("aria-label", panel.scale
-        ? `Map of the model, ${size}, ${lines ? `contours at ${level} grades` : `opacity ${opacity} per cent`}` : "");
+        ? `Heat map, ${size}, ${lines ? `contours at ${level} grades` : `opacity ${opacity} per cent`}` : "");
       panel.map.setAttribute("aria-hidden", String(!panel.scale || !shown));
       // One scale of colours for all: one bar is enough.
       panel.key.hidden = panel !== this.panels.at(-1) || !panel.scale || !shown || lines;
@@ -195,28 +194,29 @@ class Panels {
       input.value = value;
       const unit = input.dataset.set === "level" ? `${value} grades` : `${value} %`;
       input.nextElementSibling.textContent = unit;
+      input.title = unit;
       input.setAttribute("aria-valuetext", unit);
     }
     const off = !slide.maps;
     for (const node of this.box.querySelectorAll(".maps, .scales, [data-set=layout]")) {
       (node.closest(".group") ?? node).classList.toggle("none", off);
     }
-    this.box.querySelector("[data-do=toggle]").textContent = shown ? "Hide map" : "Show map";
+    this.box.querySelector("[data-do=toggle]").textContent = shown ? "Hide heat map" : "Show heat map";
     this.box.querySelector("[data-set=opacity]").disabled = !shown;
     this.box.querySelector("[data-do=lines]").setAttribute("aria-pressed", String(lines));
     this.box.querySelector("[data-do=marking]").hidden = !this.data.marking;
     this.box.querySelector("[data-do=marking]").setAttribute("aria-pressed", String(this.marking));
     const lit = this.settings.brightness !== 100 || this.settings.contrast !== 100 || lines;
     this.box.querySelector("[data-do=adjust]").classList.toggle("on", lit);
-    this.line.textContent = this.data.trouble || this.marking ? this.markingSentence() : !slide.maps ? slide.caption
-      : shown ? `${lines ? `The lines run where the map is ${level} grades above a healthy retina.`
-        : "Colours tell how much a region raised the score."} They are not outlines of lesions. Hold X to look underneath.`
-        : slide.maps.caption || "The map is hidden.";
+    this.line.textContent = this.data.problem || this.marking ? this.markingSentence() : !slide.maps ? slide.caption
+      : shown ? `${lines ? "Contours enclose areas that contributed most to the score. They do"
+        : "Colour shows how much each area raised the score. It does"} not outline lesions. Hold X to peek.`
+        : slide.maps.caption || "Heat map off.";
     this.area.classList.toggle("marking", this.marking);
-    const filter = `${view === "green" ? "url(#green) " : ""}brightness(${this.settings.brightness / 100}) `
+    const filter = `${effect ?? ""} brightness(${this.settings.brightness / 100}) `
       + `contrast(${this.settings.contrast / 100})`;
     for (const panel of this.panels) {
-      panel.photo.style.filter = filter === "brightness(1) contrast(1)" ? "" : filter;
+      panel.photo.style.filter = filter === " brightness(1) contrast(1)" ? "" : filter;
     }
   }
 
@@ -230,8 +230,8 @@ class Panels {
       const button = document.createElement("button");
       const key = name === "fused" ? "F" : SCALE_KEYS[sizes.indexOf(name)]?.toUpperCase();
       button.type = "button";
-      button.textContent = name === "fused" ? "Fused" : name;
-      button.title = `${name === "fused" ? "Mean of all image sizes" : "Image size the network saw, in pixels"}${key ? ` (${key})` : ""}`;
+      button.textContent = name === "fused" ? "Combined" : `${name} px`;
+      button.title = `${name === "fused" ? "Mean of all resolutions" : "Network resolution"}${key ? ` (${key})` : ""}`;
       Object.assign(button.dataset, { set: "scale", value: name });
       return button;
     }));
@@ -241,12 +241,12 @@ class Panels {
 
   redraw() { if (!this.frame && this.data) this.frame = requestAnimationFrame(() => this.draw()); }
 
-  // How the original lies on a panel: screen pixels for one of its pixels, and what is in the middle.
+  // Transform of a panel: screen pixels per pixel of the original, and the place in its middle.
   place(panel) {
     const { field } = this.data.slide;
     const look = this.look;
     const fit = Math.min(panel.width / (field.right - field.left), panel.height / (field.bottom - field.top)) * MARGIN;
-    const deepest = Math.max(1, DEEPEST / fit);
+    const deepest = Math.max(1, MAX_ZOOM / fit);
     look.zoom = Math.min(Math.max(look.zoom, 1), deepest);
     if (Number.isNaN(look.x) || look.zoom === 1) {
       look.x = (field.left + field.right) / 2;
@@ -287,19 +287,19 @@ class Panels {
   paintPhoto(panel, place) {
     const { slide } = this.data;
     const { view } = this.settings;
-    const base = view === "green" ? "colour" : view;
+    const base = slide.reduced[view] ? view : "colour";
     const bitmap = bestLevel(slide, base, place.scale * panel.ratio, () => this.redraw());
     const item = slide.reduced[base];
     panel.wait.hidden = Boolean(bitmap);
     if (!bitmap) {
-      panel.wait.textContent = failed(item) ? "The photograph did not arrive. Reload the page." : "";
+      panel.wait.textContent = failed(item) ? "The image did not load. Reload the page." : "";
       panel.photo.style.visibility = "hidden";
       return false;
     }
-    if (wantsLarge(slide, base, place.scale * panel.ratio)) this.ask(base);
+    if (wantsLarge(slide, base, place.scale * panel.ratio)) this.requestLarge(base);
     const width = Math.round(panel.width * panel.ratio);
     const height = Math.round(panel.height * panel.ratio);
-    // The address, because what is burnt into a photograph can be covered and uncovered.
+    // The address, because burned-in text can be masked and shown.
     const state = [item.url, base, bitmap.width, width, height, place.scale, place.x, place.y].join();
     panel.photo.style.visibility = "visible";
     if (panel.painted === state) return true;
@@ -367,10 +367,10 @@ class Panels {
     layer.replaceChildren(...marks.map((mark) => markShape(mark, place.scale)));
   }
 
-  ask(view) {
-    const question = `${this.data.slide.id} ${view}`;
-    if (this.asked === question) return;
-    this.asked = question;
+  requestLarge(view) {
+    const request = `${this.data.slide.id} ${view}`;
+    if (this.requested === request) return;
+    this.requested = request;
     this.trigger("detail", { id: this.data.slide.id, view });
   }
 }

@@ -1,6 +1,6 @@
-// Pictures and maps in the browser's memory: fetched once, decoded off the page, let go in time.
+// Pictures and maps in the browser's memory: fetched once, decoded in the background, released.
 const SOURCES = new Map(); // by address: { value, promise, failed }
-const RETRY = 600; // a page that is being drawn anew may hold a file back for a moment
+const RETRY = 600; // ms; a page that is being redrawn may withhold a file for a moment
 const SMALL = 800; // pixels of the smallest level: a finer one would flicker where shrunk further
 
 async function fetched(url) {
@@ -53,7 +53,7 @@ function source(item, make, ready) {
 
 function failed(item) { return Boolean(item && SOURCES.get(item.url)?.failed); }
 
-function forget(kept) {
+function release(kept) {
   if (Array.isArray(kept.value)) for (const bitmap of kept.value) bitmap.close();
 }
 
@@ -67,13 +67,12 @@ function keepOnly(slides) {
   for (const [url, kept] of SOURCES) {
     if (wanted.has(url)) continue;
     SOURCES.delete(url);
-    forget(kept);
+    release(kept);
   }
 }
 
 // The bitmap to draw at so many screen pixels for a pixel of the original, with its own size.
-function bestLevel(slide, view, scale, ready) {
-  const base = view === "clahe" || view === "local" ? view : "colour";
+function bestLevel(slide, base, scale, ready) {
   const large = base === "colour" ? slide.original : slide.large[base];
   const small = { ...slide.reduced[base], small: true };
   const wanted = scale / 1.2; // a little upsampling is not seen
@@ -87,8 +86,8 @@ function bestLevel(slide, view, scale, ready) {
   return found.find((bitmap) => bitmap.width / slide.width >= wanted) ?? found.at(-1);
 }
 
-function wantsLarge(slide, view, scale) {
-  const reduced = slide.reduced[view];
-  return (view === "clahe" || view === "local") && !slide.large[view]
+function wantsLarge(slide, base, scale) {
+  const reduced = slide.reduced[base];
+  return base !== "colour" && !slide.large[base]
     && reduced.width < slide.width && reduced.width / slide.width < scale / 1.2;
 }

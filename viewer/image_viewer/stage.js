@@ -1,4 +1,4 @@
-// The stage: panels, and all that hands do to them without waiting for the server.
+// The image viewer: panels, and every interaction with them, without waiting for the server.
 const stages = new WeakMap();
 
 class Stage extends Panels {
@@ -11,7 +11,7 @@ class Stage extends Panels {
     if (name === "view") this.fetchAhead();
   }
 
-  turn(name, choices, back) {
+  cycle(name, choices, back) {
     if (name === "layout" && !this.scaleNames().length) return;
     const names = choices.map(([value]) => value);
     this.set(name, names[(names.indexOf(this.settings[name]) + (back ? names.length - 1 : 1)) % names.length]);
@@ -87,7 +87,7 @@ class Stage extends Panels {
 
   fill(card, name) {
     if (name === "help") {
-      card.replaceChildren(...keyList(this).map(([title, rows]) => {
+      card.replaceChildren(...shortcuts(this).map(([title, rows]) => {
         const part = document.createElement("section");
         const list = document.createElement("dl");
         for (const [keys, text] of rows) {
@@ -117,11 +117,11 @@ class Stage extends Panels {
   }
 
   markingSentence() {
-    if (this.data.trouble) return this.data.trouble;
-    return "Click for a point, drag for a box. A click on a mark of your own takes it back. Esc ends.";
+    if (this.data.problem) return this.data.problem;
+    return "Click to place a point, drag to draw a box. Click your own mark to remove it. Esc to finish.";
   }
 
-  // Where the pointer is: the panel under it and the place on the original.
+  // The panel under the pointer, and the place on the original.
   at(event) {
     const panel = this.panels.find(({ node }) => node.contains(event.composedPath()[0]));
     if (!panel) return null;
@@ -157,7 +157,7 @@ class Stage extends Panels {
       const { set } = event.target.dataset;
       if (set) this.set(set, Number(event.target.value));
     });
-    // After a drag the keys are the page's again; by keyboard a slider keeps its own.
+    // After a drag the focus returns to the page; by keyboard a slider keeps it.
     this.box.addEventListener("pointerup", (event) => {
       if (event.target.type === "range") event.target.blur();
     });
@@ -210,7 +210,7 @@ class Stage extends Panels {
   }
 
   keydown(event) {
-    if (occupied(event)) return;
+    if (fieldHasFocus(event)) return;
     const key = event.key.toLowerCase();
     if (key === "x") { this.hold(true); return; }
     if (key === "s" && event.shiftKey && !event.repeat) saveOnTheLast();
@@ -281,7 +281,7 @@ class Stage extends Panels {
     this.redraw();
   }
 
-  // What the maps say at the pointer, in every size; and the same place in the other panels.
+  // The values of the maps at the pointer, and the same place in the other panels.
   point(event) {
     const at = event && this.at(event);
     const maps = at && source(this.data.slide.maps, grids);

@@ -1,4 +1,4 @@
-"""The Model page's parts: the model card, measured figures, thresholds and versions."""
+"""The parts of the Model page: performance, thresholds, model card, versions."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from drcore import __version__
 from drcore.errors import DrcoreError
 from drcore.model.bundle import bundled_folder
 from drcore.model.manifest import read_manifest
-from viewer.session import state
+from viewer.server.settings import reviews_location
 from viewer.ui import messages
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["figures_table", "model", "thresholds_text", "version_lines", "versions"]
-
 MODEL_CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
 
 _COLUMNS = {
     "kappa": "Kappa",
-    "kappa_interval": "95 % interval",
+    "kappa_interval": "95 % CI",
     "accuracy": "Accuracy",
     "referable_auc": "Referable AUC",
-    "referable_auc_interval": "95 % interval of AUC",
+    "referable_auc_interval": "95 % CI of AUC",
     "referable_sensitivity": "Sensitivity",
     "referable_specificity": "Specificity",
-    "mean_absolute_error": "Mean error of the score",
+    "mean_absolute_error": "Mean absolute error",
 }
+
+_DATASETS = {"aptos2019": "APTOS 2019", "eyepacs": "EyePACS", "idrid": "IDRiD", "ddr": "DDR"}
+_PARTS = {"val": "validation"}
 
 
 def model() -> None:
-    """Show the model: name and thresholds, figures, model card."""
+    """Show the model: name, thresholds, performance, model card."""
     try:
         manifest = read_manifest(bundled_folder())
     except DrcoreError as error:
@@ -45,33 +46,32 @@ def model() -> None:
     st.header(f"{manifest.name} {manifest.version}")
     if manifest.intended_use:
         st.text(manifest.intended_use)
-    st.caption(f"Scores that part the grades: {thresholds_text(manifest.thresholds)}")
+    st.caption(f"Grade thresholds: {thresholds_text(manifest.thresholds)}")
     _figures(manifest.metrics)
     st.subheader("Model card")
     if MODEL_CARD.is_file():
         with st.container(key="model-card"):
             st.markdown(MODEL_CARD.read_text(encoding="utf-8"))
     else:
-        st.caption("There is no model card beside this installation.")
+        st.caption("Model card not installed.")
 
 
 def thresholds_text(thresholds: list[float]) -> str:
-    """Say which scores part the grades."""
-    return ", ".join(
-        f"{grade}\u2009|\u2009{grade + 1} at {value:.2f}" for grade, value in enumerate(thresholds)
+    """List the thresholds between grades."""
+    return " \u00b7 ".join(
+        f"{grade}/{grade + 1} {value:.2f}" for grade, value in enumerate(thresholds)
     )
 
 
+def set_name(key: str) -> str:
+    """Return the title of a set of images, such as "EyePACS \u2013 validation"."""
+    dataset, _, part = key.partition("/")
+    dataset = _DATASETS.get(dataset, dataset)
+    return f"{dataset} \u2013 {_PARTS.get(part, part)}" if part else dataset
+
+
 def figures_table(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return the measured figures as a table.
-
-    Args:
-        metrics: of the manifest: by set, then by scale, what `training.evaluate` measured; what
-            is not understood is left out.
-
-    Returns:
-        One row a set and scale, figures as numbers, intervals as text.
-    """
+    """Return the metrics of a manifest as a table; invalid entries are ignored."""
     import pandas as pd
 
     rows = []
@@ -81,9 +81,9 @@ def figures_table(metrics: dict[str, Any]) -> pd.DataFrame:
         scales = [key for key, value in entry.items() if isinstance(value, dict)]
         for scale in sorted(scales, key=lambda key: (key != "fused", len(key), key)):
             row: dict[str, Any] = {
-                "Set": name,
-                "Photographs": entry.get("photographs"),
-                "Image size": "fused" if scale == "fused" else f"{scale} px",
+                "Set": set_name(name),
+                "Images": entry.get("photographs"),
+                "Resolution": "combined" if scale == "fused" else f"{scale} px",
             }
             for key, label in _COLUMNS.items():
                 value = entry[scale].get(key)
@@ -95,7 +95,7 @@ def figures_table(metrics: dict[str, Any]) -> pd.DataFrame:
 
 
 def version_lines() -> list[tuple[str, str]]:
-    """Return names and versions of what takes part, without importing it."""
+    """Return names and versions of the packages, without importing them."""
     lines = [("drcore", __version__)]
     for package in ("torch", "streamlit", "plotly", "numpy", "opencv-python-headless"):
         try:
@@ -106,17 +106,17 @@ def version_lines() -> list[tuple[str, str]]:
 
 
 def versions() -> None:
-    """Show the versions, and where decisions are kept."""
+    """Show the versions, and where grades are stored."""
     try:
         manifest = read_manifest(bundled_folder())
         weights = f"{manifest.name} {manifest.version}"
     except DrcoreError:
         weights = "not available"
-    location = state.reviews_location()
+    location = reviews_location()
     lines = [
-        ("weights", weights),
+        ("Model", weights),
         *version_lines(),
-        ("decisions in", "a database by URL" if "://" in location else location),
+        ("Grades stored in", "external database" if "://" in location else location),
     ]
     st.html(
         '<dl class="versions">'
@@ -126,19 +126,19 @@ def versions() -> None:
 
 
 def _figures(metrics: dict[str, Any]) -> None:
-    st.subheader("Measured on photographs kept out of the training")
+    st.subheader("Performance on held-out images")
     table = figures_table(metrics)
     if table.empty:
-        st.caption("These weights come without figures.")
+        st.caption("No performance figures available.")
         return
     st.caption(
-        "The thresholds were chosen on the val sets, which makes those figures a little too kind; "
-        "nothing was fitted on test sets. Sensitivity and specificity are for grade 2 or more."
+        "Validation figures are optimistic (thresholds were tuned on them); test figures are not. "
+        "Sensitivity and specificity are for referable DR (grade \u2265 2)."
     )
     numbers = {
         name: st.column_config.NumberColumn(format="%.3f")
         for name in _COLUMNS.values()
-        if "interval" not in name
+        if "CI" not in name
     }
     st.dataframe(table, hide_index=True, column_config=numbers, key="figures")
     from viewer.ui import charts
@@ -151,14 +151,14 @@ def _figures(metrics: dict[str, Any]) -> None:
     }  # fmt: skip
     if not matrices:
         return
-    st.caption("Reference grade against the fused grade, number of photographs")
+    st.caption("Confusion matrices: reference (rows) vs model (columns)")
     for column, (name, matrix) in zip(
         st.columns(max(3, len(matrices))), matrices.items(), strict=False
     ):
         with column:
-            st.text(name)
+            st.text(set_name(name))
             st.plotly_chart(
                 charts.confusion(matrix, dark=st.context.theme.type == "dark"),
                 key=f"confusion-{name}",
-                config={"displayModeBar": False}, alt=f"Confusion matrix of {name}",
+                config={"displayModeBar": False}, alt=f"Confusion matrix of {set_name(name)}",
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Model: what grades here, how well, and in which versions."""
+"""Model: the model, its performance, versions."""
 
 import streamlit as st
 

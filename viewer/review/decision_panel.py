@@ -1,15 +1,17 @@
-"""The reader's decision: agree, another grade, or ungradable; kept in the store."""
+"""The reader's decision: agree, another grade, or ungradable."""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from drcore.errors import DrcoreError, ReviewError
-from viewer.session import reading_mode, viewing_log
+from viewer.session import reading_mode, state
+from viewer.session.state import Choice, SavedDecision
+from viewer.session.viewing_log import viewing_log
 from viewer.ui import messages
 
 if TYPE_CHECKING:
@@ -18,11 +20,6 @@ if TYPE_CHECKING:
     from drcore.reviews.store import ReviewStore
     from viewer.session.reading_mode import Circumstances
     from viewer.worklist.worklist import Entry, Worklist
-
-__all__ = ["Choice", "choice_of", "decide", "latest_sentence", "panel", "said"]
-
-Choice = Literal["agree", "ungradable"] | int
-"""What was chosen and not saved yet; a number is the reader's grade."""
 
 
 def decide(
@@ -36,32 +33,18 @@ def decide(
     overlay_scales: tuple[str, ...] | None = None,
     circumstances: Circumstances | None = None,
 ) -> Decision:
-    """Make the decision that is to be stored.
+    """Return the decision to store; a grade that equals the model's is an agreement.
 
-    Args:
-        report: what the model said.
-        choice: of the reader; a grade that equals the model's is an agreement.
-        note: free text.
-        reader: name or initials.
-        now: with a time zone.
-        seconds: the photograph was looked at; None where that is not known.
-        overlay_scales: at which the map was seen; None where that is not known.
-        circumstances: of the study; None where they are not known.
-
-    Returns:
-        The decision.
-
-    Raises:
-        ReviewError: something is missing, or contradicts the report.
+    Raises `ReviewError` if something is missing, or contradicts the report.
     """
     from drcore.reviews.decision import Decision
 
     if choice is None:
-        raise ReviewError("Choose first: agree, another grade, or ungradable.")
+        raise ReviewError("Select a grade first.")
     if not reader.strip():
-        raise ReviewError("Enter your name or initials: each decision is kept with its reader.")
+        raise ReviewError("Enter your name or initials to save.")
     if choice == "agree" and report.grade is None:
-        raise ReviewError("There is no grade of the model to agree with. Choose a grade.")
+        raise ReviewError("The model gave no grade. Select a grade.")
     if choice in {"agree", report.grade}:
         action, grade = "agree", report.grade
     elif choice == "ungradable":
@@ -88,134 +71,102 @@ def decide(
     )
 
 
-def said(decision: Decision) -> str:
-    """Say what was decided, in a few words."""
-    if decision.action == "ungradable":
-        return "ungradable"
-    return f"{'agreed, ' if decision.action == 'agree' else ''}grade {decision.grade}"
+def decision_text(decision: Decision) -> str:
+    """Return "ungradable" or the grade."""
+    return "ungradable" if decision.action == "ungradable" else f"grade {decision.grade}"
 
 
 def latest_sentence(decision: Decision) -> str:
-    """Say what was decided, by whom and when; the reader's name is untrusted text."""
+    """Describe a decision with reader and time; the reader's name is untrusted text."""
     when = decision.decided_at.astimezone()
     day = "" if when.date() == datetime.now(UTC).astimezone().date() else f"{when:%d %b %Y} "
-    who = f" by {decision.reader}" if decision.reader else ""
-    return f"{said(decision).capitalize()}{who}, {day}{when:%H:%M}"
+    who = f"{decision.reader}, " if decision.reader else ""
+    agrees = " \u2013 agrees with model" if decision.action == "agree" else ""
+    return f"{decision_text(decision).capitalize()}{agrees} ({who}{day}{when:%H:%M})"
 
 
 def choice_of(entry: Entry) -> Choice | None:
     """Return what was chosen for an entry and not saved yet."""
-    return st.session_state.get("choices", {}).get(entry.key)
+    return state.session().choices.get(entry.key)
 
 
 def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool = False) -> None:
-    """Show the controls of the decision on an entry.
-
-    Args:
-        worklist: of the entry.
-        entry: has a report that did not fail.
-        store: where decisions go.
-        hidden: the reader must not know the model's grade yet.
-    """
+    """Show the controls of a decision; `hidden` if the model's grade must not be known yet."""
     report = entry.report
     if report is None or report.status == "failed":
         return
     if hidden and choice_of(entry) == "agree":  # chosen before the grade was hidden
-        st.session_state["choices"].pop(entry.key)
-    choice = choice_of(entry)
-
-    def button(label: str, value: Choice, shortcut: str, *, disabled: bool = False) -> None:
-        st.button(
-            label,
-            key=f"choose-{value}",
-            shortcut=shortcut,
-            type="primary" if choice == value else "secondary",
-            width="stretch",
-            disabled=disabled,
-            on_click=_choose,
-            args=(entry.key, value),
-        )
-
+        state.session().choices.pop(entry.key)
     if report.grade is not None and not hidden:
-        button(f"Agree: grade {report.grade}", "agree", "A")
+        _choice_button(entry, f"Agree (grade {report.grade})", "agree", "A")
     with st.container(horizontal=True, gap="xxsmall", key="grades"):
         for grade in range(5):
-            button(str(grade), grade, str(grade))
-        button("Ungradable", "ungradable", "U")
+            _choice_button(entry, str(grade), grade, str(grade))
+        _choice_button(entry, "Ungradable", "ungradable", "U")
     st.text_area(
-        "Note",
-        key=f"note-{entry.key}",
-        height=68,
-        max_chars=2000,
-        placeholder="Note (optional)",
-        label_visibility="collapsed",
-        persist_state="session",
-    )
+        "Note", key=f"note-{entry.key}", height=68, max_chars=2000, placeholder="Note (optional)",
+        label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
     st.text_input(
-        "Reader",
-        key="reader",
-        max_chars=100,
-        placeholder="Your name or initials",
-        label_visibility="collapsed",
+        "Reader", key="reader", max_chars=100, placeholder="Your name or initials",
         persist_state="session",
-    )
+    )  # fmt: skip
+    _save_buttons(worklist, entry, store)
+    session = state.session()
+    if session.save_error:
+        messages.problem(session.save_error)
+        session.save_error = ""
+
+
+def _choice_button(entry: Entry, label: str, value: Choice, shortcut: str) -> None:
+    st.button(
+        label, key=f"choose-{value}", shortcut=shortcut, width="stretch",
+        type="primary" if choice_of(entry) == value else "secondary",
+        on_click=_choose, args=(entry.key, value),
+    )  # fmt: skip
+
+
+def _save_buttons(worklist: Worklist, entry: Entry, store: ReviewStore) -> None:
+    last = worklist.position == len(worklist) - 1
     with st.container(horizontal=True, gap="xsmall", key="save"):
-        last = worklist.position == len(worklist) - 1
         st.button(
-            "Save" if last else "Save and next",
-            key="save-next",
-            shortcut="S",
-            type="primary" if choice is not None else "secondary",
-            width="stretch",
-            on_click=_save,
-            args=(worklist, entry, store, not last),
-        )
+            "Save" if last else "Save and next", key="save-next", shortcut="S", width="stretch",
+            type="secondary" if choice_of(entry) is None else "primary",
+            on_click=_save, args=(worklist, entry, store, not last),
+        )  # fmt: skip
         if not last:
             st.button(
-                "Save",
-                key="save-stay",
-                shortcut="Shift+S",
-                on_click=_save,
-                args=(worklist, entry, store, False),
-            )
-    error = st.session_state.pop("decision-error", "")
-    if error:
-        messages.problem(error)
+                "Save", key="save-stay", shortcut="Shift+S",
+                on_click=_save, args=(worklist, entry, store, False),
+            )  # fmt: skip
 
 
 def _choose(key: str, value: Choice) -> None:
-    choices = st.session_state.setdefault("choices", {})
-    choices[key] = value
+    state.session().choices[key] = value
 
 
 def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> None:  # noqa: FBT001
-    report = entry.report
+    report, session = entry.report, state.session()
     if report is None:
         return
     now = datetime.now(UTC)
-    looks, reader = viewing_log.looks(), reading_mode.reader()
+    log, reader = viewing_log(), reading_mode.reader()
     try:
         decision = decide(
-            report,
-            choice_of(entry),
-            note=st.session_state.get(f"note-{entry.key}") or "",
-            reader=reader,
-            now=now,
-            seconds=looks.seconds(entry.key),
-            overlay_scales=looks.scales(entry.key, reader),
+            report, choice_of(entry), note=st.session_state.get(f"note-{entry.key}") or "",
+            reader=reader, now=now, seconds=log.seconds(entry.key),
+            overlay_scales=log.scales(entry.key, reader),
             circumstances=reading_mode.circumstances(entry),
-        )
+        )  # fmt: skip
         number = store.add(decision)
     except DrcoreError as error:
-        st.session_state["decision-error"] = str(error)
+        session.save_error = str(error)
         return
     entry.decision = decision
-    looks.decided(entry.key, reader)
-    st.session_state["choices"].pop(entry.key, None)
-    st.session_state["saved"] = (
-        f"Saved at {now.astimezone():%H:%M}",
-        f"{decision.image}: {said(decision)}",
-        number,
+    log.decided(entry.key, reader)
+    session.choices.pop(entry.key, None)
+    session.saved = SavedDecision(
+        f"Saved {now.astimezone():%H:%M}", f"{decision.image}, {decision_text(decision)}", number
     )
     if go_on:
         worklist.step(1)

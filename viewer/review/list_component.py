@@ -1,4 +1,4 @@
-"""The list of photographs, a small piece that runs in the browser."""
+"""The list of photographs, a component that runs in the browser."""
 
 from __future__ import annotations
 
@@ -15,17 +15,9 @@ from viewer.ui.assets import media_url, script, style
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["queue"]
 
-
-def queue(worklist: Worklist, on_pick: Callable[[str], None], *, height: int) -> None:
-    """Show the list of photographs; a click selects one.
-
-    Args:
-        worklist: to show.
-        on_pick: called with the key of the entry that was clicked.
-        height: in pixels, where the style sheet does not know better.
-    """
+def worklist_component(worklist: Worklist, on_pick: Callable[[str], None], *, height: int) -> None:
+    """Show the list of photographs; `on_pick` gets the key of the entry that was clicked."""
     selected = worklist.selected
 
     def picked() -> None:
@@ -33,11 +25,11 @@ def queue(worklist: Worklist, on_pick: Callable[[str], None], *, height: int) ->
         if key:
             on_pick(str(key))
 
-    _queue()(
+    _component()(
         key="queue",
         data={
             "items": [
-                {**row, "thumbnail": _served(row["key"], row["thumbnail"])}
+                {**row, "thumbnail": _thumbnail_url(row["key"], row["thumbnail"])}
                 for row in list_rows(worklist)
             ],
             "selected": selected.key if selected else "",
@@ -47,8 +39,8 @@ def queue(worklist: Worklist, on_pick: Callable[[str], None], *, height: int) ->
     )
 
 
-def _served(key: str, thumbnail: str) -> str:
-    """Return the address of a thumbnail: sent as data, all of them would go with every step."""
+def _thumbnail_url(key: str, thumbnail: str) -> str:
+    """Return the address of a thumbnail: sent as data, all of them would go with every rerun."""
     if not thumbnail:
         return ""
     data = base64.b64decode(thumbnail.partition(",")[2])
@@ -56,10 +48,8 @@ def _served(key: str, thumbnail: str) -> str:
 
 
 @cache
-def _queue() -> Any:
+def _component() -> Any:
     return st.components.v2.component(
-        "drcore_queue",
-        html='<div class="list" role="list"></div>',
-        css=style("review/list.css"),
+        "drcore_queue", html='<div class="list" role="list"></div>', css=style("review/list.css"),
         js=script("review/list.js"),
-    )
+    )  # fmt: skip

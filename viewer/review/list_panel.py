@@ -1,171 +1,166 @@
-"""Above the list: how far one is, sorting and filtering, eye and patient, privacy, clearing."""
+"""What stands above the list: progress, sorting and filters, eye and patient, list settings."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from drcore.errors import DrcoreError
-from viewer.review.list_rows import patient_words
-from viewer.session import current_list
-from viewer.session import state as session_state
+from viewer.review.list_rows import patient_summary
+from viewer.session import current_list, reading_mode, state
 from viewer.ui import messages
-from viewer.worklist.ordering import KINDS, MACHINE_ORDERS, ORDERS, ViewOptions
+from viewer.ui.assets import style_tag
+from viewer.worklist.ordering import KINDS, MODEL_ORDERS, ORDERS, ViewOptions
 
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry, Worklist
 
-__all__ = ["counts", "front", "notices"]
-
-_STYLE = f"<style>{Path(__file__).with_name('list_panel.css').read_text(encoding='utf-8')}</style>"
-
-_REVIEWED = {"All": None, "Not reviewed": False, "Reviewed": True}
-_EYES = {"OD": "Right (OD)", "OS": "Left (OS)", "": "Not known"}
+_GRADED = {"All": None, "To grade": False, "Graded": True}
+_EYES = {"OD": "Right (OD)", "OS": "Left (OS)", "": "Unknown"}
 
 
-def counts(worklist: Worklist) -> str:
-    """Return the line above the list, as HTML: place in the list, and how far one is.
-
-    Args:
-        worklist: not empty.
-    """
+def progress(worklist: Worklist) -> str:
+    """Return position in the list and progress, as HTML; the list must not be empty."""
     shown, total = len(worklist), worklist.total
     decided, unreadable = worklist.decided, worklist.unreadable
-    among = "" if shown == total else f" shown, {total} in all"
-    waiting = f" \u00b7 {worklist.pending} to grade" if worklist.pending else ""
-    failed = f" \u00b7 {unreadable} could not be read" if unreadable else ""
+    filtered = "" if shown == total else f" (filtered from {total})"
+    waiting = f" \u00b7 {worklist.pending} awaiting model" if worklist.pending else ""
+    failed = f" \u00b7 {unreadable} unreadable" if unreadable else ""
     share = 100 * decided / max(total - unreadable, 1)
-    told = f"{decided} of {total} reviewed{waiting}{failed}"
+    text = f"{decided} of {total} graded{waiting}{failed}"
     if worklist.finished:
-        told = f"\u2713 All {decided} reviewed{failed}"
+        text = f"\u2713 All {decided} graded{failed}"
     return (
-        f'{_STYLE}<p class="counts"><b>{worklist.position + 1} of {shown}{among}</b></p>'
+        f"{style_tag('review/list_panel.css')}"
+        f'<p class="counts"><b>Image {worklist.position + 1} of {shown}{filtered}</b></p>'
         f'<div class="reviewed"><i style="width:{share:.1f}%"></i></div>'
-        f'<p class="reviewed">{told}</p>'
+        f'<p class="reviewed">{text}</p>'
     )
 
 
 def notices() -> None:
-    """Show what became of files that arrived, and of a list that is lost, until it was read."""
-    sentences = [*filter(None, [current_list.lost()]), *st.session_state.get("arrivals", [])]
+    """Show which files were skipped, or why a list is missing, until the reader dismisses it."""
+    session = state.session()
+    sentences = [*filter(None, [session.missing_list]), *session.notices]
     if not sentences:
         return
     with st.container(key="notices", gap="xxsmall"):
         body = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
-        st.html(f'{_STYLE}<div class="arrivals" role="status">{body}</div>')
-        st.button("OK", key="notices-read", on_click=_notices_read, type="tertiary")
+        css = style_tag("review/list_panel.css")
+        st.html(f'{css}<div class="notices" role="status">{body}</div>')
+        st.button("Dismiss", key="notices-read", on_click=_dismiss, type="tertiary")
 
 
-def front(worklist: Worklist) -> None:
-    """Show what sorts, filters and clears the list.
-
-    Args:
-        worklist: not empty.
-    """
+def panel(worklist: Worklist) -> None:
+    """Show the controls of a list that is not empty."""
     notices()
     if worklist.trouble:
         messages.problem(worklist.trouble)
     entry = worklist.selected
     with st.container(horizontal=True, gap="xxsmall", key="list-front"):
-        sort = st.popover("Sort", key="sort-popover", icon=":material/sort:", width="stretch")
-        eye = st.popover("Eye", key="eye-popover", width="stretch")
-        whole = st.popover("List", key="list-popover", width="stretch")
+        sort = st.popover("Sort & filter", key="sort-popover", width="content")
+        eye = st.popover("Eye & patient", key="eye-popover", width="content")
+        settings = st.popover("List", key="list-popover", width="content", help="List settings")
     with sort.container(width=290):
         _sorting(worklist)
     with eye.container(width=290):
         if entry is not None:
-            _belonging(worklist, entry)
-    with whole.container(width=290):
+            _identity(worklist, entry)
+    with settings.container(width=290):
         _privacy(worklist)
         _clearing(worklist)
 
 
 def _sorting(worklist: Worklist) -> None:
-    now, blind = worklist.arrangement, bool(worklist.hidden)
-    orders = [order for order in ORDERS if not blind or order not in MACHINE_ORDERS]
-    kinds = ["failed"] if blind else list(KINDS)
-    state = st.session_state
-    state["list-order"] = now.order if now.order in orders else "arrival"
-    state["list-kinds"] = [kind for kind in kinds if kind in now.kinds]
-    state["list-reviewed"] = next(k for k, value in _REVIEWED.items() if value is now.reviewed)
-    state["list-text"] = now.text
-    state["list-by-patient"] = now.by_patient
+    now, masked, values = worklist.arrangement, bool(worklist.hidden), st.session_state
+    orders = [order for order in ORDERS if not masked or order not in MODEL_ORDERS]
+    kinds = ["failed"] if masked else list(KINDS)
+    values["list-order"] = now.order if now.order in orders else "arrival"
+    values["list-kinds"] = [kind for kind in kinds if kind in now.kinds]
+    values["list-reviewed"] = next(k for k, value in _GRADED.items() if value is now.reviewed)
+    values["list-text"] = now.text
+    values["list-by-patient"] = now.by_patient
     change = {"on_change": _arrange, "args": (worklist,)}
-    st.text_input("Find", key="list-text", placeholder="Name or patient", max_chars=100, **change)
-    st.selectbox("Order", orders, key="list-order", format_func=ORDERS.__getitem__, **change)
-    st.toggle("Patients together", key="list-by-patient", **change)
-    st.segmented_control("Show", list(_REVIEWED), key="list-reviewed", required=True, **change)
+    st.text_input(
+        "Search", key="list-text", placeholder="File name or patient ID", max_chars=100, **change
+    )
+    st.selectbox("Sort by", orders, key="list-order", format_func=ORDERS.__getitem__, **change)
+    st.toggle("Group by patient", key="list-by-patient", **change)
+    st.segmented_control("Show", list(_GRADED), key="list-reviewed", required=True, **change)
     st.pills(
-        "Only", kinds, selection_mode="multi", key="list-kinds",
-        format_func=lambda kind: f"Grade {kind}" if kind.isdigit() else kind.capitalize(),
-        label_visibility="collapsed", **change,
+        "Model result", kinds, selection_mode="multi", key="list-kinds", format_func=_kind_name,
+        **change,
     )  # fmt: skip
-    if blind:
-        st.caption("While the model's grades are hidden, the list is not sorted by them.")
+    if masked:
+        st.caption("Sorting by model result is unavailable while masked.")
     if now.filters:
-        st.button("Show all", key="list-show-all", on_click=_show_all, args=(worklist,))
+        st.button("Clear filters", key="list-show-all", on_click=_clear_filters, args=(worklist,))
+
+
+def _kind_name(kind: str) -> str:
+    if kind.isdigit():
+        return f"Grade {kind}"
+    return "Unreadable" if kind == "failed" else kind.capitalize()
 
 
 def _arrange(worklist: Worklist) -> None:
-    state, before = st.session_state, worklist.arrangement
-    blind = bool(worklist.hidden)
+    values, before = st.session_state, worklist.arrangement
+    masked, order = bool(worklist.hidden), st.session_state["list-order"]
     worklist.arrangement = ViewOptions(
-        # What a blinded reader was not offered stays as it was, without effect.
-        order=before.order if blind and state["list-order"] == "arrival" else state["list-order"],
-        kinds=frozenset(state["list-kinds"]) | (before.kinds - {"failed"} if blind else set()),
-        reviewed=_REVIEWED[state["list-reviewed"] or "All"],
-        text=state["list-text"] or "",
-        by_patient=bool(state["list-by-patient"]),
+        # What a masked reader was not offered stays as it was, without effect.
+        order=before.order if masked and order == "arrival" else order,
+        kinds=frozenset(values["list-kinds"]) | (before.kinds - {"failed"} if masked else set()),
+        reviewed=_GRADED[values["list-reviewed"] or "All"],
+        text=values["list-text"] or "",
+        by_patient=bool(values["list-by-patient"]),
     )
 
 
-def _show_all(worklist: Worklist) -> None:
+def _clear_filters(worklist: Worklist) -> None:
     now = worklist.arrangement
     worklist.arrangement = ViewOptions(order=now.order, by_patient=now.by_patient)
 
 
-def _belonging(worklist: Worklist, entry: Entry) -> None:
-    """Which eye of which patient; corrected by hand, it is kept with the photograph's hash."""
+def _identity(worklist: Worklist, entry: Entry) -> None:
+    """Eye and patient; a correction is stored under the photograph's hash."""
     study = next(s for s in worklist.studies if entry in s.entries)
     if study.patient is not None:
-        st.caption(f"{len(study.entries)} of this patient: {patient_words(study)}")
+        both = "Both eyes: " if len(study.entries) == 2 else f"Images: {len(study.entries)}. "
+        st.caption(f"{both}{patient_summary(study)}")
         if study.grade.grade is not None:
             st.caption(f"Worse eye: grade {study.grade.grade}")
     st.segmented_control(
         "Eye", list(_EYES), default=entry.laterality or "", required=True,
         format_func=_EYES.__getitem__, key=f"eye-{entry.key}",
     )  # fmt: skip
-    secret = entry.patient is not None and entry.patient_shown is None
-    if secret:
-        st.caption("The patient is hidden. Leave the field empty to keep it.")
+    patient_hidden = entry.patient is not None and entry.patient_shown is None
+    if patient_hidden:
+        st.caption("Patient ID is hidden. Leave blank to keep the current ID.")
     st.text_input(
-        "Patient", value=entry.patient_shown or "", max_chars=200, key=f"patient-{entry.key}",
+        "Patient ID", value=entry.patient_shown or "", max_chars=200, key=f"patient-{entry.key}",
     )  # fmt: skip
     st.button(
-        "Save", key="save-belonging", on_click=_correct, args=(worklist, entry, secret),
+        "Save eye and patient ID", key="save-identity",
+        on_click=_correct, args=(worklist, entry, patient_hidden),
         disabled=entry.report is None or entry.report.status == "failed",
     )  # fmt: skip
-    error = st.session_state.pop("belonging-error", "")
+    error = st.session_state.pop("identity-error", "")
     if error:
         messages.problem(error)
 
 
-def _correct(worklist: Worklist, entry: Entry, secret: bool) -> None:  # noqa: FBT001
-    state = st.session_state
-    laterality = state[f"eye-{entry.key}"] or None
-    typed = " ".join((state[f"patient-{entry.key}"] or "").split()) or None
-    patient = entry.patient if secret and typed is None else typed
+def _correct(worklist: Worklist, entry: Entry, patient_hidden: bool) -> None:  # noqa: FBT001
+    laterality = st.session_state[f"eye-{entry.key}"] or None
+    typed = " ".join((st.session_state[f"patient-{entry.key}"] or "").split()) or None
+    patient = entry.patient if patient_hidden and typed is None else typed
     if (laterality, patient) == (entry.laterality, entry.patient):
         return
     try:
-        reader = (state.get("reader") or "").strip()
-        session_state.store().correct_identity(entry.sha256, laterality, patient, reader)
+        state.store().correct_identity(entry.sha256, laterality, patient, reading_mode.reader())
     except DrcoreError as error:
-        state["belonging-error"] = str(error)
+        st.session_state["identity-error"] = str(error)
         return
     worklist.correct(entry.key, laterality, patient)
 
@@ -174,13 +169,13 @@ def _privacy(worklist: Worklist) -> None:
     st.session_state["deidentified"] = worklist.deidentified
     st.session_state["show-identity"] = worklist.show_identity
     st.toggle(
-        "De-identified", key="deidentified", on_change=_set_privacy, args=(worklist,),
-        help="Photographs are named by the start of their hash, on the page and in the record",
+        "De-identify list", key="deidentified", on_change=_set_privacy, args=(worklist,),
+        help="Images are shown and recorded under a code instead of their file name",
     )  # fmt: skip
     st.toggle(
-        "Show patient identity", key="show-identity", on_change=_set_privacy, args=(worklist,),
+        "Show patient identifiers", key="show-identity", on_change=_set_privacy, args=(worklist,),
         disabled=worklist.deidentified,
-        help="The patient number of DICOM headers, and text burnt into a photograph",
+        help="Patient ID from the DICOM header and burned-in text",
     )  # fmt: skip
 
 
@@ -188,41 +183,36 @@ def _set_privacy(worklist: Worklist) -> None:
     worklist.deidentified = bool(st.session_state["deidentified"])
     wanted = bool(st.session_state["show-identity"]) and not worklist.deidentified
     if worklist.show_identity != wanted:
-        st.session_state.pop("slides", None)  # made with, or without, what is burnt in
+        st.session_state.pop("slides", None)  # made with, or without, what is burned in
     worklist.show_identity = wanted
 
 
 def _clearing(worklist: Worklist) -> None:
+    session = state.session()
     if worklist.token:
         st.caption(
-            "This list is kept on the computer that runs the viewer, for 30 days after its last "
-            "use. Keep the page's address to come back to it; whoever has it can open the list."
+            "This list is kept on the viewer's computer for 30 days after last use. Bookmark this "
+            "page to return to it. Anyone with the link can open the list."
         )
-    if not st.session_state.get("clearing"):
-        st.button("Clear list\u2026", key="clear-list", on_click=_ask)
+    if not session.clearing:
+        st.button("Clear list\u2026", key="clear-list", on_click=_ask, args=(True,))
         return
-    st.caption(
-        f"Delete the list and its copies of {worklist.total} photographs? Decisions stay in the "
-        "record."
-    )
+    images = "stored image" if worklist.total == 1 else "stored images"
+    st.caption(f"Remove this list and its {worklist.total} {images}? Saved grades are kept.")
     with st.container(horizontal=True, gap="xxsmall"):
-        st.button("Delete", key="clear-yes", type="primary", on_click=_clear)
-        st.button("Keep", key="clear-no", on_click=_keep)
+        st.button("Remove list", key="clear-yes", type="primary", on_click=_clear)
+        st.button("Cancel", key="clear-no", on_click=_ask, args=(False,))
 
 
-def _ask() -> None:
-    st.session_state["clearing"] = datetime.now(UTC)
-
-
-def _keep() -> None:
-    st.session_state.pop("clearing", None)
+def _ask(clearing: bool) -> None:  # noqa: FBT001
+    state.session().clearing = clearing
 
 
 def _clear() -> None:
-    _keep()
-    current_list.forget()
+    _ask(clearing=False)
+    current_list.clear_worklist()
 
 
-def _notices_read() -> None:
-    st.session_state.pop("arrivals", None)
-    st.session_state.pop("list-lost", None)
+def _dismiss() -> None:
+    session = state.session()
+    session.notices, session.missing_list = [], ""

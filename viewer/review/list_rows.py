@@ -1,4 +1,4 @@
-"""What the browser needs to draw the list: rows of photographs, headings of patients."""
+"""Rows of photographs and headings of patients, as the browser needs them for the list."""
 
 from __future__ import annotations
 
@@ -8,26 +8,17 @@ from viewer.ui.palette import FAILED, GRADES, PENDING, UNGRADABLE, Chip, chip_of
 
 if TYPE_CHECKING:
     from drcore.agreement.patient_grade import EyeGrade
+    from drcore.reviews.decision import Decision
     from viewer.worklist.entry import Entry
     from viewer.worklist.ordering import PatientStudy
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["list_rows", "patient_words"]
-
-UNREAD: Chip = ("", "#00000000", "inherit")
-"""Of a photograph of which a blinded reader must not know what was said."""
+HIDDEN: Chip = ("", "#00000000", "inherit")
+"""Of a photograph whose result a masked reader must not know."""
 
 
 def list_rows(worklist: Worklist) -> list[dict[str, Any]]:
-    """Return the rows of the list as it is shown.
-
-    Args:
-        worklist: any.
-
-    Returns:
-        A dictionary for each photograph. Names are untrusted and must only ever be set as text.
-        `heading` is None, or what stands above the row where a patient begins.
-    """
+    """Return the rows of the list as shown; names are untrusted and only ever set as text."""
     headings = _headings(worklist) if worklist.arrangement.by_patient else {}
     rows = []
     above = None
@@ -48,16 +39,16 @@ def list_rows(worklist: Worklist) -> list[dict[str, Any]]:
     return rows
 
 
-def patient_words(study: PatientStudy) -> str:
+def patient_summary(study: PatientStudy) -> str:
     """Say what is known of a patient's eyes, and what is missing; our own words."""
     eyes = [f"{_eye_name(eye)} {_finding(eye)}" for eye in study.grade.eyes]
     return " \u00b7 ".join([*eyes, *(gap for gap in study.grade.gaps if gap.startswith("no "))])
 
 
 def _headings(worklist: Worklist) -> dict[str, dict[str, Any]]:
-    """By key of the entry: the heading of its patient, one object for all entries of one."""
+    """By key of the entry: the heading of its patient, one object for all entries of a patient."""
     found: dict[str, dict[str, Any]] = {}
-    unknown = {"title": "Patient not known", "note": "", "chip": UNREAD}
+    unknown = {"title": "Patient not identified", "note": "", "chip": HIDDEN}
     number = 0
     for study in worklist.studies:
         if study.patient is None:
@@ -70,38 +61,44 @@ def _headings(worklist: Worklist) -> dict[str, dict[str, Any]]:
         chip = PENDING if grade is None else GRADES[grade]
         if grade is None and any(eye.finding == "ungradable" for eye in study.grade.eyes):
             chip = UNGRADABLE
-        heading = {"title": title, "note": patient_words(study), "chip": chip}
+        heading = {"title": title, "note": patient_summary(study), "chip": chip}
         found.update(dict.fromkeys((entry.key for entry in study.entries), heading))
     return found
 
 
 def _eye_name(eye: EyeGrade) -> str:
-    return "eye not named:" if eye.eye == "unknown" else eye.eye
+    return "laterality unknown:" if eye.eye == "unknown" else eye.eye
 
 
 def _finding(eye: EyeGrade) -> str:
     if eye.finding == "graded":
         return str(eye.grade)
-    return "not fit" if eye.finding == "ungradable" else "\u2026"
+    return "ungradable" if eye.finding == "ungradable" else "\u2026"
 
 
 def _chip(entry: Entry, *, hidden: bool) -> Chip:
     report = entry.report
     if hidden and report is not None:
-        return FAILED if report.status == "failed" else UNREAD
+        return FAILED if report.status == "failed" else HIDDEN
     return chip_of(report)
 
 
 def _note(entry: Entry, *, hidden: bool) -> str:
-    from viewer.review.decision_panel import said
-
     report = entry.report
     if report is None:
-        return "waiting"
+        return "queued"
     if report.status == "failed":
-        return "could not be read"
+        return "Unreadable"
     if not hidden and entry.decision is not None:
-        return f"reader: {said(entry.decision)}"
+        return _reader_note(entry.decision, report.grade)
     if not hidden and report.status == "ungradable":
-        return "not fit for grading"
+        return "Model: ungradable"
     return " \u00b7 ".join(filter(None, (entry.laterality, entry.origin)))
+
+
+def _reader_note(decision: Decision, model: int | None) -> str:
+    if decision.grade is None:
+        return "Reader: ungradable"
+    if decision.grade == model:
+        return f"Reader: {decision.grade} (= model)"
+    return f"Reader: {decision.grade} (model {'ungradable' if model is None else model})"

@@ -1,4 +1,4 @@
-// Offers the list that this browser had open last to whoever comes by the plain address.
+// On the landing page, offers the list that this browser had open last.
 const STORE = "drcore-last-list";
 
 export default function ({ data, parentElement }) {
@@ -6,10 +6,10 @@ export default function ({ data, parentElement }) {
   let last = "";
   try {
     if (data.token) localStorage.setItem(STORE, data.token);
-    else if (data.gone && data.gone === localStorage.getItem(STORE)) localStorage.removeItem(STORE);
+    else if (data.cleared && data.cleared === localStorage.getItem(STORE)) localStorage.removeItem(STORE);
     last = (!data.token && localStorage.getItem(STORE)) || "";
   } catch {
-    // A browser that keeps nothing offers nothing.
+    // Without storage there is nothing to offer.
   }
   link.hidden = !/^[\w-]{20,64}$/.test(last);
   if (!link.hidden) link.href = `?${data.parameter}=${last}`;

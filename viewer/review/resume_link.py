@@ -1,4 +1,4 @@
-"""The way back to the list that this browser had open last, from the plain address."""
+"""A link to the list that this browser had open last, on the landing page."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ from typing import Any
 
 import streamlit as st
 
-from viewer.session import current_list
+from viewer.session import current_list, state
 from viewer.ui.assets import script
-
-__all__ = ["last_list"]
 
 
 def last_list(token: str) -> None:
-    """Let the browser remember the list of this session; where there is none, offer the last one.
+    """Let the browser remember the list of this session; if there is none, offer the last one.
 
-    The browser keeps the token as it keeps the address that holds it. What was cleared, or is no
-    longer kept, is not offered again.
-
-    Args:
-        token: of the list of this session; "" where it is empty.
+    A list that was cleared or has expired is not offered again.
     """
-    data = {"token": token, "gone": current_list.gone(), "parameter": current_list.PARAMETER}
-    _offer()(key="last-list", data=data)
+    data = {
+        "token": token,
+        "cleared": state.session().cleared_token,
+        "parameter": current_list.PARAMETER,
+    }
+    _component()(key="last-list", data=data)
 
 
 @cache
-def _offer() -> Any:
+def _component() -> Any:
     return st.components.v2.component(
         "drcore_last_list",
         html='<a target="_self" hidden>Continue your last list</a>',

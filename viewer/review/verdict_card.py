@@ -1,168 +1,157 @@
-"""The verdict card: what the model says of one photograph, in a clinician's words, as HTML."""
+"""The result card: the model's result on one photograph, as HTML."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drcore.eye import EYE_NAMES
+from drcore.icdr import FULL_NAMES, REFERABLE
 from viewer.ui import palette
+from viewer.ui.assets import style_tag
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
 
-__all__ = [
-    "BORDER",
-    "agreement_sentence",
-    "border_sentence",
-    "card",
-    "eye_sentence",
-    "full_name",
-    "placement_sentence",
-    "referral_sentence",
-    "set_sentence",
-]
-
-BORDER = 0.15
-"""A score nearer than this to a threshold, in grades, is called close to the border."""
-
-_STYLE = Path(__file__).with_name("verdict_card.css").read_text(encoding="utf-8")
+NEAR = 0.15
+"""A score closer than this to a threshold, in grades, is called near it."""
 
 _TOP = 4.0
 """End of the score's scale, in grades."""
 
-_FULL_NAMES = (
-    "No apparent retinopathy",
-    "Mild non-proliferative retinopathy",
-    "Moderate non-proliferative retinopathy",
-    "Severe non-proliferative retinopathy",
-    "Proliferative retinopathy",
-)
-
-
-def full_name(grade: int) -> str:
-    """Return the ICDR name of a grade, written out."""
-    return _FULL_NAMES[grade]
-
 
 def card(report: GradeReport) -> str:
-    """Return the card of a report.
-
-    Args:
-        report: any; untrusted text in it is escaped.
-
-    Returns:
-        HTML without scripts: gradability first, then grade, referral, probabilities, score,
-        agreement, eye.
-    """
+    """Return the card of a report as HTML without scripts; untrusted text is escaped."""
     if report.status == "failed":
         return _wrap(
-            _gate("This photograph could not be read", good=False),
+            '<p class="outcome none"><b>Image could not be read</b></p>',
             f'<p class="reason">{escape(report.reason)}</p>',
         )
-    parts = []
+    parts = [_outcome_line(report)]
+    view = report.field_of_view
+    remarks = [view.note if view else ""]
     if report.grade is not None:
-        text, colour, ink = palette.GRADES[report.grade]
-        referable = bool(report.referable)
-        parts += [
-            _gate("Fit for grading", good=True),
-            '<div class="grade">'
-            f'<span class="digit" style="background:{colour};color:{ink}">{text}</span>'
-            f"<span><small>ICDR grade {text}</small><b>{full_name(report.grade)}</b></span></div>",
-            f'<p class="referable {"yes" if referable else "no"}"><b>'
-            + ("Referable" if referable else "Not referable")
-            + f"</b> \u2013 grade {'2 or more' if referable else '0 or 1'}"
-            + f"<small>{referral_sentence(report)}</small></p>",
-        ]
-    else:
-        parts += [
-            _gate("Not fit for grading: no grade is given", good=False),
-            f'<p class="reason">{escape(report.reason)}</p>',
-        ]
-    parts.append(_score_bar(report))
-    if report.grade is not None:
-        parts.append(_probabilities(report))
-        parts.append(f"<p>{agreement_sentence(report)} {border_sentence(report)}</p>")
+        remarks += [agreement_sentence(report), near_threshold_sentence(report)]
+        if report.grade < REFERABLE:
+            remarks.append("Grades 0 and 1 are hard to distinguish for this model.")
         if report.placed < 1:
-            parts.append(f"<p>{placement_sentence(report)}</p>")
+            remarks.append(placement_sentence(report))
+        parts.append(_grade_line(report, report.grade))
     else:
-        parts.append("<p>The score is shown for completeness; do not read it as a grade.</p>")
+        parts.append(f'<p class="reason">{escape(report.reason)}</p>')
+        remarks.append("Score shown for information only \u2013 not a grade.")
+    parts.append(f"<p>{escape(' '.join(filter(None, remarks)))}</p>")
+    parts += [_score_bar(report), _probabilities(report) if report.grade is not None else ""]
     eye = eye_sentence(report)
-    if eye:
-        parts.append(f"<p>{escape(eye)}</p>")
-    if report.field_of_view is not None and report.field_of_view.note:
-        parts.append(f"<p>{escape(report.field_of_view.note)}</p>")
-    parts.append('<p class="limits">Diabetic macular oedema is not graded.</p>')
+    parts.append(f"<p>{escape(eye)}</p>" if eye else "")
+    parts.append('<p class="limits">DMO not assessed \u2013 check the macula yourself.</p>')
     return _wrap(*parts)
 
 
-def agreement_sentence(report: GradeReport) -> str:
-    """Say whether the three image sizes come to the same grade."""
-    grades = {size: bisect_right(report.thresholds, s) for size, s in report.scores.items()}
-    if len(set(grades.values())) <= 1:
-        return "All image sizes agree."
-    told = ", ".join(f"{size} px: {grade}" for size, grade in sorted(grades.items()))
-    spread = max(grades.values()) - min(grades.values())
-    advice = " Look closely." if spread > 1 else ""
-    return f"The image sizes disagree on the grade ({told}).{advice}"
+def outcome(report: GradeReport) -> tuple[str, str]:
+    """Return the referral outcome of a report that did not fail, and its style."""
+    if report.grade is None:
+        return "Ungradable: refer or repeat the photograph", "none"
+    if report.referable:
+        return "Referable DR", "yes"
+    if report.referable_sensitive:
+        return "Borderline: needs a reader", "borderline"
+    return "No referable DR", "no"
+
+
+def probability_sentence(report: GradeReport) -> str:
+    """State the probability of referable DR; empty without calibration."""
+    if report.probabilities is None:
+        return ""
+    share = _share(sum(report.probabilities[REFERABLE:]))
+    return f"Probability of grade \u2265 {REFERABLE}: {share}"
 
 
 def referral_sentence(report: GradeReport) -> str:
-    """Say how close the call between referable and not was; of a report with a grade."""
-    from drcore.icdr import REFERABLE  # brings OpenCV, which the first page can spare
-
-    line = report.thresholds[REFERABLE - 1]
-    if abs(report.score - line) < BORDER:
-        return "A close call."
+    """Say how close the score is to the referral threshold; of a report with a grade."""
+    distance = report.score - report.thresholds[REFERABLE - 1]
+    if 0 <= distance < NEAR:
+        return f"Score {distance:.2f} above the referral threshold."
+    if -NEAR < distance < 0:
+        return (
+            f"Score {-distance:.2f} below the referral threshold \u2013 treat as referable until "
+            "read."
+        )
     if report.referable_sensitive and not report.referable:
-        return "A more cautious setting, which misses fewer eyes, would refer it."
+        return "Would be referred at the high-sensitivity setting."
     return ""
 
 
 def set_sentence(report: GradeReport) -> str:
-    """Say which grades cannot be ruled out; empty where nobody has calibrated that."""
+    """State the 90 % prediction set; empty without calibration."""
     if not report.grade_set:
         return ""
     low, high = report.grade_set[0], report.grade_set[-1]
-    if low == high:
-        return f"Other grades than {low} are unlikely."
-    joined = f"{low} or {high}" if high - low == 1 else f"{low} to {high}"
-    return f"Grade {joined} is possible: such a range holds the right grade 9 times in 10."
+    return f"90 % prediction set: grade{'' if low == high else 's'} {_range(low, high)}"
+
+
+def agreement_sentence(report: GradeReport) -> str:
+    """State the grade of each network."""
+    grades = {size: bisect_right(report.thresholds, s) for size, s in report.scores.items()}
+    each = ", ".join(f"{size} px \u2192 {grade}" for size, grade in sorted(grades.items()))
+    spread = max(grades.values()) - min(grades.values()) if grades else 0
+    if not spread:
+        return f"Networks: {each}."
+    return f"The networks disagree: {each}.{' Review carefully.' if spread > 1 else ''}"
 
 
 def placement_sentence(report: GradeReport) -> str:
-    """Say why the map points at no place, or only faintly; of a report with `placed` below 1."""
+    """Say why the heat map is flat or faint; of a report with `placed` below 1."""
     if report.placed > 0:
-        return "The score is little above that of healthy eyes: the map is drawn faint."
-    return "Healthy eyes have scores like this: the map points at no place."
+        return "Score only slightly above the healthy range; heat map shown at reduced strength."
+    return "Score within the range of healthy eyes; no area stands out."
 
 
-def border_sentence(report: GradeReport) -> str:
-    """Say so where the score is close to the next grade; empty elsewhere."""
+def near_threshold_sentence(report: GradeReport) -> str:
+    """Say so if the score is near the next grade; empty elsewhere."""
     nearest = min(range(4), key=lambda i: abs(report.thresholds[i] - report.score))
-    if abs(report.thresholds[nearest] - report.score) >= BORDER:
+    if abs(report.thresholds[nearest] - report.score) >= NEAR:
         return ""
-    return f"Close to the border between grades {nearest} and {nearest + 1}."
+    return f"Near the grade {nearest}/{nearest + 1} threshold."
 
 
 def eye_sentence(report: GradeReport) -> str:
-    """Say whose eye it is, as far as that is known; untrusted text, to be escaped."""
-    side = {"OD": "Right eye (OD)", "OS": "Left eye (OS)"}.get(report.laterality or "", "")
-    if not side:
+    """Name eye and patient as far as they are known; untrusted text, to be escaped."""
+    eye = report.laterality
+    if eye is None:
         return ""
     patient = f", patient {report.patient}" if report.patient else ""
-    return f"{side}{patient}."
+    return f"{EYE_NAMES[eye]} ({eye}){patient}."
 
 
-def _gate(text: str, *, good: bool) -> str:
-    kind, sign = ("good", "\u2713") if good else ("bad", "!")
-    return f'<p class="gate {kind}"><span>{sign}</span>{text}</p>'
+def _outcome_line(report: GradeReport) -> str:
+    text, kind = outcome(report)
+    sentences = [probability_sentence(report)]
+    if report.grade is not None:
+        sentences.append(referral_sentence(report))
+    small = "".join(f"<small>{sentence}</small>" for sentence in sentences if sentence)
+    return f'<p class="outcome {kind}"><b>{text}</b>{small}</p>'
+
+
+def _grade_line(report: GradeReport, grade: int) -> str:
+    text, colour, ink = palette.GRADES[grade]
+    possible = report.grade_set or (grade,)
+    low, high = possible[0], possible[-1]
+    return (
+        f'<div class="grade"><span class="digit" style="background:{colour};color:{ink}">{text}'
+        f"</span><span><small>ICDR grade {_range(low, high)}</small><b>{FULL_NAMES[grade]}</b>"
+        "</span></div>"
+    )
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}\u2013{high}"
 
 
 def _probabilities(report: GradeReport) -> str:
-    """A bar for each grade, those that cannot be ruled out marked; empty without calibration."""
+    """A bar for each grade, those of the prediction set marked; empty without calibration."""
     if report.probabilities is None:
         return ""
     possible = set(report.grade_set or ())
@@ -173,13 +162,14 @@ def _probabilities(report: GradeReport) -> str:
         for grade, (p, chip) in enumerate(zip(report.probabilities, palette.GRADES, strict=True))
     )
     return (
-        f'<style>{_STYLE}</style><table class="chances" aria-label="Probability of each grade">'
+        f"{style_tag('review/verdict_card.css')}"
+        f'<table class="chances" aria-label="Probability of each grade">'
         f"{rows}</table><p>{set_sentence(report)}</p>"
     )
 
 
 def _share(probability: float) -> str:
-    """A probability in whole per cent, never surer than it is."""
+    """A probability in whole per cent, never rounded to 0 or 100."""
     percent = round(100 * probability)
     if percent < 1:
         return "&lt; 1 %"
@@ -187,7 +177,7 @@ def _share(probability: float) -> str:
 
 
 def _score_bar(report: GradeReport) -> str:
-    """The score on 0-4 with the thresholds; one tick below for each image size."""
+    """The score on 0-4 with the thresholds; one tick below for each network."""
     edges = (0.0, *report.thresholds, _TOP)
     zones = "".join(
         f'<i style="left:{_percent(low)};width:{_percent(high - low)};background:{chip[1]}">'

@@ -1,4 +1,4 @@
-"""The reading room: list, photograph, verdict and decision of the Review page."""
+"""The workspace of the Review page: list, photograph, result card and decision."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import streamlit as st
 
 from drcore.errors import DrcoreError
 from viewer.image_viewer import component
-from viewer.review import decision_panel, list_component, list_panel, result_download, verdict_card
-from viewer.session import reading_mode, redraw, state, viewing_log
+from viewer.review import decision_panel, downloads, list_component, list_panel, verdict_card
+from viewer.session import reading_mode, redraw, state
+from viewer.session.viewing_log import viewing_log, watch
 from viewer.ui import messages
+from viewer.worklist.background_grading import work_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,83 +22,87 @@ if TYPE_CHECKING:
     from drcore.reviews.store import ReviewStore
     from viewer.worklist.worklist import Entry, Worklist
 
-__all__ = ["queue", "reading_room"]
-
 POLL = 0.6
-"""Seconds between looks at the work in the background."""
+"""Seconds between checks of the background work."""
 
 
 def queue(worklist: Worklist) -> None:
-    """Show the list, kept up to date while photographs are graded in the background.
+    """Show the list, updated while photographs are graded in the background.
 
-    Comes after `reading_room`: what has changed since that was drawn brings a new page.
-
-    Args:
-        worklist: not empty.
+    Comes after `show`: if something changed since that was drawn, the page is drawn again.
     """
     busy = worklist.pending > 0 or state.engine().state in {"waiting", "loading"}
     st.fragment(_queue, run_every=POLL if busy else None)(worklist)
 
 
-def reading_room(worklist: Worklist) -> None:
-    """Show the selected photograph with everything that belongs to it.
+def show(worklist: Worklist) -> None:
+    """Show the selected photograph with result card and decision.
 
-    Grading is left to the background, and what takes time is made before anything is drawn: never
-    must the name of one eye stand beside the verdict on another.
-
-    Args:
-        worklist: not empty.
+    Grading is left to the background, and what takes time is done before anything is drawn: the
+    name of one eye must never stand beside the result of another.
     """
-    redraw.draw(worklist)
+    redraw.note_page(worklist)
     entry, grader = worklist.selected, state.engine().grader
     if entry is None:
-        viewing_log.looks().show(None)
+        viewing_log().show(None)
         return
     store, trouble = _store()
     if grader is not None:
-        worklist.work_ahead(grader, store.latest if store else None)
+        work_ahead(worklist, grader, store.latest if store else None)
     if grader is None or entry.report is None:
-        viewing_log.looks().show(None)
+        viewing_log().show(None)
         _header(worklist, entry)
-        why = "The model is loading." if grader is None else "Grading\u2026"
-        st.html(f'<div class="no-picture"><p><i></i>{why}</p></div>')
+        _placeholder("<i></i>" + ("Running model\u2026" if grader else "Loading model\u2026"))
         return
     report, hidden = entry.report, reading_mode.hides_machine(entry)
     slide = None if report.status == "failed" else component.slide_of(worklist, entry, report)
-    viewing_log.looks().show(None if slide is None else entry.key)
+    viewing_log().show(None if slide is None else entry.key)
     with st.container(horizontal=True, gap="small", key="room"):
         with st.container(key="room-left", gap="xsmall"):
             above = st.container(gap="xsmall")
             if slide is not None:
                 component.show(worklist, entry, slide, store, machine=not hidden)
             else:
-                st.html(f'<div class="no-picture"><p>{_no_picture(report)}</p></div>')
+                _placeholder(_why_no_image(report))
         with st.container(width=296, key="room-right", gap="xsmall"):
-            shown = entry.report_shown or report
-            veiled = hidden and report.status != "failed"
-            st.html(_unread(shown) if veiled else verdict_card.card(shown))
+            _card(entry, report, hidden)
             if store is not None and slide is not None:
                 st.fragment(_decision)(worklist, entry, store, hidden)
-            if trouble:
-                messages.problem(trouble)
-            if worklist.finished:
-                _finished(worklist)
-            result_download.download_result(worklist, entry)
+            _below_the_decision(worklist, entry, trouble)
     with above:
         _header(worklist, entry)
         if slide is not None:
             st.fragment(_watch)(worklist, entry, () if hidden else report.scales)
 
 
+def _card(entry: Entry, report: GradeReport, hidden: bool) -> None:  # noqa: FBT001
+    shown = entry.report_shown or report
+    masked = hidden and report.status != "failed"
+    st.html(_masked_card(shown) if masked else verdict_card.card(shown))
+
+
+def _below_the_decision(worklist: Worklist, entry: Entry, trouble: str) -> None:
+    if trouble:
+        messages.problem(trouble)
+    if worklist.finished:
+        _finished(worklist)
+    downloads.download_result(worklist, entry)
+
+
+def _placeholder(text: str) -> None:
+    st.html(f'<div class="no-picture"><p>{text}</p></div>')
+
+
 def _queue(worklist: Worklist) -> None:
-    st.html(list_panel.counts(worklist))
-    list_component.queue(worklist, worklist.select, height=420)
-    redraw.renew_with_work(worklist)
+    st.html(list_panel.progress(worklist))
+    list_component.worklist_component(worklist, worklist.select, height=420)
+    reading_mode.note_machine_seen(worklist)
+    redraw.rerun_if_worked(worklist)
 
 
 def _watch(worklist: Worklist, entry: Entry, scales: Sequence[int]) -> None:
-    redraw.renew(worklist)
-    viewing_log.watch(entry, scales)
+    redraw.rerun_if_changed(worklist)
+    watch(entry, scales)
 
 
 def _header(worklist: Worklist, entry: Entry) -> None:
@@ -111,61 +117,58 @@ def _header(worklist: Worklist, entry: Entry) -> None:
             on_click=worklist.step, args=(1,),
         )  # fmt: skip
         origin = f"<span>{entry.origin}</span>" if entry.origin else ""
-        covered = entry.facts.burned_in and not entry.show_identity
-        note = "<span>writing outside the retina is covered</span>" if covered else ""
+        masked = entry.facts.burned_in and not entry.show_identity
+        note = "<span>text outside the retina is masked</span>" if masked else ""
         st.html(f'<h1 class="name">{escape(entry.name)}{origin}{note}</h1>')
         st.button(
-            "Remove", key="remove", type="tertiary", icon=":material/close:",
+            "Remove from list", key="remove", type="tertiary", icon=":material/close:",
             on_click=worklist.remove, args=(entry.key,),
-            help="Take this photograph off the list; decisions stay in the record",
+            help="Remove this image from the list (saved grades are kept)",
         )  # fmt: skip
 
 
 def _decision(worklist: Worklist, entry: Entry, store: ReviewStore, hidden: bool) -> None:  # noqa: FBT001
-    redraw.renew(worklist, with_choice=False)
-    if reading_mode.hides_other_readers(entry) != hidden:
-        st.rerun()  # another reader sits here now, or the decision was made elsewhere
-    saved = st.session_state.get("saved")
-    if saved and saved[2] != st.session_state.get("saved-shown"):
-        st.session_state["saved-shown"] = saved[2]
+    redraw.rerun_if_changed(worklist, with_choice=False)
+    if reading_mode.hides_machine(entry) != hidden:
+        st.rerun()  # the reader changed, or the decision was made elsewhere
+    session = state.session()
+    saved = session.saved
+    if saved and saved.number != session.saved_shown:
+        session.saved_shown = saved.number
         st.rerun()  # the list and the photograph on screen change with it
-    redraw.draw_choice(worklist)
+    redraw.note_choice(worklist)
     if entry.decision is not None and not hidden:
         st.html(f'<p class="latest">{escape(decision_panel.latest_sentence(entry.decision))}</p>')
     decision_panel.panel(worklist, entry, store, hidden=hidden)
     if saved:
-        st.html(f'<p class="saved" role="status"><b>{saved[0]}</b> {escape(saved[1])}</p>')
+        text = f"<b>{saved.time}</b> \u2013 {escape(saved.text)}"
+        st.html(f'<p class="saved" role="status">{text}</p>')
 
 
 def _finished(worklist: Worklist) -> None:
-    many = (
-        f"All {worklist.decided} photographs are" if worklist.decided > 1 else "The photograph is"
-    )
+    text = f"All {worklist.decided} images graded" if worklist.decided > 1 else "Image graded"
     with st.container(key="finished", gap="xxsmall"):
-        st.html(f'<p class="finished" role="status"><b>\u2713 {many} reviewed</b></p>')
-        st.page_link("export/page.py", label="Reports and export", icon=":material/ios_share:")
+        st.html(f'<p class="finished" role="status"><b>\u2713 {text}</b></p>')
+        st.page_link("export/page.py", label="Go to Export", icon=":material/ios_share:")
 
 
-def _unread(report: GradeReport) -> str:
-    """What stands in the verdict's place until a blinded reader has decided."""
+def _masked_card(report: GradeReport) -> str:
+    """The card that a masked reader sees before the decision."""
     return (
-        '<div class="verdict"><p class="gate unread">Your reading first</p>'
-        "<p>What the model says, and its map, appear when your decision is saved.</p>"
+        '<div class="verdict"><p class="outcome none"><b>Masked reading</b></p>'
+        "<p>The model\u2019s grade and heat map are revealed after you save.</p>"
         f"<p>{escape(verdict_card.eye_sentence(report))}</p></div>"
     )
 
 
-def _no_picture(report: GradeReport) -> str:
+def _why_no_image(report: GradeReport) -> str:
     if report.status == "failed":
-        return "No picture"
-    return (
-        "The file was changed or taken away since it was graded. "
-        "Remove it from the list and add it again."
-    )
+        return "Image could not be displayed"
+    return "The file has changed or been deleted since it was graded. Remove it and add it again."
 
 
 def _store() -> tuple[ReviewStore | None, str]:
     try:
         return state.store(), ""
     except DrcoreError as error:
-        return None, f"{error} Photographs can be looked at, but no decision can be saved."
+        return None, f"{error} Images can be viewed, but grades cannot be saved."

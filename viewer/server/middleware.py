@@ -1,4 +1,4 @@
-"""What stands between the browser and the pages: security headers, and who and what is let in."""
+"""Middleware of the server: security headers, same-origin check, upload limit; start-up."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from streamlit import get_option
 
-from viewer.server.memory import keep_flat
+from viewer.server.limits import limit_memory_pools
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from streamlit import App
 
-__all__ = ["HEADERS", "MIDDLEWARE", "UPLOADS", "opened"]
-
-# Streamlit's page has inline styles and scripts and loads small pieces of its own as blobs; but
-# nothing, whatever it is, comes from another computer or goes there, and no other site frames it.
+# Streamlit's page has inline styles and scripts and loads pieces of its own as blobs. Nothing is
+# loaded from or sent to another computer, and no other site may frame the page.
 _POLICY = {
     "default-src": "'self'",
     "script-src": "'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:",
@@ -51,20 +49,16 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Of every answer of the server."""
+"""Headers of every response."""
 
-UPLOADS = 4 * 1024**3
-"""Bytes of uploads that the server holds at once, of all readers, before a page takes them over."""
+MAX_UPLOADS = 4 * 1024**3
+"""Bytes of uploads of all readers that may be in memory at once."""
 
 _UPLOAD_PATH = "/_stcore/upload_file/"
 
 
 class _SecurityHeaders:
-    """Adds `HEADERS` to every answer.
-
-    Args:
-        app: what answers.
-    """
+    """Adds `HEADERS` to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -79,13 +73,9 @@ class _SecurityHeaders:
 
 
 class _SameOrigin:
-    """Refuses what the page of another site asks, without a question to anybody.
+    """Rejects cross-origin requests.
 
-    Streamlit refuses it too, but asks a computer of Amazon first by which address the world knows
-    this one.
-
-    Args:
-        app: what answers.
+    Streamlit rejects them too, but first asks a server of Amazon for its own public address.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -97,14 +87,14 @@ class _SameOrigin:
         if origin is None or _is_ours(origin, headers.get("host", "")):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            refusal = PlainTextResponse("This server answers its own pages only.", 403)
+            refusal = PlainTextResponse("Cross-origin requests are not allowed.", 403)
             await refusal(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
 
 def _is_ours(origin: str, host: str) -> bool:
-    """Whether an origin is this server, as the browser or the settings call it."""
+    """Whether an origin is this server, by the Host header or the settings."""
     if urlsplit(origin).netloc == host:
         return True
     allowed = [str(one).rstrip("/") for one in get_option("server.corsAllowedOrigins")]
@@ -112,11 +102,7 @@ def _is_ours(origin: str, host: str) -> bool:
 
 
 class _UploadLimit:
-    """Refuses an upload for which the server has no room, before it is read.
-
-    Args:
-        app: what answers.
-    """
+    """Rejects an upload for which the server has no memory, before it is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -132,9 +118,9 @@ class _UploadLimit:
 
 def _refusal(length: str) -> PlainTextResponse | None:
     if not length.isdecimal():  # chunks of unknown number: no browser sends them
-        return PlainTextResponse("Say how long the file is.", 411)
-    if _held() + int(length) > UPLOADS:
-        return PlainTextResponse("The server is busy with other uploads. Try again soon.", 507)
+        return PlainTextResponse("Content-Length required.", 411)
+    if _held() + int(length) > MAX_UPLOADS:
+        return PlainTextResponse("The server is busy with other uploads. Retry soon.", 507)
     return None
 
 
@@ -151,16 +137,12 @@ MIDDLEWARE = (Middleware(_SecurityHeaders), Middleware(_SameOrigin), Middleware(
 
 
 @asynccontextmanager
-async def opened(_: App) -> AsyncGenerator[None]:
-    """Set the server up; show the page in the reader's browser, unless it is headless.
-
-    Args:
-        _: the app that is served.
-    """
-    # A page lets go of the interpreter hundreds of times, and waits this long for each return while
-    # photographs are graded: with Python's own 5 ms it would be seconds.
+async def lifespan(_: App) -> AsyncGenerator[None]:
+    """Set up the server, and open the page in a browser unless it is headless."""
+    # A page releases the interpreter hundreds of times, and waits this long for each return while
+    # photographs are graded: Python's default of 5 ms would add up to seconds.
     sys.setswitchinterval(0.0005)
-    keep_flat()
+    limit_memory_pools()
     if not get_option("server.headless"):
         host = get_option("server.address") or get_option("browser.serverAddress")
         address = f"http://{host}:{get_option('server.port')}"

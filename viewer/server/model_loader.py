@@ -1,4 +1,4 @@
-"""The model, loaded once per server in the background, and shared by all sessions."""
+"""Loads the model once per server, in the background; all sessions share it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from drcore.errors import DrcoreError
 if TYPE_CHECKING:
     from drcore.grading.grader import Grader
 
-__all__ = ["Engine"]
-
 State = Literal["waiting", "loading", "ready", "failed"]
 
 
@@ -26,14 +24,14 @@ def _bundled() -> Grader:
 
 
 class Engine:
-    """Loads the grader in a thread and hands it out; safe to share between threads.
+    """Loads the grader in a thread; safe to share between threads.
 
     Args:
-        load: returns the grader; the bundled weights where left out.
+        load: returns the grader; that of the bundled weights if left out.
 
     Attributes:
         state: "waiting" until started, then "loading", then "ready" or "failed".
-        error: a sentence where it failed, else empty.
+        error: a sentence if it failed, else empty.
     """
 
     def __init__(self, load: Callable[[], Grader] = _bundled) -> None:
@@ -50,11 +48,7 @@ class Engine:
         return self._grader
 
     def start(self, delay: float = 0.0) -> None:
-        """Begin to load, unless that was done or is under way; after a failure, try again.
-
-        Args:
-            delay: seconds to wait first, so that a page can be sent before the work begins.
-        """
+        """Start loading after some seconds, unless loaded or loading; after a failure, retry."""
         with self._lock:
             if self.state in {"loading", "ready"}:
                 return
@@ -65,14 +59,7 @@ class Engine:
             thread.start()
 
     def wait(self, timeout: float | None = None) -> Grader | None:
-        """Start, and wait until loading has ended.
-
-        Args:
-            timeout: seconds; for ever where left out.
-
-        Returns:
-            The grader, None where it failed or time was up.
-        """
+        """Start, and wait until loading has ended; return None if it failed or time was up."""
         self.start()
         self._done.wait(timeout)
         return self._grader
@@ -87,7 +74,7 @@ class Engine:
             self.error, self.state = str(error), "failed"
         except Exception as error:  # noqa: BLE001 - whatever it was, the page must say it failed
             logs.accident("loading the model", error, says=True)
-            self.error = "The model could not be loaded. The server's terminal says why."
+            self.error = "The model could not be loaded. See the server log for details."
             self.state = "failed"
         finally:
             self._done.set()

@@ -1,14 +1,44 @@
-"""Every environment variable that the viewer reads."""
+"""Every environment variable that the viewer reads, except those of its log (`drcore.logs`)."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["root_from_environment"]
+from drcore.reviews.decision import MODES, ReadingMode
+
+_MASKED: ReadingMode = "blinded first read"
+"""As it is stored. Pages, and DRCORE_STUDY where one likes, call it "masked first read"."""
 
 
-def root_from_environment() -> Path | None:
+def batch_root() -> Path | None:
     """Return the folder of DRCORE_BATCH_ROOT, below which the server's folders may be graded."""
     value = os.environ.get("DRCORE_BATCH_ROOT", "").strip()
     return Path(value) if value else None
+
+
+def worklists_folder() -> Path:
+    """Return where worklists are kept: DRCORE_WORKLISTS, or a folder below the working folder."""
+    return Path(os.environ.get("DRCORE_WORKLISTS") or Path(".drcore", "worklists")).resolve()
+
+
+def reviews_location() -> str:
+    """Return where grades are kept: DRCORE_REVIEWS_URL, or a file below the working folder."""
+    return os.environ.get("DRCORE_REVIEWS_URL") or str(Path(".drcore", "reviews.sqlite3").resolve())
+
+
+def allowed_modes(setting: str | None = None) -> tuple[ReadingMode, ...]:
+    """Return the modes that readers may choose, the first being the default.
+
+    They are the comma-separated words of DRCORE_STUDY; all modes if it is empty. If any word is not
+    a mode, only the masked first read is allowed: a typing error must not reveal anything.
+    """
+    text = os.environ.get("DRCORE_STUDY", "") if setting is None else setting
+    words = [" ".join(word.lower().split()) for word in text.split(",") if word.strip()]
+    names: dict[str, ReadingMode] = {name: name for name in MODES}
+    names |= {"masked": _MASKED, "masked first read": _MASKED}
+    if not words:
+        return MODES
+    if not names.keys() >= set(words):
+        return (_MASKED,)
+    return tuple(dict.fromkeys(names[word] for word in words))

@@ -1,4 +1,4 @@
-"""A private temporary folder that is deleted when nothing uses it any more."""
+"""Private temporary folders, deleted when no process uses them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import weakref
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["TemporaryFolder", "sweep"]
-
+from drcore.files import hold
 
 PREFIX = "drcore-spool-"
 
@@ -22,10 +21,10 @@ _YOUNG = 60.0
 
 
 class TemporaryFolder:
-    """A private folder that goes when it is cleaned up, with its last reference, or at the exit.
+    """A private folder, deleted by `cleanup`, with its last reference, or at exit.
 
-    What a killed process left behind, `sweep` takes away: the folder is in use for as long as
-    somebody holds its lock, and the system lets go of the locks of the dead.
+    `sweep` deletes what a killed process left behind: a folder is in use while its lock is held,
+    and the system releases the locks of dead processes.
 
     Attributes:
         path: the folder, readable by this user alone.
@@ -37,7 +36,7 @@ class TemporaryFolder:
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
         lock = (self.path / _LOCK).open("wb")
-        _hold(lock)
+        hold(lock.fileno())
         self._end = weakref.finalize(self, _delete, self.path, lock)
 
     def cleanup(self) -> None:
@@ -46,20 +45,16 @@ class TemporaryFolder:
 
 
 def sweep() -> int:
-    """Delete the folders of processes of this user that ended without doing so.
-
-    Returns:
-        How many there were.
-    """
-    gone = 0
+    """Delete the folders that dead processes of this user left; return how many."""
+    deleted = 0
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
             if _abandoned(folder):
                 shutil.rmtree(folder)
-                gone += 1
+                deleted += 1
         except OSError:  # somebody else's, or another process was quicker
             continue
-    return gone
+    return deleted
 
 
 def _delete(folder: Path, lock: BinaryIO) -> None:
@@ -67,25 +62,8 @@ def _delete(folder: Path, lock: BinaryIO) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _hold(lock: BinaryIO) -> None:
-    """Take the lock of a folder, where the system has locks.
-
-    Raises:
-        OSError: another process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows, where an open file is lock enough
-        return
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 def _abandoned(folder: Path) -> bool:
-    """Whether a folder is ours and nobody holds its lock.
-
-    Raises:
-        OSError: it is in use, or cannot be looked at.
-    """
+    """Whether a folder is ours and nobody holds its lock; `OSError` if it is in use."""
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != getattr(os, "getuid", lambda: 0)():
         return False
@@ -93,6 +71,6 @@ def _abandoned(folder: Path) -> bool:
     if not lock.exists():
         return time.time() - about.st_mtime > _YOUNG
     with lock.open("rb+") as file:
-        _hold(file)
+        hold(file.fileno())
     lock.unlink()  # fails on Windows while the file is open
     return True

@@ -1,51 +1,41 @@
-"""How this session reads: open, blinded, as second reader or as arbiter, and what that hides."""
+"""The reading mode of this session, what it hides, and which photographs await its reader."""
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
-from drcore.agreement.adjudication import (
-    ReadingStatus,
-    StudyRules,
-    reader_name_key,
-    reading_statuses,
-)
+from drcore.agreement.adjudication import ReadingStatus, StudyRules, reading_statuses
 from drcore.errors import DrcoreError
-from drcore.reviews.reading_modes import MODES, ROLES, ReadingMode, Role
+from drcore.reviews.decision import ROLES, ReadingMode, Role
+from drcore.text import fold
+from viewer.server.settings import allowed_modes, reviews_location
 from viewer.session import state
 
 if TYPE_CHECKING:
     from drcore.reviews.store import ReviewStore
     from viewer.worklist.worklist import Entry, Worklist
 
-__all__ = [
-    "Circumstances",
-    "allowed_modes",
-    "circumstances",
-    "design",
-    "hides_machine",
-    "hides_other_readers",
-    "hides_record",
-    "mode",
-    "reader",
-    "waiting",
-]
+MODE_NAMES: dict[ReadingMode, str] = {
+    "open": "Unmasked (model visible)",
+    "blinded first read": "Masked first read",
+    "second reader": "Second reader",
+    "arbitration": "Arbitration",
+}
+"""What pages call the modes; the keys are stored."""
 
-
-_BLIND: frozenset[ReadingMode] = frozenset({"blinded first read", "second reader"})
-"""Modes that show neither the machine's grade and map nor other readers before the decision."""
+_MASKED: frozenset[ReadingMode] = frozenset({"blinded first read", "second reader"})
+"""Modes that hide the model's result and other readers until the reader's own decision."""
 
 _FRESH = 5.0
 """Seconds after which decisions made through other servers are looked up again."""
 
 
 class Circumstances(TypedDict):
-    """Fields of `drcore.reviews.decision.Decision` that tell how it was made."""
+    """Fields of `drcore.reviews.decision.Decision` that say how it was made."""
 
     mode: ReadingMode
     role: Role
@@ -55,99 +45,65 @@ class Circumstances(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What the reader of this session has decided in its mode, as the record had it."""
+    """Photographs that this session's reader has decided in its mode, and when that was asked."""
 
     asked: tuple[str, str, ReadingMode, int]
     at: float
     photographs: frozenset[str]
 
 
-def allowed_modes(setting: str | None = None) -> tuple[ReadingMode, ...]:
-    """Return the modes that readers of this server may choose, the first being the default.
-
-    Args:
-        setting: modes parted by commas; DRCORE_STUDY of the environment where left out. An empty
-            one allows all. One word of it that is no mode allows the blinded first read alone: a
-            slip of the pen must uncover nothing.
-
-    Returns:
-        At least one mode.
-    """
-    text = os.environ.get("DRCORE_STUDY", "") if setting is None else setting
-    words = [" ".join(word.lower().split()) for word in text.split(",") if word.strip()]
-    if not words:
-        return MODES
-    known = [mode for word in words for mode in MODES if mode == word]
-    return tuple(dict.fromkeys(known)) if len(known) == len(words) else ("blinded first read",)
-
-
 def mode() -> ReadingMode:
-    """Return the mode of reading of this session."""
+    """Return the reading mode of this session."""
     allowed = allowed_modes()
     chosen: ReadingMode | None = st.session_state.get("study-mode")
     return chosen if chosen in allowed else allowed[0]
 
 
 def reader() -> str:
-    """Return who reads in this session, as the record will have it; empty where not entered."""
+    """Return the name of this session's reader, as it is stored; empty if not entered."""
     # Invisible characters would let one reader look like another.
     return "".join(filter(str.isprintable, st.session_state.get("reader") or "")).strip()
 
 
 def hides_machine(entry: Entry) -> bool:
-    """Say whether the machine's grade, score and map must stay hidden.
+    """Whether the model's result and other readers' decisions and marks must stay hidden.
 
-    Args:
-        entry: of this session's list.
-
-    Returns:
-        In a blinded mode True until this reader's own decision on the photograph, made in this
-        mode, is in the record; else False.
+    In a masked mode they are, until this reader's own decision in this mode is stored.
     """
-    hidden = _hides(entry)
-    if not hidden and entry.report is not None:  # the list shows grades of all of its photographs
-        seen: dict[str, set[str]] = st.session_state.setdefault("study-seen", {})
-        seen.setdefault(reader(), set()).add(entry.report.sha256)
-    return hidden
+    if mode() not in _MASKED:
+        return False
+    if entry.report is None or not reader():
+        return True
+    try:
+        return entry.report.sha256 not in _read()
+    except DrcoreError:  # without the database nobody knows whether the reader has decided
+        return True
 
 
-def hides_other_readers(entry: Entry) -> bool:
-    """Say whether decisions and marks of other readers must stay hidden.
-
-    Args:
-        entry: of this session's list.
-
-    Returns:
-        As `hides_machine`.
-    """
-    return hides_machine(entry)
+def note_machine_seen(worklist: Worklist) -> None:
+    """Note that this session's reader was shown the model's grades that are not hidden."""
+    seen: dict[str, set[str]] = st.session_state.setdefault("study-seen", {})
+    seen.setdefault(reader(), set()).update(
+        entry.report.sha256
+        for entry in worklist.everything
+        if entry.report is not None and entry.key not in worklist.hidden
+    )
 
 
 def hides_record() -> bool:
-    """Say whether what others decided must stay hidden altogether, on every page.
-
-    Returns:
-        True where this server allows blinded modes alone.
-    """
-    return _BLIND.issuperset(allowed_modes())
+    """Whether this server allows only masked modes, so that no page may show others' decisions."""
+    return _MASKED.issuperset(allowed_modes())
 
 
 def circumstances(entry: Entry) -> Circumstances:
-    """Return how a decision on an entry is being made; ask before it is added to the record.
+    """Return how a decision on an entry is being made; call it before the decision is stored.
 
-    Args:
-        entry: graded.
-
-    Returns:
-        Keyword arguments of `Decision`. `machine_visible` is True where the machine's grade was on
-        screen in this session before, in whatever mode.
-
-    Raises:
-        ReviewError: the record cannot be read.
+    `machine_visible` is True if the model's grade was on screen in this session before, in any
+    mode.
     """
     sha256 = entry.report.sha256 if entry.report else ""
     seen: dict[str, set[str]] = st.session_state.get("study-seen", {})
-    # A name entered later was somebody's who looked before.
+    # Whoever enters a name later may have looked before.
     visible = any(sha256 in seen.get(name, ()) for name in (reader(), ""))
     return {
         "mode": mode(),
@@ -158,36 +114,27 @@ def circumstances(entry: Entry) -> Circumstances:
 
 
 def waiting(worklist: Worklist, found: dict[str, ReadingStatus]) -> list[Entry]:
-    """Return the entries that wait for this session's reader in its mode.
+    """Return the entries that await this session's reader in its mode, in the order added.
 
-    Args:
-        worklist: of this session.
-        found: where the reading of its photographs stands.
-
-    Returns:
-        In order of arrival, whatever the list shows. As second reader: those that need a second
-        read and were read by somebody else; as arbiter: those whose readers differ; else: those
-        not read in this mode.
+    As second reader: those that need a second read and were read by somebody else; as arbiter:
+    those whose readers disagree; else: those not read in this mode.
     """
-    shas = {entry.key: entry.report.sha256 if entry.report else "" for entry in _readable(worklist)}
+    shas = {entry.key: entry.report.sha256 if entry.report else "" for entry in readable(worklist)}
     if ROLES[mode()] == "first":
         done = _read() if reader() else frozenset()
-        return [entry for entry in _readable(worklist) if shas[entry.key] not in done]
+        return [entry for entry in readable(worklist) if shas[entry.key] not in done]
     wanted = "second read" if mode() == "second reader" else "arbitration"
-    mine = reader_name_key(reader())
+    mine = fold(reader())
     return [
         entry
-        for entry in _readable(worklist)
+        for entry in readable(worklist)
         if (stands := found.get(shas[entry.key])) is not None
         and stands.state == wanted
-        and (
-            wanted == "arbitration"
-            or all(reader_name_key(one.reader) != mine for one in stands.readings)
-        )
+        and (wanted == "arbitration" or all(fold(one.reader) != mine for one in stands.readings))
     ]
 
 
-def design() -> StudyRules:
+def study_rules() -> StudyRules:
     """Return the rules of this session for second reads and arbitration."""
     return StudyRules(
         second_read=st.session_state.get("study-second") or "every photograph",
@@ -196,40 +143,29 @@ def design() -> StudyRules:
     )
 
 
-def _readable(worklist: Worklist) -> list[Entry]:
-    """The photographs that can be read, graded by the model or not yet."""
+def readable(worklist: Worklist) -> list[Entry]:
+    """Return the entries that can be read, graded by the model or not yet."""
     return [one for one in worklist.everything if not one.report or one.report.status != "failed"]
 
 
-def _standings(worklist: Worklist, store: ReviewStore) -> dict[str, ReadingStatus]:
-    """Where the photographs of the list stand; looked up again when that may have changed."""
+def statuses(worklist: Worklist, store: ReviewStore) -> dict[str, ReadingStatus]:
+    """Return the reading status of the list's photographs, by SHA-256; none in a first read."""
     if ROLES[mode()] == "first":
         return {}
     photographs = frozenset(entry.report.sha256 for entry in worklist.everything if entry.report)
-    asked, now = (state.reviews_location(), store.writes, design(), photographs), time.monotonic()
+    asked, now = (reviews_location(), store.writes, study_rules(), photographs), time.monotonic()
     kept = st.session_state.get("study-standings")
     if kept is None or kept[0] != asked or now - kept[1] > _FRESH:
-        kept = (asked, now, reading_statuses(store.decisions_on(photographs), design()))
+        kept = (asked, now, reading_statuses(store.decisions_on(photographs), study_rules()))
         st.session_state["study-standings"] = kept
     found: dict[str, ReadingStatus] = kept[2]
     return found
 
 
-def _hides(entry: Entry) -> bool:
-    if mode() not in _BLIND:
-        return False
-    if entry.report is None or not reader():
-        return True
-    try:
-        return entry.report.sha256 not in _read()
-    except DrcoreError:  # without the record nobody knows whether the reader has decided
-        return True
-
-
 def _read() -> frozenset[str]:
-    """The photographs that this reader has decided in this mode; asked for once a page."""
+    """The photographs that this reader has decided in this mode; cached for a few seconds."""
     store, now = state.store(), time.monotonic()
-    asked = (state.reviews_location(), reader(), mode(), store.writes)
+    asked = (reviews_location(), reader(), mode(), store.writes)
     kept: _Read | None = st.session_state.get("study-read")
     if kept is None or kept.asked != asked or now - kept.at > _FRESH:
         kept = _Read(asked, now, store.read_by(reader(), mode()))

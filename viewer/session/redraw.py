@@ -1,8 +1,8 @@
-"""Whether the page shows what the reader asked for last.
+"""Redraws the page if it no longer shows what the reader asked for last.
 
 Streamlit's page sends all that happens within one moment as one message, in the name of one part
-of the page: where a key falls together with the stage's own question, only the stage would be drawn
-again, and the key would seem lost. So every part looks whether it still belongs to the page.
+of the page: if a key coincides with a question of the image viewer, only the image viewer would be
+drawn again, and the key would seem lost. So every part checks whether the page is up to date.
 """
 
 from __future__ import annotations
@@ -16,57 +16,41 @@ from viewer.session import reading_mode, state
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["draw", "draw_choice", "renew", "renew_with_work"]
 
-_DRAWN, _CHOICE, _ERROR = "on-screen", "on-screen-choice", "decision-error"
+def note_page(worklist: Worklist) -> None:
+    """Note what the whole page is about to show."""
+    session = state.session()
+    session.drawn = (_asked(worklist), _background(worklist))
+    session.drawn_choice = None  # until its part is drawn, which comes later
 
 
-def draw(worklist: Worklist) -> None:
-    """Note what the whole page is about to show.
+def note_choice(worklist: Worklist) -> None:
+    """Note which choice and which saved decision are about to be shown."""
+    state.session().drawn_choice = _choice(worklist)
 
-    Args:
-        worklist: of this session.
+
+def rerun_if_changed(worklist: Worklist, *, with_choice: bool = True) -> None:
+    """Draw the whole page again if something else was asked for since it was drawn.
+
+    A grade that was chosen counts too (`with_choice`); not for the part that shows it.
     """
-    st.session_state[_DRAWN] = (_asked(worklist), _work(worklist))
-    st.session_state[_CHOICE] = None  # until its part is drawn, which comes later
-
-
-def draw_choice(worklist: Worklist) -> None:
-    """Note which choice and which saved decision the decision's part is about to show.
-
-    Args:
-        worklist: of this session.
-    """
-    st.session_state[_CHOICE] = _choice(worklist)
-
-
-def renew(worklist: Worklist, *, with_choice: bool = True) -> None:
-    """Draw the whole page again where something else was asked for since it was drawn.
-
-    Args:
-        worklist: of this session.
-        with_choice: a grade that was chosen counts too; not for the part that shows it.
-    """
-    drawn = st.session_state[_CHOICE] if with_choice else None
-    other = drawn is not None and (drawn != _choice(worklist) or _ERROR in st.session_state)
-    if other or st.session_state[_DRAWN][0] != _asked(worklist):
+    session = state.session()
+    drawn = session.drawn_choice if with_choice else None
+    other = drawn is not None and (drawn != _choice(worklist) or bool(session.save_error))
+    if other or session.drawn[0] != _asked(worklist):
         st.rerun()
 
 
-def renew_with_work(worklist: Worklist) -> None:
-    """As `renew`, and also where the work in the background has come to something.
-
-    Args:
-        worklist: of this session.
-    """
-    renew(worklist)
-    if st.session_state[_DRAWN][1] != _work(worklist):
+def rerun_if_worked(worklist: Worklist) -> None:
+    """As `rerun_if_changed`, and also if the work in the background has got further."""
+    rerun_if_changed(worklist)
+    if state.session().drawn[1] != _background(worklist):
         st.rerun()
 
 
 def _asked(worklist: Worklist) -> tuple[object, ...]:
     """What readers decide about the page."""
-    selected = worklist.selected
+    selected, session = worklist.selected, state.session()
     return (
         selected.key if selected else "",
         worklist.total,
@@ -74,13 +58,12 @@ def _asked(worklist: Worklist) -> tuple[object, ...]:
         worklist.deidentified,
         worklist.show_identity,
         reading_mode.mode(),
-        "arrivals" in st.session_state,
-        "clearing" in st.session_state,
+        tuple(session.notices),
+        session.clearing,
     )
 
 
-def _work(worklist: Worklist) -> tuple[object, ...]:
-    """What the background does."""
+def _background(worklist: Worklist) -> tuple[object, ...]:
     selected = worklist.selected
     return (
         selected is not None and selected.report is not None,
@@ -90,7 +73,6 @@ def _work(worklist: Worklist) -> tuple[object, ...]:
 
 
 def _choice(worklist: Worklist) -> tuple[object, ...]:
-    selected = worklist.selected
-    choices = st.session_state.get("choices", {})
-    saved = st.session_state.get("saved")
-    return (choices.get(selected.key) if selected else None, saved[2] if saved else None)
+    selected, session = worklist.selected, state.session()
+    chosen = session.choices.get(selected.key) if selected else None
+    return (chosen, session.saved.number if session.saved else None)

@@ -1,25 +1,25 @@
-// What the reader was really shown: ten times a second, the maps that are painted on the stage.
+// What the reader is really shown: ten times a second, the maps that are painted.
 const TICK = 100;
 const GAP = 5000; // between two ticks: the computer slept, or another page was open
-const KEPT = 4; // the server may not have heard of the photographs just before
+const MAX_TALLIES = 4; // the server may not have the tallies of the photographs just before
 
-// Beyond the component: a visit to another page takes it away and makes it anew.
+// Outlive the component: a visit to another page removes it and creates a new one.
 const tallies = new Map();
 let last = Date.now();
 let wasHidden = document.hidden;
-let left = 0;
+let leftAt = 0;
 
-const leave = (event) => { if (toAnotherPage(event)) left = Date.now(); };
+const leave = (event) => { if (toAnotherPage(event)) leftAt = Date.now(); };
 
 export default function ({ data, setStateValue }) {
   let before = [];
 
   const tally = () => {
-    if (!tallies.has(data.turn)) {
-      tallies.set(data.turn, { scales: [], away: 0, told: "" });
-      for (const turn of [...tallies.keys()].slice(0, -KEPT)) tallies.delete(turn);
+    if (!tallies.has(data.view)) {
+      tallies.set(data.view, { scales: [], away: 0, sent: "" });
+      for (const view of [...tallies.keys()].slice(0, -MAX_TALLIES)) tallies.delete(view);
     }
-    return tallies.get(data.turn);
+    return tallies.get(data.view);
   };
 
   // null where this photograph is not on the stage (yet).
@@ -34,7 +34,7 @@ export default function ({ data, setStateValue }) {
     const passed = now - last;
     last = now;
     const mine = tally();
-    if (now - left < GAP) return;
+    if (now - leftAt < GAP) return;
     if (wasHidden || passed > GAP) mine.away += passed;
     wasHidden = document.hidden;
     if (wasHidden) { before = []; return; }
@@ -45,11 +45,11 @@ export default function ({ data, setStateValue }) {
       if (before.includes(scale) && !mine.scales.includes(scale)) mine.scales.push(scale);
     }
     before = maps;
-    const tell = JSON.stringify([mine.scales, Math.round(mine.away / 1000)]);
-    if (tell === mine.told) return;
-    mine.told = tell;
-    setStateValue("look", Object.fromEntries([...tallies].filter(([, t]) => t.told)
-      .map(([turn, t]) => [turn, { scales: t.scales, away: t.away / 1000 }])));
+    const report = JSON.stringify([mine.scales, Math.round(mine.away / 1000)]);
+    if (report === mine.sent) return;
+    mine.sent = report;
+    setStateValue("views", Object.fromEntries([...tallies].filter(([, t]) => t.sent)
+      .map(([view, t]) => [view, { scales: t.scales, away: t.away / 1000 }])));
   };
 
   const timer = setInterval(tick, TICK);

@@ -1,4 +1,4 @@
-"""How a reader looks at photographs: for how long, and at which scales of the map."""
+"""For how long a reader views photographs, and at which scales the heat map is shown."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ from viewer.ui.assets import script
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry
 
-__all__ = ["ViewingLog", "looks", "watch"]
-
 
 @dataclass
-class _Look:
+class _Viewing:
     """One photograph: since the last decision on it, and before."""
 
     decisions: int = 0
@@ -32,11 +30,11 @@ class _Look:
 
 
 class ViewingLog:
-    """The looks of one session at its photographs.
+    """Viewing times and map scales of one session.
 
-    The server knows since when a photograph is on screen; the browser tells for how long its page
+    The server knows since when a photograph is on screen; the browser reports for how long its page
     was hidden, and which maps were painted for at least a tenth of a second. What the browser has
-    not told is unknown, and is never guessed from the switches.
+    not reported is unknown, and is never inferred from the controls.
 
     Args:
         clock: seconds, rising.
@@ -46,134 +44,101 @@ class ViewingLog:
         self._clock = clock
         # A browser may outlive its session, with tallies of other photographs.
         self._token = secrets.token_hex(4)
-        self._looks: dict[str, _Look] = {}
+        self._views: dict[str, _Viewing] = {}
         self._current: str | None = None
         self._since = 0.0
 
     def show(self, key: str | None) -> None:
-        """Say what is on screen from now on.
-
-        Args:
-            key: of the entry; None where no photograph is.
-        """
+        """Note which entry is on screen from now on; None if no photograph is."""
         if key == self._current:
             return
         now = self._clock()
         if self._current is not None:
-            self._looks[self._current].visits += now - self._since
+            self._views[self._current].visits += now - self._since
         if key is not None:
-            self._looks.setdefault(key, _Look())
+            self._views.setdefault(key, _Viewing())
         self._current, self._since = key, now
 
-    def turn(self, key: str) -> str:
-        """Return what the browser calls the look at an entry; another one after each decision."""
-        return f"{self._token}/{key}/{self._looks.setdefault(key, _Look()).decisions}"
+    def view_id(self, key: str) -> str:
+        """Return the id under which the browser reports on an entry; new after each decision."""
+        return f"{self._token}/{key}/{self._views.setdefault(key, _Viewing()).decisions}"
 
-    def hear(self, told: object, scales: Iterable[str]) -> None:
-        """Take in what the browser tells; what is not understood is left out.
+    def record(self, reported: object, scales: Iterable[str]) -> None:
+        """Record what the browser reports; anything invalid is ignored.
 
-        Args:
-            told: by turn, a dictionary with `scales`, a list, and `away`, seconds; untrusted.
-            scales: that there are.
+        It is untrusted: by view id, a dictionary with `scales`, a list, and `away`, seconds.
         """
         known = set(scales)
-        for turn, tally in told.items() if isinstance(told, dict) else ():
-            key = str(turn).partition("/")[2].rpartition("/")[0]
-            look = self._looks.get(key)
-            if look is None or turn != self.turn(key) or not isinstance(tally, dict):
+        for view_id, tally in reported.items() if isinstance(reported, dict) else ():
+            key = str(view_id).partition("/")[2].rpartition("/")[0]
+            viewing = self._views.get(key)
+            if viewing is None or view_id != self.view_id(key) or not isinstance(tally, dict):
                 continue
             names, away = tally.get("scales"), tally.get("away")
             if isinstance(names, list):
-                look.scales = (look.scales or set()) | {
+                viewing.scales = (viewing.scales or set()) | {
                     name for name in names if isinstance(name, str) and name in known
                 }
             if isinstance(away, int | float) and math.isfinite(away):
-                look.away = max(look.away, float(away))
+                viewing.away = max(viewing.away, float(away))
 
     def seconds(self, key: str) -> float | None:
-        """Return for how long an entry was looked at since the last decision on it.
-
-        Args:
-            key: of the entry.
-
-        Returns:
-            Seconds; None where it was never on screen.
-        """
-        look = self._looks.get(key)
-        if look is None:
+        """Return the seconds an entry was viewed since the last decision; None if never."""
+        viewing = self._views.get(key)
+        if viewing is None:
             return None
         visit = self._clock() - self._since if key == self._current else 0.0
-        return max(0.0, look.visits + visit - look.away)
+        return max(0.0, viewing.visits + visit - viewing.away)
 
     def scales(self, key: str, reader: str) -> tuple[str, ...] | None:
-        """Return at which scales a reader has seen the map of an entry.
+        """Return at which scales a reader has seen the map of an entry; None if not reported.
 
         What was on screen since the last decision was seen by whoever decides next; what was on
         screen before, by those who decided then.
-
-        Args:
-            key: of the entry.
-            reader: who decides.
-
-        Returns:
-            Smallest first, "fused" last; empty where the map was hidden the whole time, None where
-            the browser has told nothing.
         """
-        look = self._looks.get(key)
-        if look is None or look.scales is None:
+        viewing = self._views.get(key)
+        if viewing is None or viewing.scales is None:
             return None
-        seen = look.scales | look.seen.get(reader, set())
+        seen = viewing.scales | viewing.seen.get(reader, set())
         return tuple(sorted(seen, key=lambda name: (not name.isdecimal(), len(name), name)))
 
     def decided(self, key: str, reader: str) -> None:
-        """Begin anew on an entry, because a decision on it was saved.
-
-        Args:
-            key: of the entry.
-            reader: who decided.
-        """
-        old = self._looks.get(key, _Look())
+        """Start a new viewing of an entry after a reader's decision on it was saved."""
+        old = self._views.get(key, _Viewing())
         seen = {**old.seen, reader: old.seen.get(reader, set()) | (old.scales or set())}
-        self._looks[key] = _Look(decisions=old.decisions + 1, seen=seen)
+        self._views[key] = _Viewing(decisions=old.decisions + 1, seen=seen)
         if key == self._current:
             self._since = self._clock()
 
 
-def looks() -> ViewingLog:
-    """Return the looks of this session, with the latest that its browser has told."""
-    kept: ViewingLog = st.session_state.setdefault("looks", ViewingLog())
+def viewing_log() -> ViewingLog:
+    """Return the log of this session, with the latest report of its browser."""
+    log: ViewingLog = st.session_state.setdefault("viewing-log", ViewingLog())
     # Read here and not in a callback: of two callbacks of one message, either may come first.
-    told = st.session_state.get("looking")
-    if told is not None:
-        kept.hear(told.get("look"), st.session_state.get("looking-scales", ()))
-    return kept
+    reported = st.session_state.get("viewing")
+    if reported is not None:
+        log.record(reported.get("views"), st.session_state.get("viewing-scales", ()))
+    return log
 
 
 def watch(entry: Entry, sizes: Sequence[int]) -> None:
-    """Have the browser tell which maps it paints; only this part runs again when it does.
-
-    Args:
-        entry: on screen.
-        sizes: of the maps that can be shown, in pixels; empty where the map is kept from the
-            reader.
-    """
+    """Have the browser report which maps of these sizes (in pixels) it paints."""
     scales = [*map(str, sizes), "fused"] if sizes else []
-    st.session_state["looking-scales"] = scales
+    st.session_state["viewing-scales"] = scales
     _watch()(
-        key="looking",
-        data={"turn": looks().turn(entry.key), "image": entry.image_id, "scales": scales},
+        key="viewing",
+        data={"view": viewing_log().view_id(entry.key), "image": entry.image_id, "scales": scales},
         height=1,
-        on_look_change=_nothing,
+        on_views_change=_ignore,
     )
 
 
-def _nothing() -> None:
-    """What the browser told lies in the session state."""
+def _ignore() -> None:
+    """`viewing_log` reads the report from the session state."""
 
 
 @cache
 def _watch() -> Any:
     return st.components.v2.component(
-        "drcore_looking",
-        js=script("ui/links.js", "session/viewing_log.js"),
+        "drcore_viewing_log", js=script("ui/links.js", "session/viewing_log.js")
     )

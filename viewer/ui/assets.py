@@ -1,27 +1,31 @@
-"""Scripts and styles, read from the files beside the components that use them."""
+"""Scripts and style sheets beside the components that use them, and addresses for media."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
-__all__ = ["VIEWER", "media_url", "script", "style"]
-
-VIEWER = Path(__file__).resolve().parent.parent
-"""Folder of the package `viewer`."""
+_VIEWER = Path(__file__).resolve().parent.parent
 
 
 def script(*names: str) -> str:
     """Return files below `viewer/` as one script, in order: each may use those before it."""
-    return "\n".join((VIEWER / name).read_text(encoding="utf-8") for name in names)
+    return "\n".join((_VIEWER / name).read_text(encoding="utf-8") for name in names)
 
 
+@cache
 def style(name: str) -> str:
     """Return a style sheet below `viewer/` as text."""
-    return (VIEWER / name).read_text(encoding="utf-8")
+    return (_VIEWER / name).read_text(encoding="utf-8")
+
+
+def style_tag(name: str) -> str:
+    """Return a style sheet below `viewer/` as an HTML element."""
+    return f"<style>{style(name)}</style>"
 
 
 def media_url(data: bytes, mimetype: str, slot: str, name: str | None = None) -> str:
-    """Hand a file to Streamlit, which serves it for as long as this page shows it.
+    """Give a file to Streamlit, which serves it for as long as this page shows it.
 
     Args:
         data: content of the file.

@@ -1,4 +1,4 @@
-"""Plotly figures: grades of a batch, and confusion of grades."""
+"""Plotly charts: grades of a batch, confusion matrices."""
 
 from __future__ import annotations
 
@@ -10,27 +10,17 @@ import plotly.graph_objects as go
 from drcore.icdr import GRADE_NAMES
 from viewer.ui import palette
 
-__all__ = ["confusion", "grade_histogram"]
-
 
 def grade_histogram(rows: Sequence[Mapping[str, str]], *, height: int = 190) -> go.Figure:
-    """Count the grades of a batch.
-
-    Args:
-        rows: of `drcore.results.columns`.
-        height: in pixels.
-
-    Returns:
-        A bar for each grade, for ungradable and for failed photographs.
-    """
+    """Return the histogram of a batch: a bar for each grade, for ungradable and unreadable."""
     bars = [
         (f"{grade} \u00b7 {GRADE_NAMES[grade].split(' ')[0]}", str(grade), "", chip)
         for grade, chip in enumerate(palette.GRADES)
     ]
-    bars[0] = ("0 \u00b7 None", "0", "", palette.GRADES[0])
+    bars[0] = ("0 \u00b7 No DR", "0", "", palette.GRADES[0])
     bars += [
         ("Ungradable", "", "ungradable", palette.UNGRADABLE),
-        ("Failed", "", "failed", palette.FAILED),
+        ("Unreadable", "", "failed", palette.FAILED),
     ]
     counts = [
         sum(
@@ -58,16 +48,9 @@ def grade_histogram(rows: Sequence[Mapping[str, str]], *, height: int = 190) -> 
 def confusion(
     matrix: Sequence[Sequence[int]], *, height: int = 300, dark: bool = False
 ) -> go.Figure:
-    """Draw a confusion matrix of grades.
+    """Return the chart of a confusion matrix; rows are the reference, shades its shares.
 
-    Args:
-        matrix: counts, row: reference grade, column: the model's grade.
-        height: in pixels.
-        dark: of the page. Plotly would choose dark ink on it: it does not know what shines
-            through the shade.
-
-    Returns:
-        Counts as text; the shade is the share of the reference grade.
+    Plotly must be told whether the page is dark: it cannot know what shines through the shade.
     """
     counts = np.asarray(matrix, float)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -84,7 +67,7 @@ def confusion(
         height=height, margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode=False,
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
         xaxis={
-            "title": "grade of the model", "type": "category", "fixedrange": True,
+            "title": "model grade", "type": "category", "fixedrange": True,
             "showgrid": False,
         },
         yaxis={

@@ -6,9 +6,7 @@ from html import escape
 
 import streamlit as st
 
-__all__ = ["problem"]
-
 
 def problem(sentence: str) -> None:
-    """Show what went wrong; the sentence may hold untrusted text, so it never becomes Markdown."""
+    """Show an error; the sentence may hold untrusted text, so it never becomes Markdown."""
     st.html(f'<div class="problem" role="alert">{escape(sentence)}</div>')

@@ -1,4 +1,4 @@
-"""One colour and one word for each ICDR grade, the same in chips, cards and charts."""
+"""Colour and text of each ICDR grade, the same in chips, cards and charts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
 
-__all__ = ["FAILED", "GRADES", "PENDING", "UNGRADABLE", "Chip", "chip_of"]
-
 Chip = tuple[str, str, str]
-"""Text, background and ink of a chip; colours as #rrggbb. Ours alone, never from a file."""
+"""Text, background and text colour of a chip; colours as #rrggbb, never from a file."""
 
-# Rising warmth; told apart by lightness too, and a chip always carries its number.
+# Increasingly warm; they differ in lightness too, and a chip always shows its number.
 GRADES: tuple[Chip, ...] = (
     ("0", "#58b07f", "#08130c"),
     ("1", "#b9c63c", "#12140a"),
@@ -26,14 +24,7 @@ PENDING: Chip = ("\u2026", "#00000000", "inherit")
 
 
 def chip_of(report: GradeReport | None) -> Chip:
-    """Return the chip of a report.
-
-    Args:
-        report: None while it is being graded.
-
-    Returns:
-        Text, background, ink.
-    """
+    """Return the chip of a report; None while the photograph is being graded."""
     if report is None:
         return PENDING
     if report.grade is not None:

@@ -1,11 +1,11 @@
-"""Which photographs of the list an export takes, and what was said of them that may be known."""
+"""The photographs of a list that an export holds, with the decisions and marks it may show."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from drcore.agreement.patient_grade import same_patient
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from drcore.export.case import Case
@@ -15,20 +15,18 @@ if TYPE_CHECKING:
     from viewer.worklist.entry import Entry
     from viewer.worklist.worklist import Worklist
 
-__all__ = ["SCOPES", "Chosen", "Scope", "case_of", "chosen", "entries_of"]
-
 Scope = Literal["all", "reviewed", "patient"]
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """What an export takes.
+class CaseSelection:
+    """What an export holds.
 
     Attributes:
-        cases: photographs with what was said of them, in order of arrival.
-        left_out: a sentence for each reason to leave photographs out.
+        cases: photographs with decisions and marks, in the order added.
+        left_out: a sentence for each reason to omit photographs.
     """
 
     cases: tuple[Case, ...]
@@ -36,15 +34,7 @@ class Chosen:
 
 
 def entries_of(worklist: Worklist, scope: Scope) -> list[Entry]:
-    """Return the entries that a scope means.
-
-    Args:
-        worklist: of this session.
-        scope: all of them, those with a decision, or those of the patient on screen.
-
-    Returns:
-        In order of arrival; what is not graded yet and what must stay hidden among them.
-    """
+    """Return the entries of a scope, ungraded and hidden ones included."""
     everything = worklist.everything
     if scope == "reviewed":
         return [e for e in everything if e.decision is not None and e.key not in worklist.hidden]
@@ -57,27 +47,14 @@ def entries_of(worklist: Worklist, scope: Scope) -> list[Entry]:
     return [
         entry
         for entry in everything
-        if entry is selected or (patient and entry.patient and same_patient(entry.patient, patient))
+        if entry is selected or (patient and entry.patient and fold(entry.patient) == fold(patient))
     ]
 
 
-def chosen(
+def select_cases(
     worklist: Worklist, scope: Scope, store: ReviewStore, *, only_reader: str | None = None
-) -> Chosen:
-    """Return what an export of a scope takes.
-
-    Args:
-        worklist: of this session.
-        scope: which photographs.
-        store: the record.
-        only_reader: take this reader's decisions and marks alone; everybody's where left out.
-
-    Returns:
-        The photographs, and why some were left out.
-
-    Raises:
-        ReviewError: the record cannot be read.
-    """
+) -> CaseSelection:
+    """Return what an export of a scope holds; only one reader's decisions and marks if asked."""
     entries = entries_of(worklist, scope)
     seen = [entry for entry in entries if entry.key not in worklist.hidden]
     graded = [entry for entry in seen if entry.report is not None]
@@ -95,28 +72,15 @@ def chosen(
     hidden, pending = len(entries) - len(seen), len(seen) - len(graded)
     if hidden:
         left_out.append(
-            f"{_count(hidden)} left out: you have not saved your own grade on "
-            f"{'it' if hidden == 1 else 'them'} yet."
+            f"{hidden} omitted: you have not graded {'it' if hidden == 1 else 'them'} yet."
         )
     if pending:
-        left_out.append(f"{_count(pending)} left out: not graded yet. Wait a moment.")
-    return Chosen(cases, tuple(left_out))
+        left_out.append(f"{pending} omitted: still being graded.")
+    return CaseSelection(cases, tuple(left_out))
 
 
 def case_of(entry: Entry, store: ReviewStore, *, only_reader: str | None = None) -> Case:
-    """Return one photograph with what was said of it.
-
-    Args:
-        entry: graded.
-        store: the record.
-        only_reader: take this reader's decisions and marks alone; everybody's where left out.
-
-    Returns:
-        Under the file's own name, whatever the page shows: what may be told, the export decides.
-
-    Raises:
-        ReviewError: the record cannot be read.
-    """
+    """Return one photograph with its decisions and marks, under its own file name."""
     sha256 = entry.report.sha256 if entry.report else ""
     made = [
         (number, decision)
@@ -132,7 +96,7 @@ def _case(
     decisions: dict[str, list[tuple[int, Decision]]],
     marks: dict[str, list[tuple[int, Mark]]],
 ) -> Case:
-    from drcore.export.case import Case  # with the report's types; the first page can spare them
+    from drcore.export.case import Case
 
     report = entry.report
     if report is None:
@@ -144,7 +108,3 @@ def _case(
     return Case(
         report, entry.source, tuple(decisions.get(sha256, ())), tuple(marks.get(sha256, ()))
     )
-
-
-def _count(number: int) -> str:
-    return f"{number} photograph{' was' if number == 1 else 's were'}"

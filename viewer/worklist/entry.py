@@ -1,4 +1,4 @@
-"""One photograph of a list: where it lies, whose eye it is, what was said, what may be shown."""
+"""One photograph of a worklist: source, eye and patient, report, decision, what may be shown."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
     from drcore.photographs.photograph import Photograph
-    from drcore.reviews.store import Decision
-
-__all__ = ["Entry", "PhotographFacts", "covered", "facts_of"]
+    from drcore.reviews.decision import Decision
+    from viewer.worklist.renditions import Renditions
 
 PatientFrom = Literal["name", "header", "hand", ""]
 
@@ -24,9 +23,9 @@ class PhotographFacts:
     """What is known of a photograph before it is graded.
 
     Attributes:
-        laterality, patient: None where unknown; untrusted text.
-        patient_from: the file's name, the DICOM header, a reader's hand; empty where unknown.
-        burned_in: whether the DICOM header says that identity is burnt into the pixels.
+        laterality, patient: None if unknown; untrusted text.
+        patient_from: the file's name, the DICOM header, a reader's hand; empty if unknown.
+        burned_in: whether the DICOM header says that identity is burned into the pixels.
         sha256: of the photograph, hex; empty until it is known.
     """
 
@@ -38,15 +37,10 @@ class PhotographFacts:
 
 
 def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") -> PhotographFacts:
-    """Find out whose eye a photograph shows, from DICOM header or name, without decoding it.
+    """Find whose eye a photograph shows, from DICOM header or untrusted name, without decoding it.
 
-    Args:
-        name: of the file; untrusted text.
-        source: bytes, path, or frame of a DICOM file.
-        folder: name of the folder that it came in: the patient, where the name tells the eye alone.
-
-    Returns:
-        What is known; nothing for a file that cannot be read, which says so when it is graded.
+    The folder that it came in is the patient if the name holds only the eye. Nothing is known of a
+    file that cannot be read; its report will give the reason.
     """
     from drcore.photographs.dicom_frames import DicomFrame, file_name
     from drcore.photographs.formats import is_dicom
@@ -83,14 +77,14 @@ class Entry:
         key: identifies it within the list; ours, safe in widget keys and CSS.
         file_name: name as it came; untrusted text.
         source: where it is read from: the bytes, a path, or a frame of a DICOM file.
-        origin: what the list says of where it comes from, such as "synthetic"; ours.
+        origin: what the list says about its origin, such as "synthetic image"; ours.
         facts: known before it is graded.
 
     Attributes:
         thumbnail: JPEG as data URI; empty until it was made.
         decision: the latest of any reader on the same file.
-        deidentified: named by its hash wherever it is shown or recorded, without its patient.
-        show_identity: what the DICOM header says of the patient may be shown.
+        deidentified: shown and recorded under a code, without its patient.
+        show_identity: the patient of the DICOM header may be shown.
         lock: held while it is graded.
     """
 
@@ -113,15 +107,15 @@ class Entry:
         self.show_identity = False
         self.lock = threading.Lock()
         self._report: GradeReport | None = None
-        self._veiled: tuple[object, GradeReport] | None = None
+        self._deidentified_report: tuple[object, GradeReport] | None = None
 
     @property
     def name(self) -> str:
-        """Display name; untrusted text. The start of its hash where identity must not be told."""
+        """Display name; untrusted text. The start of its hash if the list is de-identified."""
         if not self.deidentified:
             return self.file_name
         sha256 = self.sha256
-        return sha256[:8] if sha256 else f"photograph {self.key[1:]}"
+        return sha256[:8] if sha256 else f"image {self.key[1:]}"
 
     @property
     def sha256(self) -> str:
@@ -130,31 +124,28 @@ class Entry:
 
     @property
     def image_id(self) -> str:
-        """The photograph's SHA-256 where it is graded, else the key."""
+        """The photograph's SHA-256 once it is graded, before that the key."""
         return (self._report.sha256 if self._report else "") or self.key
 
     @property
     def laterality(self) -> Laterality | None:
-        """Which eye, corrected by hand or as header or name tell."""
+        """Which eye, from a correction by hand, the header or the name."""
         return self.facts.laterality
 
     @property
     def patient(self) -> str | None:
-        """Whose eye, to pair photographs by; untrusted text, see `patient_shown`."""
+        """Patient ID, to pair photographs by; untrusted text, see `patient_shown`."""
         return self.facts.patient
 
     @property
     def patient_shown(self) -> str | None:
-        """The patient as the page may show it; None where unknown or hidden."""
+        """The patient as the page may show it; None if unknown or hidden."""
         hidden = self.facts.patient_from == "header" and not self.show_identity
         return None if hidden or self.deidentified else self.facts.patient
 
     @property
     def report(self) -> GradeReport | None:
-        """What the model says, for the record and for exports; None until graded.
-
-        Where the list is de-identified, without name and patient.
-        """
+        """The model's report, for the record and exports; without identity if de-identified."""
         report = self._report
         if report is None or not self.deidentified:
             return report
@@ -169,50 +160,47 @@ class Entry:
 
     @property
     def report_shown(self) -> GradeReport | None:
-        """The report as the page may show it: without a patient that must stay hidden."""
+        """The report as the page may show it: without a patient that is hidden."""
         report = self.report
         if report is None or report.patient == self.patient_shown:
             return report
         return replace(report, patient=self.patient_shown)
 
     def correct(self, laterality: Laterality | None, patient: str | None) -> None:
-        """Take over which eye of which patient it shows, in the report too.
-
-        Args:
-            laterality: "OD", "OS", or None: not known.
-            patient: untrusted text; None: not known.
-        """
+        """Set eye and patient, in the report too; the patient is untrusted text."""
         patient = " ".join((patient or "").split())[:200] or None
         same = patient == self.facts.patient
         self.facts = replace(
-            self.facts,
-            laterality=laterality,
-            patient=patient,
+            self.facts, laterality=laterality, patient=patient,
             patient_from=self.facts.patient_from if same else "hand",
-        )
+        )  # fmt: skip
         if self._report is not None and self._report.status != "failed":
             self._report = replace(self._report, laterality=laterality, patient=patient)
+
+    def source_shown(self) -> bytes | Path | DicomFrame | Photograph:
+        """Return what the page may show: without burned-in identity, unless that was asked for."""
+        if self.facts.burned_in and not self.show_identity:
+            return black_out_surroundings(self.source, self.file_name)
+        return self.source
+
+    def renditions(self) -> Renditions:
+        """Make the renditions of `source_shown`."""
+        from viewer.worklist.renditions import renditions_of
+
+        return renditions_of(self.source_shown(), name=self.file_name)
 
     def _cached(self, report: GradeReport, **changes: str | None) -> GradeReport:
         # One object for as long as nothing changes: charts are kept by the identity of a report.
         asked = (report, *changes.values())
-        if self._veiled is None or self._veiled[0] != asked:
-            self._veiled = asked, replace(report, **changes)  # type: ignore[arg-type]
-        return self._veiled[1]
+        if self._deidentified_report is None or self._deidentified_report[0] != asked:
+            self._deidentified_report = asked, replace(report, **changes)  # type: ignore[arg-type]
+        return self._deidentified_report[1]
 
 
-def covered(source: bytes | Path | DicomFrame, name: str) -> Photograph:
-    """Read a photograph and black out what lies around the retina: burnt-in names stand there.
+def black_out_surroundings(source: bytes | Path | DicomFrame, name: str) -> Photograph:
+    """Read a photograph and black out what lies around the retina: burned-in names stand there.
 
-    Args:
-        source: bytes, path, or frame of a DICOM file.
-        name: display name, for the error.
-
-    Returns:
-        The photograph; all black where no retina can be told from its surroundings.
-
-    Raises:
-        PhotographError: it cannot be read.
+    It is all black if no field of view is found. Raises `PhotographError` if it cannot be read.
     """
     from drcore.photographs.reader import read_photograph
     from drcore.preprocessing.field_of_view import find_field_of_view

@@ -1,4 +1,4 @@
-"""In which order the list is shown, and what of it: sorting, filtering, patients together."""
+"""Sorting and filtering a worklist, and grouping it by patient."""
 
 from __future__ import annotations
 
@@ -9,53 +9,42 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from drcore.agreement.patient_grade import PatientGrade, Reading, patient_grade
+from drcore.eye import EYE_ORDER
+from drcore.text import fold
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
-    from drcore.reviews.store import Decision
+    from drcore.reviews.decision import Decision
     from viewer.worklist.worklist import Entry
-
-__all__ = [
-    "KINDS",
-    "MACHINE_ORDERS",
-    "ORDERS",
-    "Order",
-    "PatientStudy",
-    "ViewOptions",
-    "arranged",
-    "studies",
-]
 
 Order = Literal["arrival", "severity", "uncertainty", "disagreement", "unreviewed"]
 
 ORDERS: dict[Order, str] = {
-    "arrival": "Order of arrival",
-    "unreviewed": "Not reviewed first",
-    "severity": "Most severe first",
+    "arrival": "Order added",
+    "unreviewed": "Ungraded first",
+    "severity": "Most severe first (model)",
     "uncertainty": "Least certain first",
-    "disagreement": "Disagreement first",
+    "disagreement": "Reader\u2013model disagreement first",
 }
 """What the page calls each order."""
 
-MACHINE_ORDERS: frozenset[Order] = frozenset({"severity", "uncertainty", "disagreement"})
-"""Orders that tell what the machine says, and so must not be offered to a blinded reader."""
+MODEL_ORDERS: frozenset[Order] = frozenset({"severity", "uncertainty", "disagreement"})
+"""Orders that reveal the model's result, and so must not be offered to a masked reader."""
 
 KINDS = ("0", "1", "2", "3", "4", "referable", "ungradable", "failed")
-"""What can be shown alone. All of it but "failed" is the machine's word."""
-
-_EYES = {"OD": 0, "OS": 1, None: 2}
+"""What the list can be filtered by. All but "failed" reveal the model's result."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewOptions:
-    """How a reader wants the list.
+    """Order and filters of a list.
 
     Attributes:
         order: of the photographs, or of the patients by their first photograph.
-        kinds: of `KINDS`, any of which a photograph must be; all are shown where empty.
-        reviewed: True for those with a decision alone, False for those without, None for both.
+        kinds: of `KINDS`, any of which a photograph must be; all are shown if empty.
+        reviewed: True for those with a decision, False for those without, None for both.
         text: part of the name or patient, in any case.
-        by_patient: the photographs of a patient stand together, right eye first.
+        by_patient: the photographs of a patient are grouped, right eye first.
     """
 
     order: Order = "arrival"
@@ -66,16 +55,16 @@ class ViewOptions:
 
     @property
     def filters(self) -> bool:
-        """Whether anything is left out."""
+        """Whether anything is filtered out."""
         return bool(self.kinds or self.text.strip()) or self.reviewed is not None
 
     def to_json(self) -> str:
-        """Return it as text, without what was searched: that may be a patient's name."""
+        """Return it as JSON, without the search text, which may be a patient's name."""
         return json.dumps({**asdict(self), "kinds": sorted(self.kinds), "text": ""})
 
     @classmethod
     def from_json(cls, text: str) -> ViewOptions:
-        """Read it back; what is not understood becomes the default."""
+        """Read it from JSON; invalid values become the default."""
         try:
             values: dict[str, Any] = json.loads(text)
             order, reviewed = values["order"], values["reviewed"]
@@ -91,12 +80,12 @@ class ViewOptions:
 
 @dataclass(frozen=True, slots=True)
 class PatientStudy:
-    """The photographs of one patient; one alone where the patient is not known.
+    """The photographs of one patient; a single one if the patient is unknown.
 
     Attributes:
-        patient: as the first photograph has it; None where unknown. Untrusted text.
-        entries: right eye first, in order of arrival.
-        grade: of the worse eye, by the reader's decision where there is one, else the model's.
+        patient: as the first photograph has it; None if unknown. Untrusted text.
+        entries: right eye first, in the order added.
+        grade: of the worse eye, by the reader's decision if there is one, else the model's.
     """
 
     patient: str | None
@@ -104,9 +93,9 @@ class PatientStudy:
     grade: PatientGrade
 
 
-def arranged(
+def ordered_entries(
     entries: Iterable[Entry],
-    wanted: ViewOptions,
+    options: ViewOptions,
     *,
     selected: str = "",
     before: Decision | None = None,
@@ -114,27 +103,17 @@ def arranged(
 ) -> list[Entry]:
     """Return the entries that are shown, in order.
 
-    The photograph on screen is always among them, at the place that it had when it came on screen:
-    a decision on it must not carry it away under the reader's eyes.
-
-    Args:
-        entries: all, in order of arrival.
-        wanted: how.
-        selected: key of the one on screen.
-        before: the decision on it when it came on screen.
-        hidden: keys of those of which a blinded reader must not know what was said; while there
-            are any, orders and kinds that would tell it have no effect.
-
-    Returns:
-        Some of the entries.
+    The selected entry is always among them, at the place that it had when it was selected (with the
+    decision `before`): a decision on it must not move it while the reader looks at it. While there
+    are `hidden` entries, orders and kinds that would reveal their results have no effect.
     """
     everything = list(entries)
-    if wanted == ViewOptions():
+    if options == ViewOptions():
         return everything
-    blind = bool(hidden)
-    order = "arrival" if blind and wanted.order in MACHINE_ORDERS else wanted.order
-    kinds = wanted.kinds & {"failed"} if blind else wanted.kinds
-    needle = wanted.text.strip().casefold()
+    masked = bool(hidden)
+    order = "arrival" if masked and options.order in MODEL_ORDERS else options.order
+    kinds = options.kinds & {"failed"} if masked else options.kinds
+    needle = options.text.strip().casefold()
 
     def decision_of(entry: Entry) -> Decision | None:
         if entry.key in hidden:
@@ -147,45 +126,36 @@ def arranged(
         done = decision_of(entry) is not None
         return (
             (not kinds or not kinds.isdisjoint(_kinds_of(entry.report)))
-            and wanted.reviewed in {None, done}
+            and options.reviewed in {None, done}
             and (not needle or needle in f"{entry.name}\n{entry.patient_shown or ''}".casefold())
         )
 
     shown = [entry for entry in everything if kept(entry)]
     if order != "arrival":
         ranks = {entry: _rank(entry.report, decision_of(entry), order) for entry in shown}
-        shown.sort(key=ranks.__getitem__)  # stable: equals stay in order of arrival
-    return _together(shown) if wanted.by_patient else shown
+        shown.sort(key=ranks.__getitem__)  # stable: equals stay in the order added
+    return _grouped(shown) if options.by_patient else shown
 
 
-def studies(entries: Iterable[Entry], hidden: frozenset[str] = frozenset()) -> list[PatientStudy]:
-    """Pair the photographs of each patient.
-
-    Args:
-        entries: all of a list.
-        hidden: as for `arranged`; nothing that was said of these counts.
-
-    Returns:
-        Patients in order of their first photograph.
-    """
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(patient_key(entry), []).append(entry)
+def patient_studies(
+    entries: Iterable[Entry], hidden: frozenset[str] = frozenset()
+) -> list[PatientStudy]:
+    """Group photographs by patient; results of hidden entries do not count."""
     return [
         PatientStudy(
             group[0].patient,
-            tuple(sorted(group, key=lambda entry: _EYES[entry.laterality])),
+            tuple(sorted(group, key=lambda entry: EYE_ORDER[entry.laterality])),
             patient_grade(_reading(entry, entry.key in hidden) for entry in group),
         )
-        for group in groups.values()
+        for group in _by_patient(entries)
     ]
 
 
 def patient_key(entry: Entry) -> str:
-    """Return what the photographs of one patient share, and no others."""
+    """Return a key that the photographs of one patient share, and no others."""
     if entry.patient is None:
         return f"entry {entry.key}"
-    return f"patient {' '.join(entry.patient.split()).casefold()}"
+    return f"patient {fold(entry.patient)}"
 
 
 def _reading(entry: Entry, hidden: bool) -> Reading:  # noqa: FBT001
@@ -197,15 +167,16 @@ def _reading(entry: Entry, hidden: bool) -> Reading:  # noqa: FBT001
     return Reading(entry.laterality, report.grade, seen=report.status != "failed")
 
 
-def _together(shown: list[Entry]) -> list[Entry]:
+def _grouped(shown: list[Entry]) -> list[Entry]:
+    groups = _by_patient(shown)
+    return [e for group in groups for e in sorted(group, key=lambda one: EYE_ORDER[one.laterality])]
+
+
+def _by_patient(entries: Iterable[Entry]) -> list[list[Entry]]:
     groups: dict[str, list[Entry]] = {}
-    for entry in shown:
+    for entry in entries:
         groups.setdefault(patient_key(entry), []).append(entry)
-    return [
-        entry
-        for group in groups.values()
-        for entry in sorted(group, key=lambda entry: _EYES[entry.laterality])
-    ]
+    return list(groups.values())
 
 
 def _kinds_of(report: GradeReport | None) -> set[str]:
@@ -231,12 +202,12 @@ def _rank(report: GradeReport | None, decision: Decision | None, order: str) -> 
         return (-len(report.grade_set or ()), report.margin or 0.0)
     grades = [bisect_right(report.thresholds, score) for score in report.scores.values()]
     spread = max(report.scores.values()) - min(report.scores.values()) if grades else 0.0
-    apart = 0 if decision is None else _apart(decision.grade, report.grade)
+    apart = 0 if decision is None else _difference(decision.grade, report.grade)
     return (-apart, -(max(grades) - min(grades)) if grades else 0.0, -spread)
 
 
-def _apart(reader: int | None, machine: int | None) -> int:
-    """How far reader and model are apart, in grades; a grade against none counts as two."""
-    if reader is None or machine is None:
-        return 0 if reader is machine else 2
-    return abs(reader - machine)
+def _difference(reader: int | None, model: int | None) -> int:
+    """Difference in grades; a grade against none counts as two."""
+    if reader is None or model is None:
+        return 0 if reader is model else 2
+    return abs(reader - model)

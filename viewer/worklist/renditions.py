@@ -1,10 +1,11 @@
-"""Photographs as the browser gets them: the file itself where it can show it, and its views."""
+"""Renditions of a photograph for the browser: the original, reduced views, the thumbnail."""
 
 from __future__ import annotations
 
 import base64
 import io
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,23 +21,15 @@ from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.contrast import clahe, local_contrast
 from drcore.preprocessing.field_of_view import find_field_of_view
 
-__all__ = [
-    "ENHANCED", "Picture", "Pictures", "data_uri", "enhanced", "pictures_of", "readable_type",
-    "thumbnail",
-]  # fmt: skip
-
 RGB = NDArray[np.uint8]
 
 LONG_SIDE = 1600
-"""Longest side of a reduced picture in pixels: what two panels on a large screen can show."""
+"""Longest side of a reduced picture in pixels: enough for two panels on a large screen."""
 
 THUMBNAIL_SIDE = 112
 
-MOST_PIXELS = 12_500_000
+MAX_PIXELS = 12_500_000
 """Largest enhanced picture, in pixels: local contrast takes forty bytes of memory for each."""
-
-ENHANCED = ("clahe", "local")
-"""Views that are made on the server; colour and red-free come from the photograph itself."""
 
 _TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _ORIENTATION = 274
@@ -63,13 +56,13 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
-    """One photograph, ready to send.
+class Renditions:
+    """The renditions of one photograph.
 
     Attributes:
         sha256: of the file, hex.
         width, height: of the original, upright, in pixels.
-        original: full size; the file itself where browsers show it as drcore reads it, else a
+        original: full size; the file itself if browsers show it as drcore reads it, else a
             JPEG of high quality.
         reduced: by view ("colour" and `ENHANCED`), at most `LONG_SIDE` pixels.
     """
@@ -81,20 +74,10 @@ class Pictures:
     reduced: dict[str, Picture]
 
 
-def pictures_of(source: Source, *, name: str | None = None, long_side: int = LONG_SIDE) -> Pictures:
-    """Read a photograph and make what the browser needs of it.
-
-    Args:
-        source: path, encoded bytes, or a photograph that was read before.
-        name: display name, for the error.
-        long_side: of the reduced pictures, in pixels; a smaller photograph keeps its size.
-
-    Returns:
-        The original and every reduced view.
-
-    Raises:
-        PhotographError: the source cannot be read as a photograph.
-    """
+def renditions_of(
+    source: Source, *, name: str | None = None, long_side: int = LONG_SIDE
+) -> Renditions:
+    """Read a photograph and make its renditions; `PhotographError` if it is unreadable."""
     data = encoded_bytes(source, name)[0] if isinstance(source, bytes | str | Path) else b""
     photograph = read_photograph(data or source, name=name)
     mimetype = readable_type(data)
@@ -105,40 +88,25 @@ def pictures_of(source: Source, *, name: str | None = None, long_side: int = LON
     )
     small = _shrunk(photograph.rgb, long_side)
     reduced = {"colour": _jpeg(small, 88)}
-    reduced |= {view: _jpeg(_enhance(small, view), 88) for view in ENHANCED}
-    return Pictures(photograph.sha256, photograph.width, photograph.height, original, reduced)
+    reduced |= {view: _jpeg(enhance(small), 88) for view, enhance in ENHANCED.items()}
+    return Renditions(photograph.sha256, photograph.width, photograph.height, original, reduced)
 
 
 def enhanced(original: Picture, view: str) -> Picture:
-    """Make a view of a photograph at full size; takes a second and much memory.
-
-    Args:
-        original: of `Pictures`.
-        view: one of `ENHANCED`.
-
-    Returns:
-        A JPEG of the original's size, or smaller where that has more than `MOST_PIXELS`.
-
-    Raises:
-        PhotographError: there is no such view.
-    """
+    """Make one of the views `ENHANCED` at full size; takes a second and much memory."""
     if view not in ENHANCED:
         raise PhotographError(f"There is no view of this name; choose {' or '.join(ENHANCED)}.")
     with _ENHANCING:
         rgb = read_photograph(original.data).rgb
-        factor = min(1.0, (MOST_PIXELS / (rgb.shape[0] * rgb.shape[1])) ** 0.5)
-        return _jpeg(_enhance(_shrunk(rgb, int(max(rgb.shape[:2]) * factor)), view), 90)
+        factor = min(1.0, (MAX_PIXELS / (rgb.shape[0] * rgb.shape[1])) ** 0.5)
+        return _jpeg(ENHANCED[view](_shrunk(rgb, int(max(rgb.shape[:2]) * factor))), 90)
 
 
 def readable_type(data: bytes) -> str:
-    """Say as what a browser may get a file unchanged.
+    """Return the media type with which a browser may get a file unchanged.
 
-    Args:
-        data: of a file that `read_photograph` can read, or nothing.
-
-    Returns:
-        Its media type; empty where browsers cannot show it, or would show it otherwise than
-        drcore reads it: turned, in printing colours, moving, or with more than 8 bits.
+    It is empty if browsers cannot show it, or would show it differently from drcore: rotated, in
+    CMYK, animated, or with more than 8 bits.
     """
     if not data or (data[24:25] == _DEEP_PNG and data.startswith(b"\x89PNG")):
         return ""
@@ -153,19 +121,7 @@ def readable_type(data: bytes) -> str:
 
 
 def thumbnail(source: Source, *, name: str | None = None, side: int = THUMBNAIL_SIDE) -> str:
-    """Read a photograph at a small size.
-
-    Args:
-        source: path, encoded bytes, or a photograph that was read before.
-        name: display name, for the error.
-        side: longest side in pixels.
-
-    Returns:
-        A JPEG as data URI.
-
-    Raises:
-        PhotographError: the source cannot be read as a photograph.
-    """
+    """Read a photograph at a small size, as a JPEG in a data URI."""
     photograph: Photograph = read_photograph(source, name=name, for_grading=True)
     return data_uri(_jpeg(_shrunk(photograph.rgb, side), 78).data)
 
@@ -175,16 +131,18 @@ def data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def _enhance(rgb: RGB, view: str) -> RGB:
-    if view == "clahe":
-        return clahe(rgb)
+def _flat_field(rgb: RGB) -> RGB:
+    """Even out the illumination over a thirtieth of the square around the retina, as in grading."""
     fov = find_field_of_view(rgb)
     height, width = rgb.shape[:2]
     mask = fov.mask(height, width)
-    # Its light is evened out over a thirtieth of the square around the retina, as in grading.
     even = local_contrast(rgb, mask, sigma=2 * fov.radius / 30 / width)
     even[~mask] = 0
     return even
+
+
+ENHANCED: dict[str, Callable[[RGB], RGB]] = {"clahe": clahe, "local": _flat_field}
+"""Views that are made on the server; the browser makes the others from the photograph itself."""
 
 
 def _shrunk(rgb: RGB, long_side: int) -> RGB:

@@ -1,182 +1,272 @@
-"""Between a worklist and the shelf: what of each entry is kept, and how it comes back."""
+"""One worklist on disk: photographs, their rows in the index, reports, position and settings."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drcore.errors import DrcoreError, PhotographError, SourceError
+from drcore.errors import DrcoreError, PhotographError
+from drcore.files import replacing
 from viewer.worklist.entry import Entry, PhotographFacts
-from viewer.worklist.storage import Kept, KeptPhotograph, WorklistStore
+from viewer.worklist.storage import WorklistStore, list_id
 
 if TYPE_CHECKING:
     from drcore.grading.grader import Grader
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
 
-__all__ = ["StoredWorklist", "identified", "stamp"]
+
+@dataclass(frozen=True, slots=True)
+class StoredPhotograph:
+    """A row of the index; the fields are its columns, in order.
+
+    Attributes:
+        key: of the entry; unique in the list.
+        place: in the order added.
+        name: of the file; untrusted text.
+        origin: our own words.
+        file: SHA-256 of the stored file; empty if only a path is stored.
+        path: of a file that stays where it is; else empty.
+        frame: number of a DICOM file's frame, 0 if the file is one photograph.
+        sha256: of the photograph, hex; empty until it is known.
+        laterality, patient: empty if unknown.
+        patient_from: "name", "header", "hand", or empty.
+        burned_in: whether the header says that identity is burned into the pixels.
+        thumbnail: data URI; empty until it was made.
+    """
+
+    key: str
+    place: int
+    name: str
+    origin: str
+    file: str
+    path: str
+    frame: int
+    sha256: str
+    laterality: str
+    patient: str
+    patient_from: str
+    burned_in: int
+    thumbnail: str
+
+
+_COLUMNS = ", ".join(field.name for field in fields(StoredPhotograph))
 
 
 class StoredWorklist:
-    """Keeps one list. What cannot be kept is told in `trouble`, and the work goes on.
+    """One list of a store. Its methods raise `SourceError` if the disk or index cannot be used.
 
     Args:
-        shelf: where; nothing is kept where left out.
-        roots: folders whose files stay where they are; files elsewhere are copied to the shelf.
-        kept: the list on the shelf; begun with its first photograph where left out.
-
-    Attributes:
-        trouble: a sentence where something cannot be kept; empty where all is well.
+        store: that holds it.
+        token: of a list that is there, see `begin` and `open`.
+        roots: folders whose files stay where they are; files elsewhere are copied.
     """
 
-    def __init__(
-        self, shelf: WorklistStore | None, roots: Iterable[Path] = (), kept: Kept | None = None
-    ) -> None:
-        self.trouble = ""
-        self.kept = kept
-        self._shelf = shelf
+    def __init__(self, store: WorklistStore, token: str, roots: Iterable[Path] = ()) -> None:
+        self.store = store
+        self.token = token
+        self.id = list_id(token)
+        self.folder = store.root / self.id
         self._roots = [Path(os.path.abspath(root)) for root in roots]  # noqa: PTH100 - keep links
 
-    def begin(self) -> bool:
-        """Begin the list on the shelf, unless that was done.
+    @classmethod
+    def begin(cls, store: WorklistStore, roots: Iterable[Path] = ()) -> StoredWorklist:
+        """Add an empty list to a store."""
+        return cls(store, store.add_list(), roots)
 
-        Returns:
-            True where it is there.
-        """
-        if self.kept is None and self._shelf is not None and not self.trouble:
-            with self._trying():
-                self.kept = self._shelf.begin()
-        return self.kept is not None
+    @classmethod
+    def open(
+        cls, store: WorklistStore, token: str | None, roots: Iterable[Path] = ()
+    ) -> StoredWorklist | None:
+        """Return the list of an untrusted token; None if there is none, or no longer."""
+        return cls(store, token, roots) if token and store.touch(token) else None
 
-    def store(self, data: bytes, number: int = 0) -> bytes | Path | DicomFrame:
-        """Keep a file.
+    # --- rows ---------------------------------------------------------------------------------
 
-        Args:
-            data: all of it.
-            number: of the frame that is wanted, 0 where the file is one photograph.
+    def photographs(self) -> list[StoredPhotograph]:
+        """Return all rows, in the order added."""
+        with self.store.index() as index:
+            wanted = f"SELECT {_COLUMNS} FROM photograph WHERE list = ? ORDER BY place"  # noqa: S608 # nosec B608
+            rows = index.execute(wanted, (self.id,)).fetchall()
+        return [StoredPhotograph(*row) for row in rows]
 
-        Returns:
-            What to read it from: in memory still, where there is no shelf.
-
-        Raises:
-            SourceError: there is no room.
-        """
-        if self.kept is None:
-            return _frame_of(data, number)
-        return _frame_of(self.kept.store(data, hashlib.sha256(data).hexdigest()), number)
+    def put(self, photographs: Iterable[StoredPhotograph]) -> None:
+        """Add rows, or replace those with the same keys."""
+        marks = ", ".join("?" * (len(fields(StoredPhotograph)) + 1))
+        with self.store.index() as index:
+            index.executemany(
+                f"INSERT OR REPLACE INTO photograph VALUES ({marks})",  # noqa: S608
+                [(self.id, *astuple(one)) for one in photographs],
+            )
+            index.execute("UPDATE list SET used = ? WHERE id = ?", (time.time(), self.id))
 
     def last_place(self) -> int:
-        """Return the place of the last photograph that is kept; another page may have added it."""
-        with self._trying():
-            return self.kept.last_place() if self.kept is not None else 0
-        return 0
-
-    def settle(self, selected: str, settings: str | None) -> None:
-        """Keep which entry is on screen, and the settings where there are any."""
-        with self._trying():
-            if self.kept is not None:
-                self.kept.settle(selected=selected, settings=settings)
-
-    def hold(self, entry: Entry) -> None:
-        """Let other pages of the same list have the same entry: what one grades, all have."""
-        if self.kept is not None:
-            self.kept.shelf.living[self.kept.id, entry.key] = entry
-
-    def write(self, *entries: Entry) -> None:
-        """Keep what is known of entries."""
-        with self._trying():
-            if self.kept is not None:
-                rows = [_row(entry, self.kept.folder) for entry in entries]
-                self.kept.put(row for row in rows if row is not None)
+        """Return the place of the last photograph, or 0; another page may have added it."""
+        with self.store.index() as index:
+            row = index.execute("SELECT max(place) FROM photograph WHERE list = ?", (self.id,))
+            return int(row.fetchone()[0] or 0)
 
     def drop(self, key: str) -> None:
-        """Delete what is kept of an entry."""
-        with self._trying():
-            if self.kept is not None:
-                self.kept.drop(key)
+        """Delete a photograph, and its file unless another frame of it is listed."""
+        with self.store.index() as index:
+            row = index.execute(
+                "DELETE FROM photograph WHERE list = ? AND key = ? RETURNING file", (self.id, key)
+            ).fetchone()
+            left = row and row[0] and index.execute(
+                "SELECT 1 FROM photograph WHERE list = ? AND file = ?", (self.id, row[0])
+            ).fetchone()  # fmt: skip
+            if row and row[0] and not left:
+                index.execute("DELETE FROM file WHERE list = ? AND sha256 = ?", (self.id, row[0]))
+                with suppress(OSError):
+                    (self.folder / row[0]).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._report_file(key).unlink(missing_ok=True)
+
+    def save_position(self, *, selected: str | None = None, settings: str | None = None) -> None:
+        """Store the key of the photograph on screen and the settings of the list."""
+        with self.store.index() as index:
+            index.execute(
+                "UPDATE list SET used = ?, selected = coalesce(?, selected), "
+                "settings = coalesce(?, settings) WHERE id = ?",
+                (time.time(), selected, settings, self.id),
+            )
+
+    def position(self) -> tuple[str, str]:
+        """Return key and settings that `save_position` stored."""
+        with self.store.index() as index:
+            row = index.execute(
+                "SELECT selected, settings FROM list WHERE id = ?", (self.id,)
+            ).fetchone()
+        return (row[0], row[1]) if row else ("", "")
+
+    # --- files --------------------------------------------------------------------------------
+
+    def store_file(self, data: bytes) -> Path:
+        """Store a file, whole or not at all, and return where it lies."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        file = self.folder / sha256
+        if file.is_file():
+            return file
+        self.store.make_room_for(len(data))
+        with self.store.writing():
+            _write(file, data)
+        with self.store.index() as index:
+            index.execute(
+                "INSERT OR REPLACE INTO file VALUES (?, ?, ?)", (self.id, sha256, len(data))
+            )
+        return file
+
+    def store_report(self, key: str, data: bytes) -> None:
+        """Store the report of a photograph."""
+        with self.store.writing():
+            _write(self._report_file(key), data)
+
+    def report(self, key: str) -> bytes | None:
+        """Return the stored report of a photograph, None if there is none."""
+        try:
+            return self._report_file(key).read_bytes()
+        except OSError:
+            return None
 
     def delete(self) -> None:
-        """Delete all that is kept."""
-        kept, self.kept, self.trouble = self.kept, None, ""
-        with self._trying():
-            if kept is not None:
-                kept.delete()
+        """Delete all of the list."""
+        self.store.delete(self.id)
+
+    def _report_file(self, key: str) -> Path:
+        return self.folder / f"{key}.report"
+
+    # --- entries ------------------------------------------------------------------------------
 
     def entries(self) -> Iterator[tuple[Entry, str]]:
-        """Give back the entries of the list, each with what identifies its file.
-
-        Raises:
-            SourceError: the shelf cannot be read.
-        """
-        kept = self.kept
-        for row in kept.photographs() if kept is not None else ():
-            path = kept.file_of(row.file) if row.file else Path(row.path)
+        """Yield the entries of the list, each with its `source_identity`."""
+        for row in self.photographs():
+            path = self.folder / row.file if row.file else Path(row.path)
             identity = f"sha256 {row.file}" if row.file else f"path {path}"
-            entry: Entry | None = kept.shelf.living.get((kept.id, row.key))
-            if entry is None:
-                if not row.file and not self._stays(path):
-                    # Never opened: what lies there now may be none of this reader's business.
-                    path = kept.folder / "outside the photograph folder"
-                facts = PhotographFacts(
-                    row.laterality if row.laterality in {"OD", "OS"} else None,  # type: ignore[arg-type]
-                    row.patient or None,
-                    row.patient_from,  # type: ignore[arg-type]
-                    bool(row.burned_in),
-                    row.sha256,
-                )
-                source = _frame_of(path, row.frame)
-                entry = Entry(row.key, row.name, source, row.origin, facts)
-                entry.thumbnail = row.thumbnail
+            entry = self.store.shared.get((self.id, row.key)) or self._entry(row, path)
             yield entry, f"{identity} {row.frame}" if row.frame else identity
 
-    def take_in(self, entry: Entry) -> None:
-        """Copy the file of an entry that lies where it may not stay, such as a temporary folder."""
+    def share(self, entry: Entry) -> None:
+        """Let other pages of this list have the same entry: what one grades, all have."""
+        self.store.shared[self.id, entry.key] = entry
+
+    def write(self, entry: Entry) -> None:
+        """Store what is known of an entry; nothing for one that is held in memory."""
+        file, number = _file_and_frame(entry.source)
+        if isinstance(file, bytes):
+            return
+        inside, facts = file.parent == self.folder, entry.facts
+        self.put([
+            StoredPhotograph(
+                key=entry.key, place=int(entry.key[1:]), name=entry.file_name,
+                origin=entry.origin, file=file.name if inside else "",
+                path="" if inside else str(file), frame=number, sha256=entry.sha256,
+                laterality=facts.laterality or "", patient=facts.patient or "",
+                patient_from=facts.patient_from, burned_in=int(facts.burned_in),
+                thumbnail=entry.thumbnail,
+            )
+        ])  # fmt: skip
+
+    def stored(self, source: bytes | Path | DicomFrame) -> bytes | Path | DicomFrame:
+        """Store a source that is held in memory; return what to read it from."""
+        file, number = _file_and_frame(source)
+        return _source(self.store_file(file), number) if isinstance(file, bytes) else source
+
+    def copy_file(self, entry: Entry) -> None:
+        """Copy the file of an entry that lies outside the roots, such as in a temporary folder."""
         from drcore.photographs.formats import encoded_bytes
 
-        file, number = _parts(entry.source)
-        if self.kept is None or not isinstance(file, Path):
+        file, number = _file_and_frame(entry.source)
+        if isinstance(file, bytes) or file.parent == self.folder or self._stays(file):
             return
-        if file.parent == self.kept.folder or self._stays(file):
-            return
-        try:
+        with suppress(PhotographError):  # grading it gives the reason
             data, _ = encoded_bytes(file, entry.file_name)
-            with self._trying():
-                path = self.kept.store(data, hashlib.sha256(data).hexdigest())
-                entry.source = _frame_of(path, number)
-        except PhotographError:  # grading it says why
-            return
+            entry.source = _source(self.store_file(data), number)
 
-    def keep_report(self, entry: Entry, report: GradeReport) -> None:
-        """Keep a report, so that the photograph need not be graded again on return."""
-        self.write(entry)
-        if self.kept is None or report.status == "failed":  # those are tried again
-            return
+    def save_report(self, entry: Entry, report: GradeReport) -> None:
+        """Store entry and report, so that it need not be graded again; failed ones are retried."""
         from drcore.grading.report_file import report_to_bytes
 
-        with self._trying():
-            if self.kept.folder.is_dir():  # else it was deleted meanwhile
-                data = f"{stamp(entry.source)}\n".encode() + report_to_bytes(report)
-                self.kept.store_report(entry.key, data)
+        self.write(entry)
+        if report.status != "failed" and self.folder.is_dir():  # else it was deleted meanwhile
+            data = f"{file_stamp(entry.source)}\n".encode() + report_to_bytes(report)
+            self.store_report(entry.key, data)
 
-    def recalled(self, entry: Entry, grader: Grader) -> GradeReport | None:
-        """Return the kept report, where it is of these weights and this very file."""
-        data = self.kept.report(entry.key) if self.kept else None
-        if data is None or not entry.thumbnail:
-            return None
+    def saved_report(self, entry: Entry, grader: Grader) -> GradeReport | None:
+        """Return the stored report if it is of these weights and this very file."""
         from drcore.grading.report_file import report_from_bytes
 
+        data = self.report(entry.key)
+        if data is None or not entry.thumbnail:
+            return None
         then, _, body = data.partition(b"\n")
-        now = stamp(entry.source)
+        now = file_stamp(entry.source)
         try:
             report = report_from_bytes(body)
         except DrcoreError:
             return None
         same = now and now == then.decode(errors="replace")
         return report if same and report.model_version == grader.version else None
+
+    def _entry(self, row: StoredPhotograph, path: Path) -> Entry:
+        if not row.file and not self._stays(path):
+            # Never opened: what lies there now may be none of this reader's business.
+            path = self.folder / "outside the photograph folder"
+        facts = PhotographFacts(
+            row.laterality if row.laterality in {"OD", "OS"} else None,  # type: ignore[arg-type]
+            row.patient or None,
+            row.patient_from,  # type: ignore[arg-type]
+            bool(row.burned_in),
+            row.sha256,
+        )
+        entry = Entry(row.key, row.name, _source(path, row.frame), row.origin, facts)
+        entry.thumbnail = row.thumbnail
+        return entry
 
     def _stays(self, path: Path) -> bool:
         try:
@@ -185,25 +275,18 @@ class StoredWorklist:
         except (OSError, RuntimeError, ValueError):
             return False
 
-    @contextmanager
-    def _trying(self) -> Iterator[None]:
-        try:
-            yield
-        except SourceError as error:
-            self.trouble = str(error)
+
+def source_identity(source: bytes | Path | DicomFrame) -> str:
+    """Return a text that is the same for the same photograph: hash or path, and frame number."""
+    file, number = _file_and_frame(source)
+    text = f"sha256 {hashlib.sha256(file).hexdigest()}" if isinstance(file, bytes) else ""
+    text = text or f"path {file}"
+    return f"{text} {number}" if number else text
 
 
-def identified(source: bytes | Path | DicomFrame) -> str:
-    """Return what is the same for the same photograph: hash or path, and number of the frame."""
-    file, number = _parts(source)
-    what = f"sha256 {hashlib.sha256(file).hexdigest()}" if isinstance(file, bytes) else ""
-    what = what or f"path {file}"
-    return f"{what} {number}" if number else what
-
-
-def stamp(source: bytes | Path | DicomFrame) -> str:
-    """Return size and time of a file, by which a change is noticed; empty where it is gone."""
-    file, _ = _parts(source)
+def file_stamp(source: bytes | Path | DicomFrame) -> str:
+    """Return size and time of a file, which show a change; empty if it is gone."""
+    file, _ = _file_and_frame(source)
     if isinstance(file, bytes):
         return "in memory"
     try:
@@ -213,38 +296,23 @@ def stamp(source: bytes | Path | DicomFrame) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _row(entry: Entry, folder: Path) -> KeptPhotograph | None:
-    """The row of an entry; None for one that is held in memory."""
-    file, number = _parts(entry.source)
-    if isinstance(file, bytes):
-        return None
-    inside, facts = file.parent == folder, entry.facts
-    return KeptPhotograph(
-        key=entry.key,
-        place=int(entry.key[1:]),
-        name=entry.file_name,
-        origin=entry.origin,
-        file=file.name if inside else "",
-        path="" if inside else str(file),
-        frame=number,
-        sha256=entry.sha256,
-        laterality=facts.laterality or "",
-        patient=facts.patient or "",
-        patient_from=facts.patient_from,
-        burned_in=int(facts.burned_in),
-        thumbnail=entry.thumbnail,
-    )
-
-
-def _parts(source: bytes | Path | DicomFrame) -> tuple[bytes | Path, int]:
+def _file_and_frame(source: bytes | Path | DicomFrame) -> tuple[bytes | Path, int]:
     if isinstance(source, bytes | Path):
         return source, 0
     return source.file if isinstance(source.file, bytes) else Path(source.file), source.number
 
 
-def _frame_of(file: bytes | Path, number: int) -> bytes | Path | DicomFrame:
+def _source(file: bytes | Path, number: int) -> bytes | Path | DicomFrame:
     if not number:
         return file
     from drcore.photographs.dicom_frames import DicomFrame
 
     return DicomFrame(file, number)
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Write all of a file or nothing of it; only this user can read it."""
+    with replacing(file) as part:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(os.open(part, flags, 0o600), "wb") as opened:
+            opened.write(data)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from reportlab.lib.colors import Color, black, white
 from reportlab.lib.units import mm
-from reportlab.lib.utils import ImageReader
+from reportlab.lib.utils import ImageReader, simpleSplit
 from reportlab.platypus import Flowable
 
+from drcore.export.cautions import map_sentence
 from drcore.export.pdf.fonts import BOLD, REGULAR
 from drcore.export.pictures import ExportPictures, jpeg
-from drcore.maps.overlay import MAP_RANGE, colour_stops
+from drcore.maps.overlay import colour_stops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,13 +25,13 @@ __all__ = ["PhotographPlate", "ProbabilityBars"]
 
 _BAR = 17 * mm
 _GAP = 3 * mm
-_CAPTION = 4.2 * mm
+_LINE = 2.8 * mm
 _MUTED = Color(0.36, 0.4, 0.44)
 _HALO = Color(0, 0, 0, 0.75)
 
 
 class PhotographPlate(Flowable):
-    """Photograph with numbered marks, overlay, and the colour bar in grades.
+    """Photograph with numbered marks, overlay, and the colour bar.
 
     Args:
         pictures: of one photograph.
@@ -55,24 +56,24 @@ class PhotographPlate(Flowable):
         room = (width - _BAR - 2 * _GAP) / 2
         scale = min(room / columns, height / rows)
         self._picture = (columns * scale, rows * scale)
-        self._caption = (
-            "Overlay: where the model sees signs of disease"
-            if report.placed > 0
-            else "Overlay: healthy eyes have scores like this; it points at no place"
-        )
-        self.width, self.height = width, rows * scale + _CAPTION
+        self._captions = [
+            simpleSplit(text, REGULAR, 6.5, self._picture[0])
+            for text in ("Photograph", map_sentence(report))
+        ]
+        self._below = _LINE * max(map(len, self._captions)) + 1.2 * mm
+        self.width, self.height = width, rows * scale + self._below
 
     def draw(self) -> None:
         """Draw it from its lower left corner."""
         canvas = self.canv
         wide, high = self._picture
-        captions = ("Photograph", self._caption)
-        for index, (file, caption) in enumerate(zip(self._files, captions, strict=True)):
+        for index, (file, lines) in enumerate(zip(self._files, self._captions, strict=True)):
             left = index * (wide + _GAP)
-            canvas.drawImage(ImageReader(io.BytesIO(file)), left, _CAPTION, wide, high)
+            canvas.drawImage(ImageReader(io.BytesIO(file)), left, self._below, wide, high)
             canvas.setFont(REGULAR, 6.5)
             canvas.setFillColor(_MUTED)
-            canvas.drawString(left, 1.2 * mm, caption)
+            for number, line in enumerate(lines, start=1):
+                canvas.drawString(left, self._below - number * _LINE, line)
         self._draw_marks(canvas)
         self._draw_bar(canvas, 2 * (wide + _GAP), high)
 
@@ -81,7 +82,7 @@ class PhotographPlate(Flowable):
         across, down = wide / self._size[0], high / self._size[1]
         for number, mark in self._marks:
             left, right = mark.x0 * across, mark.x1 * across
-            top, bottom = _CAPTION + high - mark.y0 * down, _CAPTION + high - mark.y1 * down
+            top, bottom = self._below + high - mark.y0 * down, self._below + high - mark.y1 * down
             for colour, thickness in ((_HALO, 2.0), (white, 0.8)):
                 canvas.setStrokeColor(colour)
                 canvas.setLineWidth(thickness)
@@ -89,7 +90,7 @@ class PhotographPlate(Flowable):
                     canvas.circle(left, top, 2.4)
                 else:
                     canvas.rect(left, bottom, right - left, top - bottom)
-            tag = (min(right + 3, wide - 5), min(top + 2, _CAPTION + high - 5))
+            tag = (min(right + 3, wide - 5), min(top + 2, self._below + high - 5))
             canvas.setFillColor(_HALO)
             canvas.circle(tag[0] + 1, tag[1] + 1.8, 4, stroke=0, fill=1)
             canvas.setFillColor(white)
@@ -97,31 +98,23 @@ class PhotographPlate(Flowable):
             canvas.drawCentredString(tag[0] + 1, tag[1], str(number))
 
     def _draw_bar(self, canvas: Any, left: float, high: float) -> None:
-        low, top = MAP_RANGE
         thick = 3.2 * mm
         canvas.setFillColor(Color(0.13, 0.13, 0.14))
-        canvas.rect(left, _CAPTION, thick, high, stroke=0, fill=1)
+        canvas.rect(left, self._below, thick, high, stroke=0, fill=1)
         stops = colour_stops(63)
         step = high / len(stops)
         for index, (_, rgb, alpha) in enumerate(stops):
             canvas.setFillColor(Color(rgb[0] / 255, rgb[1] / 255, rgb[2] / 255, alpha))
-            canvas.rect(left, _CAPTION + index * step, thick, step + 0.15, stroke=0, fill=1)
+            canvas.rect(left, self._below + index * step, thick, step + 0.15, stroke=0, fill=1)
         canvas.setFillColor(black)
         canvas.setFont(REGULAR, 6.5)
-        for tick in range(int(low), int(top) + 1, 4):
-            at = _CAPTION + (tick - low) / (top - low) * high
-            canvas.drawString(
-                left + thick + 1.2 * mm,
-                min(max(at - 2.2, _CAPTION), _CAPTION + high - 5),
-                f"{tick}",
-            )
+        canvas.drawString(left + thick + 1.2 * mm, self._below, "low")
+        canvas.drawString(left + thick + 1.2 * mm, self._below + high - 5, "high")
         canvas.saveState()
-        canvas.translate(left + thick + 7.5 * mm, _CAPTION + high / 2)
+        canvas.translate(left + thick + 3.5 * mm, self._below + high / 2)
         canvas.rotate(90)
         canvas.setFillColor(_MUTED)
-        canvas.setFont(REGULAR, 6)
-        canvas.drawCentredString(0, 3, "grades above")
-        canvas.drawCentredString(0, -4.5, "a healthy retina")
+        canvas.drawCentredString(0, 0, "relative evidence")
         canvas.restoreState()
 
 
@@ -139,12 +132,12 @@ class ProbabilityBars(Flowable):
     ) -> None:
         super().__init__()
         self._probabilities, self._possible = probabilities, set(possible)
-        self.width, self.height = width, 15 * mm
+        self.width, self.height = width, 12.5 * mm
 
     def draw(self) -> None:
         """Draw it from its lower left corner."""
         canvas = self.canv
-        room, full = self.width / len(self._probabilities), 7.5 * mm
+        room, full = self.width / len(self._probabilities), 6 * mm
         for grade, p in enumerate(self._probabilities):
             left = grade * room
             high = max(0.4, p * full)

@@ -1,4 +1,4 @@
-"""A patient's report as PDF: both eyes, what the model says of them and what readers decided."""
+"""A report of one visit as PDF: both eyes, what readers decided and what the model says."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 from drcore import __version__, logs
-from drcore.agreement.patient_grade import PatientGrade, Reading, patient_grade
 from drcore.errors import PhotographError, SourceError
 from drcore.export.case import Case, eye_order
+from drcore.export.cautions import cautions, model_sentence, set_sentence
 from drcore.export.deidentification import Disclosure
+from drcore.export.final_grade import moment_words, reader_name, signature, status_words
+from drcore.export.pdf import summary
 from drcore.export.pdf.fonts import BOLD, REGULAR, marked_up, register, scripts_of, undrawn
 from drcore.export.pdf.script import is_complex
 from drcore.export.pictures import illustrate
-from drcore.export.standards.codes import GRADE_CODES, REPORT_NOTICE, SIDE_NAMES
+from drcore.eye import EYE_NAMES
+from drcore.icdr import NOTICE
 from drcore.text import clean_name
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ _MARGIN = 15 * _MM
 _FOOT = 19 * _MM
 _PAD = 6
 """Points by which reportlab's frames are smaller than their margins say."""
-_TALLEST: dict[Page, float] = {"A4": 62 * _MM, "Letter": 51 * _MM}
+_TALLEST: dict[Page, float] = {"A4": 54 * _MM, "Letter": 44 * _MM}
 """Height of the pictures: both eyes fit on the first page."""
 _MOST_MARKS = 40
 _drawing = threading.Lock()
@@ -48,18 +51,21 @@ def patient_pdf(
     privacy: Disclosure | None = None,
     patient_name: str = "",
     page: Page = "A4",
+    caution: str = "",
 ) -> bytes:
-    """Write a patient's report.
+    """Write the report of one visit of a patient.
 
     Args:
-        cases: photographs of one patient; failed ones are listed without pictures.
+        cases: photographs of one visit; failed ones are listed without pictures.
         made_at: date of the report, with a time zone, in which all times are given.
         privacy: what may be told; nothing is left out but names where left out.
         patient_name: from the DICOM header; printed only where `privacy` allows names.
         page: size of the paper.
+        caution: see `drcore.agreement.visits.Visit.caution`.
 
     Returns:
-        A PDF file; the same bytes for the same arguments. The notice stands on every page.
+        A PDF file, the readers' result before the model's; the same bytes for the same arguments.
+        The notice stands on every page.
 
     Raises:
         SourceError: there is no photograph, or reportlab is not installed.
@@ -78,7 +84,9 @@ def patient_pdf(
     patient = _patient_label(shown, privacy)
     with undrawn() as missing:
         name = patient_name if privacy.with_names else ""
-        story = [*_front(shown, patient, name, made_at, width)]
+        story = [
+            *_front(shown, patient, name, made_at, width, caution, hidden=privacy.deidentified)
+        ]
         for case in shown:
             story += _photograph(case, privacy, made_at, width, _TALLEST[page])
     story += _missing_words(missing)
@@ -97,7 +105,7 @@ def patient_pdf(
 def _patient_label(cases: Sequence[Case], privacy: Disclosure) -> str:
     if privacy.deidentified:
         return "De-identified"
-    return next((c.report.patient for c in cases if c.report.patient), "") or "Not known"
+    return next((c.report.patient for c in cases if c.report.patient), "") or "not recorded"
 
 
 def _numbered(
@@ -127,7 +135,7 @@ def _numbered(
 
         def _head(self) -> None:
             line = _words(
-                f"Diabetic retinopathy report, patient {marked_up(patient, 90)}", muted=True
+                f"Diabetic retinopathy report, patient ID {marked_up(patient, 90)}", muted=True
             )
             line.wrap(size[0] - 2 * _MARGIN, _MARGIN)
             line.drawOn(self, _MARGIN, size[1] - 12 * _MM)
@@ -138,47 +146,52 @@ def _numbered(
             self.rect(_MARGIN, 10.5 * _MM, wide, 6 * _MM, stroke=0, fill=1)
             self.setFillColor(HexColor("#1d1503"))
             self.setFont(REGULAR, 6.6)
-            self.drawCentredString(size[0] / 2, 12.6 * _MM, REPORT_NOTICE)
+            self.drawCentredString(size[0] / 2, 12.6 * _MM, NOTICE)
             self.setFillColor(HexColor("#5b6570"))
-            told = (
-                f"Model {report.model_version} \u00b7 drcore {__version__} \u00b7 {_time(made_at)}"
-            )
-            self.drawString(_MARGIN, 6.8 * _MM, told)
+            told = (f"Model {report.model_version}", f"drcore {__version__}", moment_words(made_at))
+            self.drawString(_MARGIN, 6.8 * _MM, " \u00b7 ".join(told))
             self.drawRightString(size[0] - _MARGIN, 6.8 * _MM, page)
 
     return Numbered
 
 
 def _front(
-    cases: Sequence[Case], patient: str, name: str, made_at: datetime, width: float
+    cases: Sequence[Case],
+    patient: str,
+    name: str,
+    made_at: datetime,
+    width: float,
+    caution: str,
+    *,
+    hidden: bool,
 ) -> list[Any]:
     """Title, whose report it is, and the patient's grade."""
     from reportlab.platypus import Spacer, Table
 
-    facts = [("Patient", patient)] + ([("Name", name)] if name else [])
+    facts = [("Patient ID", patient)] + ([("Name", name)] if name else [])
+    exam_date = cases[0].report.exam_date
     facts += [
-        ("Report of", _time(made_at)),
+        ("Examination", exam_date or ("de-identified" if hidden else "date not recorded")),
+        ("Created", moment_words(made_at)),
         ("Model", cases[0].report.model_version),
     ]
     title = _words(f'<font name="{BOLD}" size="15">Diabetic retinopathy report</font>')
     told = [[_words(label, muted=True), _words(marked_up(value, 160))] for label, value in facts]
     head = Table(
-        [[title, Table(told, colWidths=[18 * _MM, 0.5 * width - 18 * _MM], style=_TIGHT)]],
+        [[title, Table(told, colWidths=[22 * _MM, 0.5 * width - 22 * _MM], style=_TIGHT)]],
         colWidths=[0.5 * width, 0.5 * width],
         style=[*_TIGHT, ("VALIGN", (0, 0), (-1, -1), "TOP"), ("BOTTOMPADDING", (0, 0), (0, 0), 6)],
     )
-    rows = [[_words(text) for text in ("", f'<font name="{BOLD}">Model</font>',
-                                       f'<font name="{BOLD}">Readers</font>')]]  # fmt: skip
-    rows.append(
-        [
-            _words(f'<font name="{BOLD}">Patient</font> (worse eye)'),
-            _words(_patient_sentence(patient_grade(map(_model_reading, cases)))),
-            _words(_readers_sentence(cases)),
-        ]
-    )
-    summary = Table(
-        rows,
-        colWidths=[0.2 * width, 0.42 * width, 0.38 * width],
+    rows = [
+        ("Final result (worse eye)", f"<b>{summary.final_sentence(cases, made_at)}</b>"),
+        ("Model (worse eye)", summary.model_sentence(cases)),
+    ]
+    readers = summary.readers_sentence(cases)
+    rows += [("Readers", readers)] * bool(readers)
+    rows += [("Examination", f"<b>{caution}</b>")] * bool(caution)
+    table = Table(
+        [[_words(label, muted=True), _words(text)] for label, text in rows],
+        colWidths=[38 * _MM, width - 38 * _MM],
         style=[
             *_TIGHT, ("LINEABOVE", (0, 0), (-1, 0), 0.7, "#1d2329"),
             ("LINEBELOW", (0, -1), (-1, -1), 0.7, "#1d2329"),
@@ -186,38 +199,7 @@ def _front(
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ],
     )  # fmt: skip
-    return [head, Spacer(1, 2 * _MM), summary, Spacer(1, 3 * _MM)]
-
-
-def _model_reading(case: Case) -> Reading:
-    report = case.report
-    return Reading(report.laterality, report.grade, seen=report.status != "failed")
-
-
-def _patient_sentence(patient: PatientGrade) -> str:
-    gaps = f" Incomplete: {'; '.join(patient.gaps)}." if patient.gaps else ""
-    if patient.grade is None:
-        return f"No grade.{gaps}"
-    refer = {True: " Referable.", False: " Not referable.", None: ""}[patient.referable]
-    return f"Grade {patient.grade}: {GRADE_CODES[patient.grade].meaning}.{refer}{gaps}"
-
-
-def _readers_sentence(cases: Sequence[Case]) -> str:
-    """The worse eye by each reader who decided on any photograph."""
-    readers: dict[str, None] = {}
-    for case in cases:
-        readers |= dict.fromkeys(decision.reader for decision in case.standing)
-    if not readers:
-        return "Not reviewed."
-    told = []
-    for reader in list(readers)[:4]:
-        own = [next((d for d in c.standing if d.reader == reader), None) for c in cases]
-        grades = [d.grade for d in own if d is not None and d.grade is not None]
-        done = sum(d is not None for d in own)
-        grade = f"grade {max(grades)}" if grades else "ungradable"
-        part = "" if done == len(cases) else f" ({done} of {len(cases)} photographs)"
-        told.append(f"{marked_up(reader or 'Reader not named', 60)}: {grade}{part}")
-    return "<br/>".join(told)
+    return [head, Spacer(1, 2 * _MM), table, Spacer(1, 3 * _MM)]
 
 
 def _photograph(
@@ -227,8 +209,8 @@ def _photograph(
     from reportlab.platypus import KeepTogether, Spacer, Table
 
     report = case.report
-    side = SIDE_NAMES.get(report.laterality or "", "Eye not named")
-    side += f" ({report.laterality})" if report.laterality else ""
+    eye = report.laterality
+    side = f"{EYE_NAMES[eye]} ({eye})" if eye else "Laterality not recorded"
     heading = Table(
         [[_words(f'<font name="{BOLD}" size="10">{side}</font>'),
           _words(marked_up(clean_name(report.name), 90), muted=True, right=True)]],
@@ -245,13 +227,15 @@ def _photograph(
     marks = list(enumerate((mark for _, mark in case.marks[:_MOST_MARKS]), start=1))
     pictures = _plate(case, privacy, marks, width, tallest)
     words = Table(
-        [[_model_words(report, 0.56 * width), _reader_words(case, privacy, made_at)]],
-        colWidths=[0.58 * width, 0.42 * width],
-        style=[*_TIGHT, ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (1, 0), (1, 0), 8)],
+        [[_model_words(report, 0.52 * width), _reader_words(case, privacy, made_at)]],
+        colWidths=[0.54 * width, 0.46 * width],
+        style=[*_TIGHT, ("VALIGN", (0, 0), (-1, -1), "TOP"), ("RIGHTPADDING", (0, 0), (0, 0), 10)],
     )
     below = _mark_words(marks, len(case.marks), privacy)
     return [
-        KeepTogether([heading, Spacer(1, 1.5 * _MM), *pictures, Spacer(1, 1 * _MM), words, *below]),
+        KeepTogether(
+            [heading, *_final_words(case, made_at), *pictures, Spacer(1, 1 * _MM), words, *below]
+        ),
         Spacer(1, 4 * _MM),
     ]
 
@@ -268,66 +252,63 @@ def _plate(
     return [PhotographPlate(pictures, marks, case.report, width, tallest)]
 
 
+def _final_words(case: Case, made_at: datetime) -> list[Any]:
+    """The readers' result, who and when: first of all that is said of a photograph."""
+    from reportlab.platypus import Spacer
+
+    reading = case.reading
+    told = status_words(reading)
+    if not reading.readings and reading.final is None:
+        told = told.upper()
+    who = f" \u2013 {signature(reading, made_at)}" if reading.final is not None else ""
+    markup = f'<font name="{BOLD}" size="9.5">{marked_up(told, 300)}</font>{marked_up(who, 300)}'
+    return [Spacer(1, 1.2 * _MM), _words(markup, after=3.5)]
+
+
 def _model_words(report: GradeReport, width: float) -> list[Any]:
     from drcore.export.pdf.plate import ProbabilityBars
 
+    heading = _words(f"<b>{model_sentence(report)}</b>")
+    warnings = [_words(marked_up(text, 300)) for text in cautions(report)]
     if report.grade is None:
         return [
-            _words(f'<font name="{BOLD}" size="9.5">Ungradable</font>', after=2),
-            _words(f"Quality: {marked_up(report.reason, 300)}"),
-            _words(f"Score {report.score:.2f}, shown for completeness; not to be read as a grade."),
-            *_field_words(report),
+            heading,
+            _words(f"Image quality: {marked_up(report.reason, 300)}"),
+            _words(f"Score {report.score:.2f} (information only)"),
+            *warnings,
         ]
-    name = GRADE_CODES[report.grade].meaning
-    refer = "Referable (grade 2 or more)" if report.referable else "Not referable (grade 0 or 1)"
-    parts = ", ".join(f"{threshold:.2f}" for threshold in report.thresholds)
+    refer = "Referable DR (grade 2 or more)" if report.referable else "No referable DR (grade 0-1)"
+    parts = " / ".join(f"{threshold:.2f}" for threshold in report.thresholds)
     words = [
-        _words(f'<font name="{BOLD}" size="9.5">Grade {report.grade}: {name}</font>', after=2),
-        _words(f"<b>{refer}.</b> Quality: fit for grading."),
-        _words(f"Score {report.score:.2f}; the grade changes at {parts}."),
-        *_field_words(report),
+        heading,
+        _words(f"{refer}. Image quality: gradable."),
+        _words(f"Model score {report.score:.2f} (thresholds {parts})"),
+        *warnings,
     ]
     if report.probabilities is not None:
         words.append(ProbabilityBars(report.probabilities, report.grade_set or (), 0.9 * width))
-    if report.grade_set:
-        words.append(_words(_set_sentence(report.grade_set)))
-    return words
-
-
-def _set_sentence(grades: tuple[int, ...]) -> str:
-    if len(grades) == 1:
-        return f"Other grades than {grades[0]} are unlikely."
-    joined = f"{grades[0]} {'or' if len(grades) == 2 else 'to'} {grades[-1]}"
-    return f"Grade {joined} is possible: such a range holds the right grade 9 times in 10."
-
-
-def _field_words(report: GradeReport) -> list[Any]:
-    note = report.field_of_view.note if report.field_of_view is not None else ""
-    return [_words(marked_up(note, 300))] if note else []
+    return [*words, *([_words(set_sentence(report))] if report.grade_set else [])]
 
 
 def _reader_words(case: Case, privacy: Disclosure, made_at: datetime) -> list[Any]:
-    heading = _words(f'<font name="{BOLD}">Reader</font>')
-    if not case.standing:
-        return [heading, _words("Not reviewed by a reader.", muted=True)]
-    words = [heading]
-    for decision in case.standing[:4]:
-        when = _time(decision.decided_at.astimezone(made_at.tzinfo))
-        reader = marked_up(decision.reader or "Reader not named", 80)
+    words = [_words("<b>Readers</b>" if case.last_decisions else "")]
+    for decision in case.last_decisions[:4]:
+        when = moment_words(decision.decided_at.astimezone(made_at.tzinfo))
+        who = "Arbiter " if decision.role == "arbiter" else ""
+        reader = marked_up(f"{who}{reader_name(decision)}", 80)
         words.append(_words(f"{reader}: {_said(decision)} <font color='#5b6570'>{when}</font>"))
         if decision.note and privacy.with_notes:
             words.append(_words(f"\u201c{marked_up(decision.note, 500)}\u201d", muted=True))
-    more = len(case.standing) - 4
+    more = len(case.last_decisions) - 4
     if more > 0:
-        words.append(_words(f"and {more} more reader{'s' if more > 1 else ''}", muted=True))
+        words.append(_words(f"plus {more} more reader{'s' if more > 1 else ''}", muted=True))
     return words
 
 
 def _said(decision: Decision) -> str:
-    if decision.action == "ungradable":
-        return "<b>ungradable</b>."
-    agreed = "agrees with the model" if decision.action == "agree" else "differs from the model"
-    return f"<b>grade {decision.grade}</b>, {agreed}."
+    model = "ungradable" if decision.machine_grade is None else f"{decision.machine_grade}"
+    said = "ungradable" if decision.grade is None else f"grade {decision.grade}"
+    return f"<b>{said}</b> (model {model})"
 
 
 def _mark_words(marks: list[Any], count: int, privacy: Disclosure) -> list[Any]:
@@ -335,13 +316,12 @@ def _mark_words(marks: list[Any], count: int, privacy: Disclosure) -> list[Any]:
         return []
     told = []
     for number, mark in marks:
-        note = f" ({marked_up(mark.note, 120)})" if mark.note and privacy.with_notes else ""
-        reader = f", {marked_up(mark.reader, 60)}" if mark.reader else ""
-        place = f"x {mark.x0:.0f}, y {mark.y0:.0f} px"
-        told.append(f"<b>{number}</b> {mark.lesion} at {place}{reader}{note}")
+        note = f", {marked_up(mark.note, 120)}" if mark.note and privacy.with_notes else ""
+        reader = f" ({marked_up(mark.reader, 60)})" if mark.reader else ""
+        told.append(f"<b>{number}</b> {mark.lesion}{reader}{note}")
     if count > len(marks):
         told.append(f"and {count - len(marks)} more")
-    return [_words(f'<font name="{BOLD}">Marks</font> \u00a0{"; ".join(told)}.')]
+    return [_words(f'<font name="{BOLD}">Marks:</font> {"; ".join(told)}.')]
 
 
 def _missing_words(letters: set[str]) -> list[Any]:
@@ -380,7 +360,3 @@ def _words(markup: str, *, muted: bool = False, right: bool = False, after: floa
     return Paragraph(
         markup.replace("<b>", f'<font name="{BOLD}">').replace("</b>", "</font>"), style
     )
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M %Z}".strip()

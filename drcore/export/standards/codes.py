@@ -10,22 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from drcore.icdr import FULL_NAMES
+
 __all__ = [
-    "GRADE_CODES", "NOTICE", "PRIVATE_SCHEME", "QUESTIONS", "REPORT_NOTICE", "RETINA", "SIDE_CODES",
-    "SIDE_NAMES", "UNGRADABLE", "WHOLE_EYE_CODES", "YES_NO", "Concept", "model_name",
+    "GRADE_CODES", "PRIVATE_SCHEME", "QUESTIONS", "RETINA", "SIDE_CODES", "UNGRADABLE",
+    "WHOLE_EYE_CODES", "YES_NO", "Concept", "model_name",
 ]  # fmt: skip
-
-NOTICE = (
-    "Research use only. Not a medical device. Machine-made grade without a clinician's review; "
-    "macular oedema is not graded."
-)
-"""Stands in every document that says what the model says, and nothing else."""
-
-REPORT_NOTICE = (
-    "Research use only. Not a medical device. Decisions about patients stay with the clinician. "
-    "Diabetic macular oedema is not graded."
-)
-"""Stands in every document that holds readers' decisions too."""
 
 PRIVATE_SCHEME = "99DRCORE"
 """Designator of our own codes; DICOM keeps names that start with 99 for private schemes."""
@@ -46,12 +36,9 @@ class Concept:
     meaning: str
 
 
-GRADE_CODES = (
-    Concept("LN", "LA18643-9", "No apparent retinopathy"),
-    Concept("LN", "LA18644-7", "Mild non-proliferative retinopathy"),
-    Concept("LN", "LA18645-4", "Moderate non-proliferative retinopathy"),
-    Concept("LN", "LA18646-2", "Severe non-proliferative retinopathy"),
-    Concept("LN", "LA18648-8", "Proliferative retinopathy"),
+_LOINC = ("LA18643-9", "LA18644-7", "LA18645-4", "LA18646-2", "LA18648-8")
+GRADE_CODES = tuple(
+    Concept("LN", code, name) for code, name in zip(_LOINC, FULL_NAMES, strict=True)
 )
 """ICDR grades 0-4."""
 
@@ -76,8 +63,6 @@ WHOLE_EYE_CODES = {
     "OD": Concept("SCT", "18944008", "Right eye structure"),
     "OS": Concept("SCT", "8966001", "Left eye structure"),
 }
-
-SIDE_NAMES = {"OD": "Right eye", "OS": "Left eye"}
 
 
 def model_name(version: str) -> tuple[str, str]:

@@ -16,27 +16,22 @@ import numpy as np
 
 from drcore import __version__
 from drcore.errors import DrcoreError, PhotographError, SourceError
+from drcore.export.final_grade import model_notice
 from drcore.export.standards.codes import (
-    GRADE_CODES,
-    NOTICE,
     PRIVATE_SCHEME,
-    QUESTIONS,
-    RETINA,
-    SIDE_CODES,
-    UNGRADABLE,
-    YES_NO,
-    Concept,
     model_name,
 )
+from drcore.export.standards.dicom_content import MANUFACTURER, report_comments, report_content
 from drcore.export.standards.dicom_identity import identity_of
 from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.dicom_header import DicomSource, Header, read_header
 
 if TYPE_CHECKING:
-    from highdicom.sr import CodedConcept, MeasurementsAndQualitativeEvaluations
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
+    from drcore.agreement.adjudication import ReadingStatus
+    from drcore.eye import Laterality
     from drcore.grading.report import GradeReport
 
 __all__ = ["overlay_capture", "structured_report"]
@@ -44,7 +39,6 @@ __all__ = ["overlay_capture", "structured_report"]
 warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\.")
 logging.getLogger("highdicom").setLevel(logging.CRITICAL)
 
-_MANUFACTURER = "drcore"
 _SERIES_NUMBERS = {"SR": 9001, "OT": 9002}
 """Far above what a camera counts to, so that the new series is listed last."""
 
@@ -61,8 +55,9 @@ def structured_report(
     *,
     made_at: datetime | None = None,
     patient_name: bool = False,
+    reading: ReadingStatus | None = None,
 ) -> bytes:
-    """Write what the model says as a Comprehensive SR document (PS3.16 TID 1500).
+    """Write readers' and model's result as a Comprehensive SR document (PS3.16 TID 1500).
 
     Args:
         report: of a photograph that was graded or found ungradable.
@@ -71,10 +66,13 @@ def structured_report(
         made_at: when it was graded, by the clock of the clinic, which the study's own times
             follow; now, where left out.
         patient_name: copy the patient's name too. An archive that compares names may want it.
+        reading: what readers said of the photograph; nobody has read it where left out.
 
     Returns:
-        A DICOM file in the photograph's study, in a series of its own: grade (LOINC), score,
-        referability, model, the photograph and the research-use notice. Marked as unverified.
+        A DICOM file in the photograph's study, in a series of its own: the readers' final grade
+        where there is one, with the reader as observer, and what the model says: grade (LOINC),
+        score, referability; the photograph and the research-use notice. Marked as unverified, and
+        as preliminary while there is no final grade.
 
     Raises:
         SourceError: the photograph failed, did not come from DICOM, or is not the one of the
@@ -85,16 +83,19 @@ def structured_report(
 
     try:
         evidence = _evidence(header, patient_name=patient_name)
+        comments = report_comments(report, reading, _clock(made_at))
+        if not all(text.isascii() for text in comments):  # names in letters that the study lacks
+            evidence.SpecificCharacterSet = "ISO_IR 192"
         document = hd.sr.ComprehensiveSR(
             evidence=[evidence],
-            content=_content(report, header, number),
+            content=report_content(report, header, number, reading, comments),
             series_instance_uid=hd.UID(),
             series_number=_SERIES_NUMBERS["SR"],
             sop_instance_uid=hd.UID(),
             instance_number=1,
-            manufacturer=_MANUFACTURER,
+            manufacturer=MANUFACTURER,
             is_complete=True,
-            is_final=False,
+            is_final=reading is not None and reading.final is not None,
             is_verified=False,
         )
         _sign(document, report, made_at, header)
@@ -114,6 +115,7 @@ def overlay_capture(
     *,
     made_at: datetime | None = None,
     patient_name: bool = False,
+    reading: ReadingStatus | None = None,
 ) -> bytes:
     """Write the overlay as a Secondary Capture image.
 
@@ -125,6 +127,7 @@ def overlay_capture(
         made_at: when it was graded, by the clock of the clinic, which the study's own times
             follow; now, where left out.
         patient_name: copy the patient's name too.
+        reading: what readers said of the photograph; its description says whether one has read it.
 
     Returns:
         A DICOM file in the photograph's study, in a series of its own, that refers to the
@@ -135,44 +138,16 @@ def overlay_capture(
             report; its header lacks what the image must refer to; or the pixels are no picture.
     """
     header, number = _origin(report, source)
-    if overlay.dtype != np.uint8 or overlay.ndim != 3 or overlay.shape[2] != 3 or not overlay.size:
-        raise SourceError(
-            f"{header.label}: expected an overlay of uint8 (h, w, 3), got {overlay.dtype} "
-            f"{overlay.shape}."
-        )
-    if max(overlay.shape) > 65535:
-        raise SourceError(f"{header.label}: DICOM holds at most 65535 pixels a side. Shrink it.")
-    import highdicom as hd
-    from pydicom.dataset import Dataset
-
+    _check_picture(overlay, header)
     try:
         evidence = _evidence(header, patient_name=patient_name)
-        image = hd.sc.SCImage.from_ref_dataset(
-            ref_dataset=evidence,
-            pixel_array=np.ascontiguousarray(overlay),
-            photometric_interpretation="RGB",
-            bits_allocated=8,
-            coordinate_system="PATIENT",
-            # Facing the patient: rows run to the patient's left, columns to the feet.
-            patient_orientation=("L", "F"),
-            laterality={"OD": "R", "OS": "L", None: None}[report.laterality],
-            series_instance_uid=hd.UID(),
-            series_number=_SERIES_NUMBERS["OT"],
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer=_MANUFACTURER,
-            transfer_syntax_uid="1.2.840.10008.1.2.1",
-        )
+        image = _secondary_capture(evidence, overlay, report.laterality)
         _sign(image, report, made_at, header)
-        reference = Dataset()
-        reference.ReferencedSOPClassUID = evidence.SOPClassUID
-        reference.ReferencedSOPInstanceUID = evidence.SOPInstanceUID
-        if header.frames > 1:
-            reference.ReferencedFrameNumber = number
-        image.SourceImageSequence = [reference]
+        image.SourceImageSequence = [_reference(evidence, number if header.frames > 1 else None)]
         image.SeriesDescription = "Overlay of the grade's evidence, research use only"
         image.DerivationDescription = (
-            f"Regression Activation Map of {report.model_version} over the photograph. {NOTICE}"
+            f"Regression Activation Map of {report.model_version} over the photograph. "
+            + model_notice(reading)
         )
         if header.burned_in is not None:
             image.BurnedInAnnotation = "YES" if header.burned_in else "NO"
@@ -181,6 +156,50 @@ def overlay_capture(
         raise
     except Exception as error:
         raise _unfit(header, error) from error
+
+
+def _secondary_capture(
+    evidence: Dataset, overlay: NDArray[np.uint8], laterality: Laterality | None
+) -> Dataset:
+    import highdicom as hd
+
+    return hd.sc.SCImage.from_ref_dataset(
+        ref_dataset=evidence,
+        pixel_array=np.ascontiguousarray(overlay),
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        # Facing the patient: rows run to the patient's left, columns to the feet.
+        patient_orientation=("L", "F"),
+        laterality={"OD": "R", "OS": "L", None: None}[laterality],
+        series_instance_uid=hd.UID(),
+        series_number=_SERIES_NUMBERS["OT"],
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+    )
+
+
+def _check_picture(overlay: NDArray[np.uint8], header: Header) -> None:
+    if overlay.dtype != np.uint8 or overlay.ndim != 3 or overlay.shape[2] != 3 or not overlay.size:
+        raise SourceError(
+            f"{header.label}: expected an overlay of uint8 (h, w, 3), got {overlay.dtype} "
+            f"{overlay.shape}."
+        )
+    if max(overlay.shape) > 65535:
+        raise SourceError(f"{header.label}: DICOM holds at most 65535 pixels a side. Shrink it.")
+
+
+def _reference(evidence: Dataset, frame: int | None) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = evidence.SOPClassUID
+    reference.ReferencedSOPInstanceUID = evidence.SOPInstanceUID
+    if frame is not None:
+        reference.ReferencedFrameNumber = frame
+    return reference
 
 
 def _origin(report: GradeReport, source: DicomSource | DicomFrame | Header) -> tuple[Header, int]:
@@ -240,101 +259,6 @@ def _evidence(header: Header, *, patient_name: bool) -> Dataset:
     return kept
 
 
-def _code(concept: Concept) -> CodedConcept:
-    from highdicom.sr import CodedConcept
-
-    return CodedConcept(
-        value=concept.code, scheme_designator=concept.scheme, meaning=concept.meaning
-    )
-
-
-def _content(report: GradeReport, header: Header, number: int) -> Dataset:
-    import highdicom as hd
-    from pydicom.sr.codedict import codes
-
-    name, version = model_name(report.model_version)
-    observer = hd.sr.ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=hd.UID(), name=name, manufacturer_name=_MANUFACTURER, model_name=name,
-            serial_number=version,
-        ),
-    )  # fmt: skip
-    document = hd.sr.MeasurementReport(
-        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
-        procedure_reported=codes.SCT.Imaging,
-        imaging_measurements=[_group(report, header, number)],
-        title=codes.DCM.ImagingMeasurementReport,
-    )
-    root = document[0]
-    words = [NOTICE, *([report.reason] if report.grade is None and report.reason else [])]
-    for text in words:
-        comment = hd.sr.TextContentItem(
-            name=hd.sr.CodedConcept("121106", "DCM", "Comment"),
-            value=text,
-            relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
-        )
-        root.ContentSequence.append(comment)
-    return root
-
-
-def _group(
-    report: GradeReport, header: Header, number: int
-) -> MeasurementsAndQualitativeEvaluations:
-    """Grade, score and referability of one photograph (TID 1501)."""
-    import highdicom as hd
-    from pydicom.sr.codedict import codes
-
-    name, version = model_name(report.model_version)
-    algorithm = hd.sr.AlgorithmIdentification(
-        name=name,
-        version=version,
-        family=codes.DCM.ArtificialIntelligence,
-        manufacturer=_MANUFACTURER,
-    )
-    side = None if report.laterality is None else _code(SIDE_CODES[report.laterality])
-    evaluations = [
-        hd.sr.QualitativeEvaluation(
-            _code(QUESTIONS["gradable"]), _code(YES_NO[report.grade is not None])
-        )
-    ]
-    measurements = []
-    if report.grade is None or report.referable is None:
-        evaluations.append(
-            hd.sr.QualitativeEvaluation(_code(QUESTIONS["grade"]), _code(UNGRADABLE))
-        )
-    else:
-        evaluations += [
-            hd.sr.QualitativeEvaluation(
-                _code(QUESTIONS["grade"]), _code(GRADE_CODES[report.grade])
-            ),
-            hd.sr.QualitativeEvaluation(
-                _code(QUESTIONS["referable"]), _code(YES_NO[report.referable])
-            ),
-        ]
-        measurements.append(
-            hd.sr.Measurement(
-                name=_code(QUESTIONS["score"]),
-                value=round(float(report.score), 4),
-                unit=codes.UCUM.NoUnits,
-            )
-        )
-    return hd.sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(uid=hd.UID(), identifier=report.sha256[:16]),
-        algorithm_id=algorithm,
-        finding_sites=[hd.sr.FindingSite(_code(RETINA), laterality=side)],
-        measurements=measurements or None,
-        qualitative_evaluations=evaluations,
-        source_images=[
-            hd.sr.SourceImageForMeasurementGroup(
-                referenced_sop_class_uid=str(header.dataset.SOPClassUID),
-                referenced_sop_instance_uid=str(header.dataset.SOPInstanceUID),
-                referenced_frame_numbers=[number] if header.frames > 1 else None,
-            )
-        ],
-    )
-
-
 def _scheme() -> Dataset:
     """Say of our own codes that they are ours (PS3.3 C.12.1.1.7)."""
     from pydicom.dataset import Dataset
@@ -342,13 +266,13 @@ def _scheme() -> Dataset:
     item = Dataset()
     item.CodingSchemeDesignator = PRIVATE_SCHEME
     item.CodingSchemeName = "Private codes of drcore; no published standard"
-    item.CodingSchemeResponsibleOrganization = _MANUFACTURER
+    item.CodingSchemeResponsibleOrganization = MANUFACTURER
     return item
 
 
 def _sign(document: Dataset, report: GradeReport, made_at: datetime | None, header: Header) -> None:
     """Put model and time into the equipment and content modules."""
-    moment = made_at or datetime.now(UTC).astimezone()
+    moment = _clock(made_at)
     name, version = model_name(report.model_version)
     document.ManufacturerModelName = name[:64]
     document.SoftwareVersions = [f"drcore {__version__}", version[:64]]
@@ -357,6 +281,10 @@ def _sign(document: Dataset, report: GradeReport, made_at: datetime | None, head
     document.ContentTime = moment.strftime("%H%M%S")
     for keyword, value in identity_of(header.dataset).items():
         setattr(document, keyword, value)
+
+
+def _clock(made_at: datetime | None) -> datetime:
+    return made_at or datetime.now(UTC).astimezone()
 
 
 def _file(document: Dataset) -> bytes:

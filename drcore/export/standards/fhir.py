@@ -6,43 +6,43 @@ number that the caller gives.
 
 from __future__ import annotations
 
-import re
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from drcore.errors import SourceError
-from drcore.export.standards.codes import (
-    GRADE_CODES,
-    NOTICE,
-    PRIVATE_SCHEME,
-    QUESTIONS,
-    RETINA,
-    SIDE_NAMES,
-    UNGRADABLE,
-    WHOLE_EYE_CODES,
-    Concept,
-    model_name,
-)
+from drcore.export.final_grade import decided_at, model_notice, reader_name
+from drcore.export.standards.codes import GRADE_CODES, QUESTIONS
+from drcore.export.standards.fhir_elements import (
+    HASHES,
+    OWN,
+    Resource,
+    body_site,
+    coded,
+    concept_in,
+    device,
+    graded,
+    moment_of,
+    practitioner,
+    study,
+    subject,
+    ungradable,
+)  # fmt: skip
+from drcore.eye import EYE_NAMES
+from drcore.icdr import GRADE_NAMES, MODEL_NOTICE, NOTICE, REFERABLE
+from drcore.text import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from drcore.agreement.adjudication import ReadingStatus
     from drcore.grading.report import GradeReport
 
-__all__ = ["diagnostic_report", "observation", "report_bundle"]
+    Readings = Mapping[str, ReadingStatus]
 
-Resource = dict[str, Any]
+__all__ = ["diagnostic_report", "final_observation", "observation", "report_bundle"]
 
-# A system of codes must be a URI; a URN of our own needs no web address that might rot.
-_OWN = uuid.uuid5(uuid.NAMESPACE_OID, PRIVATE_SCHEME)
-_SYSTEMS = {
-    "LN": "http://loinc.org",
-    "SCT": "http://snomed.info/sct",
-    PRIVATE_SCHEME: f"urn:uuid:{_OWN}",
-}
-_HASHES = f"urn:uuid:{uuid.uuid5(_OWN, 'sha256 of a photograph')}"
-_ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+
 _CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 
 
@@ -52,6 +52,7 @@ def observation(
     made_at: datetime | None = None,
     patient: str | None = None,
     study_uid: str | None = None,
+    reading: ReadingStatus | None = None,
 ) -> Resource:
     """Return what the model says of one photograph as an `Observation`.
 
@@ -60,64 +61,69 @@ def observation(
         made_at: when it was graded, with its time zone; now, where left out.
         patient: number of the patient, where it may be told; from the report where left out.
         study_uid: DICOM Study Instance UID, where the photograph has one.
+        reading: what readers said of the photograph; the note says whether one has read it.
 
     Returns:
-        The resource, status "preliminary": no clinician has confirmed it. The ICDR grade is its
+        The resource, status "preliminary": the model's result is never final. The ICDR grade is its
         value, score and referability are components, the model is a contained `Device`.
 
     Raises:
         SourceError: the photograph failed, or the time has no zone.
     """
-    if report.status == "failed":
-        raise SourceError(
-            f"{report.name}: there is nothing to export, because {report.reason} Choose a "
-            "photograph that was graded."
-        )
-    moment = _moment(made_at)
-    resource: Resource = {
-        "resourceType": "Observation",
-        "id": str(uuid.uuid5(_OWN, f"{report.sha256} {report.model_version}")),
-        "contained": [_device(report.model_version)],
-        "identifier": [{"system": _HASHES, "value": report.sha256}],
+    resource = {
+        **_result(report, f"{report.sha256} {report.model_version}", made_at, patient, study_uid),
+        "contained": [device(report.model_version, reading)],
         "status": "preliminary",
-        "category": [_concept_in(_CATEGORY, "imaging", "Imaging")],
-        "code": _coded(QUESTIONS["grade"]),
-        "effectiveDateTime": moment,
-        "issued": moment,
         "device": {"reference": "#model"},
-        "bodySite": _body_site(report),
-        "note": [{"text": NOTICE}],
-        "derivedFrom": [
-            {"type": "Media", "identifier": {"system": _HASHES, "value": report.sha256}},
-            *_study(study_uid),
-        ],
+        "note": [{"text": model_notice(reading)}],
     }
-    resource |= _subject(patient if patient is not None else report.patient)
     if report.grade is None:
-        resource["dataAbsentReason"] = {
-            "coding": [
-                *_coded(UNGRADABLE)["coding"],
-                {"system": _ABSENT, "code": "not-performed", "display": "Not Performed"},
-            ],
-            "text": report.reason or "The photograph is not fit for grading.",
-        }
-        return resource
-    resource["valueCodeableConcept"] = _coded(
-        GRADE_CODES[report.grade], f"ICDR grade {report.grade}: {report.grade_name}"
-    )
-    resource["component"] = [
-        {
-            "code": _coded(QUESTIONS["score"]),
-            "valueQuantity": {
-                "value": round(float(report.score), 4),
-                "unit": "grades",
-                "system": "http://unitsofmeasure.org",
-                "code": "1",
-            },
-        },
-        {"code": _coded(QUESTIONS["referable"]), "valueBoolean": bool(report.referable)},
-    ]
-    return resource
+        return resource | ungradable(report.reason)
+    score = {
+        "value": round(float(report.score), 4),
+        "unit": "grades",
+        "system": "http://unitsofmeasure.org",
+        "code": "1",
+    }
+    components = [{"code": coded(QUESTIONS["score"]), "valueQuantity": score}]
+    return resource | graded(report.grade, report.grade_name, components)
+
+
+def final_observation(
+    report: GradeReport,
+    reading: ReadingStatus,
+    *,
+    patient: str | None = None,
+    study_uid: str | None = None,
+) -> Resource:
+    """Return the readers' final grade of one photograph as an `Observation`.
+
+    Args:
+        report: of the photograph.
+        reading: with a final grade.
+        patient: number of the patient, where it may be told; from the report where left out.
+        study_uid: DICOM Study Instance UID, where the photograph has one.
+
+    Returns:
+        The resource, status "final", issued when the grade became final, performed by the readers.
+
+    Raises:
+        SourceError: the photograph failed, or readers have not settled its grade.
+    """
+    final = reading.final
+    if final is None:
+        raise SourceError(f"{report.name}: readers have not settled its grade. Leave it out.")
+    decided = decided_at(reading)
+    key = f"final {report.sha256} {decided.isoformat()}"
+    resource = {
+        **_result(report, key, decided, patient, study_uid),
+        "status": "final",
+        "performer": [practitioner(made) for made in reading.final_by],
+        "note": [{"text": NOTICE}],
+    }
+    if final.grade is None:
+        return resource | ungradable("")
+    return resource | graded(final.grade, GRADE_NAMES[final.grade], [])
 
 
 def diagnostic_report(
@@ -126,56 +132,52 @@ def diagnostic_report(
     made_at: datetime | None = None,
     patient: str | None = None,
     study_uid: str | None = None,
+    readings: Readings | None = None,
+    caution: str = "",
 ) -> Resource:
-    """Return the photographs of one patient as a `DiagnosticReport`.
+    """Return the photographs of one visit of a patient as a `DiagnosticReport`.
 
     Args:
-        reports: of one patient, one or both eyes; failed photographs are named in the conclusion.
+        reports: of one visit, one or both eyes; failed photographs are named in the conclusion.
         made_at: when they were graded, with its time zone; now, where left out.
         patient: number of the patient, where it may be told; from the reports where left out.
         study_uid: DICOM Study Instance UID, where the photographs have one.
+        readings: what readers said, by SHA-256 of the photograph.
+        caution: stands in the conclusion; see `drcore.agreement.visits.Visit.caution`.
 
     Returns:
-        The resource, status "preliminary"; its `result` refers to the observations by
-        `urn:uuid:`, as `report_bundle` brings them.
+        The resource, status "final" where every photograph has a final grade, "partial" where some
+        have, else "preliminary"; its `result` refers to the observations by `urn:uuid:`, as
+        `report_bundle` brings them, final grades first.
 
     Raises:
-        SourceError: there is no report, they are of several patients, or the time has no zone.
+        SourceError: there is no report, they are of several patients or several visits, or the time
+            has no zone.
     """
-    if not reports:
-        raise SourceError("There is nothing to export: choose at least one graded photograph.")
-    known = {report.patient for report in reports if report.patient}
-    if patient is None and len(known) > 1:
-        raise SourceError(
-            f"The photographs are of {len(known)} patients. Export one patient at a time."
-        )
-    moment = _moment(made_at)
-    seen = [report for report in reports if report.status != "failed"]
-    results = [
-        {"reference": f"urn:uuid:{observation(report, made_at=made_at)['id']}"} for report in seen
-    ]
+    patient = _one_patient(reports, patient)
+    readings = readings or {}
+    finals = [readings[r.sha256] for r in reports if _is_final(r, readings)]
+    grades = {_grade_in_force(report, readings) for report in reports} - {None}
     key = " ".join(f"{report.sha256} {report.model_version}" for report in reports)
     resource: Resource = {
-        "resourceType": "DiagnosticReport",
-        "id": str(uuid.uuid5(_OWN, f"report {moment} {key}")),
-        "status": "preliminary",
-        "category": [_concept_in("http://terminology.hl7.org/CodeSystem/v2-0074", "OTH", "Other")],
-        "code": _coded(QUESTIONS["report"]),
-        "effectiveDateTime": moment,
-        "issued": moment,
-        "conclusion": " ".join([*(_sentence(report) for report in reports), NOTICE]),
-        "conclusionCode": [
-            _coded(GRADE_CODES[grade])
-            for grade in sorted({r.grade for r in seen if r.grade is not None}, reverse=True)
-        ],
+        **_head("DiagnosticReport", f"report {moment_of(made_at)} {key}", made_at, reports[0]),
+        "status": _status(len(finals), len(reports)),
+        "category": [concept_in("http://terminology.hl7.org/CodeSystem/v2-0074", "OTH", "Other")],
+        "code": coded(QUESTIONS["report"]),
+        "conclusion": " ".join(filter(None, [caution, _conclusion(reports, readings)])),
     }
+    if finals:
+        performers = [practitioner(made) for reading in finals for made in reading.final_by]
+        resource["resultsInterpreter"] = list({p["display"]: p for p in performers}.values())
+    results = _observations(reports, readings, made_at=made_at)
     if results:
-        resource["result"] = results
-    if not resource["conclusionCode"]:
-        del resource["conclusionCode"]
+        resource["result"] = [{"reference": f"urn:uuid:{one['id']}"} for one in results]
+    if grades:
+        ordered = sorted((grade for grade in grades if grade is not None), reverse=True)
+        resource["conclusionCode"] = [coded(GRADE_CODES[grade]) for grade in ordered]
     if study_uid is not None:
-        resource["imagingStudy"] = _study(study_uid)
-    return resource | _subject(patient if patient is not None else next(iter(known), None))
+        resource["imagingStudy"] = study(study_uid)
+    return resource | subject(patient)
 
 
 def report_bundle(
@@ -184,14 +186,18 @@ def report_bundle(
     made_at: datetime | None = None,
     patient: str | None = None,
     study_uid: str | None = None,
+    readings: Readings | None = None,
+    caution: str = "",
 ) -> Resource:
-    """Return the `DiagnosticReport` of one patient and its `Observation`s in one `Bundle`.
+    """Return the `DiagnosticReport` of one visit and its `Observation`s in one `Bundle`.
 
     Args:
-        reports: of one patient, one or both eyes.
+        reports: of one visit of a patient, one or both eyes.
         made_at: when they were graded, with its time zone; now, where left out.
         patient: number of the patient, where it may be told; from the reports where left out.
         study_uid: DICOM Study Instance UID, where the photographs have one.
+        readings: what readers said, by SHA-256 of the photograph.
+        caution: stands in the conclusion; see `drcore.agreement.visits.Visit.caution`.
 
     Returns:
         A `Bundle` of the type "collection", ready for `json.dumps`.
@@ -200,86 +206,138 @@ def report_bundle(
         SourceError: as for `diagnostic_report`.
     """
     made_at = made_at or datetime.now(UTC)
+    same: dict[str, Any] = {"made_at": made_at, "patient": patient, "study_uid": study_uid}
     resources = [
-        diagnostic_report(reports, made_at=made_at, patient=patient, study_uid=study_uid),
-        *(
-            observation(report, made_at=made_at, patient=patient, study_uid=study_uid)
-            for report in reports
-            if report.status != "failed"
-        ),
+        diagnostic_report(reports, readings=readings, caution=caution, **same),
+        *_observations(reports, readings or {}, **same),
     ]
     # The same photograph twice is one observation: a bundle may not hold a full URL twice.
     entries = {f"urn:uuid:{resource['id']}": resource for resource in resources}
     return {
         "resourceType": "Bundle",
         "type": "collection",
-        "timestamp": _moment(made_at),
+        "timestamp": moment_of(made_at),
         "entry": [{"fullUrl": url, "resource": resource} for url, resource in entries.items()],
     }
 
 
-def _moment(made_at: datetime | None) -> str:
-    moment = made_at or datetime.now(UTC)
-    if moment.tzinfo is None:
-        raise SourceError("The time of grading has no time zone: FHIR needs one. Add it.")
-    return moment.isoformat(timespec="seconds")
+def _one_patient(reports: Sequence[GradeReport], patient: str | None) -> str | None:
+    """Refuse what may not be in one report; returns the patient's number."""
+    if not reports:
+        raise SourceError("There is nothing to export: choose at least one graded photograph.")
+    known = {report.patient for report in reports if report.patient}
+    if patient is None and len({fold(name) for name in known}) > 1:
+        raise SourceError(
+            f"The photographs are of {len(known)} patients. Export one patient at a time."
+        )
+    if len({report.exam_date for report in reports}) > 1:
+        raise SourceError("The photographs are of several visits. Export one visit at a time.")
+    return patient if patient is not None else next(iter(known), None)
 
 
-def _coded(concept: Concept, text: str | None = None) -> Resource:
-    return {
-        "coding": [
-            {
-                "system": _SYSTEMS[concept.scheme],
-                "code": concept.code,
-                "display": concept.meaning,
-            }
-        ],
-        "text": text or concept.meaning,
-    }
-
-
-def _concept_in(system: str, code: str, display: str) -> Resource:
-    return {"coding": [{"system": system, "code": code, "display": display}]}
-
-
-def _device(model_version: str) -> Resource:
-    name, version = model_name(model_version)
-    return {
-        "resourceType": "Device",
-        "id": "model",
-        "deviceName": [{"name": name, "type": "model-name"}],
-        "version": [{"value": version}],
-        "note": [{"text": NOTICE}],
-    }
-
-
-def _body_site(report: GradeReport) -> Resource:
-    if report.laterality is None:
-        return _coded(RETINA)
-    site = _coded(WHOLE_EYE_CODES[report.laterality], f"{SIDE_NAMES[report.laterality]}, retina")
-    return {"coding": [*site["coding"], *_coded(RETINA)["coding"]], "text": site["text"]}
-
-
-def _subject(patient: str | None) -> Resource:
-    return {"subject": {"type": "Patient", "identifier": {"value": patient}}} if patient else {}
-
-
-def _study(study_uid: str | None) -> list[Resource]:
-    if study_uid is None:
-        return []
-    if not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]*))+", study_uid) or len(study_uid) > 64:
-        raise SourceError(f"{study_uid[:64]!r} is not a DICOM UID. Give the Study Instance UID.")
+def _observations(
+    reports: Sequence[GradeReport],
+    readings: Readings,
+    *,
+    made_at: datetime | None,
+    patient: str | None = None,
+    study_uid: str | None = None,
+) -> list[Resource]:
+    """Final grades, then what the model says; failed photographs have neither."""
     return [
-        {
-            "type": "ImagingStudy",
-            "identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{study_uid}"},
-        }
-    ]
+        *(
+            final_observation(r, readings[r.sha256], patient=patient, study_uid=study_uid)
+            for r in reports
+            if _is_final(r, readings)
+        ),
+        *(
+            observation(
+                report, made_at=made_at, patient=patient, study_uid=study_uid,
+                reading=readings.get(report.sha256),
+            )
+            for report in reports
+            if report.status != "failed"
+        ),
+    ]  # fmt: skip
 
 
-def _sentence(report: GradeReport) -> str:
-    eye = SIDE_NAMES.get(report.laterality or "", "Eye not named")
-    if report.grade is None:
-        return f"{eye}: {'ungradable' if report.status == 'ungradable' else 'not read'}."
-    answer = "referable" if report.referable else "not referable"
-    return f"{eye}: ICDR grade {report.grade} ({report.grade_name}), {answer}."
+def _is_final(report: GradeReport, readings: Readings) -> bool:
+    reading = readings.get(report.sha256)
+    return report.status != "failed" and reading is not None and reading.final is not None
+
+
+def _grade_in_force(report: GradeReport, readings: Readings) -> int | None:
+    """The final grade, and the model's while there is none."""
+    reading = readings.get(report.sha256)
+    return report.grade if reading is None or reading.final is None else reading.final.grade
+
+
+def _status(finals: int, reports: int) -> str:
+    if finals == 0:
+        return "preliminary"
+    return "final" if finals == reports else "partial"
+
+
+def _head(kind: str, key: str, made_at: datetime | None, report: GradeReport) -> Resource:
+    """What the resources have in common."""
+    moment = moment_of(made_at)
+    return {
+        "resourceType": kind,
+        "id": str(uuid.uuid5(OWN, key)),
+        "effectiveDateTime": report.exam_date or moment,
+        "issued": moment,
+    }
+
+
+def _result(
+    report: GradeReport,
+    key: str,
+    made_at: datetime | None,
+    patient: str | None,
+    study_uid: str | None,
+) -> Resource:
+    """What the model's and the readers' observation of a photograph have in common."""
+    if report.status == "failed":
+        raise SourceError(
+            f"{report.name}: there is nothing to export, because {report.reason} Choose a "
+            "photograph that was graded."
+        )
+    photograph = {"system": HASHES, "value": report.sha256}
+    return {
+        **_head("Observation", key, made_at, report),
+        "identifier": [photograph],
+        "category": [concept_in(_CATEGORY, "imaging", "Imaging")],
+        "code": coded(QUESTIONS["grade"]),
+        "bodySite": body_site(report),
+        "derivedFrom": [{"type": "Media", "identifier": photograph}, *study(study_uid)],
+        **subject(patient if patient is not None else report.patient),
+    }
+
+
+def _conclusion(reports: Sequence[GradeReport], readings: Readings) -> str:
+    """Final grades first, each beside the model's; the notice last."""
+    unread = not any(_is_final(report, readings) for report in reports)
+    notice = MODEL_NOTICE if unread else NOTICE
+    return " ".join([*(_sentence(r, readings.get(r.sha256)) for r in reports), notice])
+
+
+def _sentence(report: GradeReport, reading: ReadingStatus | None) -> str:
+    eye = EYE_NAMES[report.laterality] if report.laterality else "Laterality not recorded"
+    if report.status == "failed":
+        return f"{eye}: could not be read."
+    said = _outcome(report.grade, report.grade_name)
+    if reading is None or (not reading.readings and reading.final is None):
+        return f"{eye}: not yet read by a clinician; model: {said}."
+    if reading.final is None:
+        return f"{eye}: readers disagree, no final grade; model: {said}."
+    final = reading.final.grade
+    name = "" if final is None else GRADE_NAMES[final]
+    readers = ", ".join(reader_name(made) for made in reading.final_by)
+    return f"{eye}: final {_outcome(final, name)}, by {readers}; model: {said}."
+
+
+def _outcome(grade: int | None, name: str) -> str:
+    if grade is None:
+        return "ungradable"
+    answer = "referable" if grade >= REFERABLE else "not referable"
+    return f"ICDR grade {grade} ({name}), {answer}"

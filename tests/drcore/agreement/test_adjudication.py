@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drcore.agreement.adjudication import StudyRules, differ, reading_statuses, standing
+from drcore.agreement.adjudication import StudyRules, differ, reading_status, reading_statuses
 from drcore.errors import ReviewError
 from drcore.reviews.decision import Decision
 
@@ -68,23 +68,23 @@ def test_what_is_too_far_apart(first, second, design, expected):
     ],
 )
 def test_who_needs_a_second_read(grade, second_read, needed):
-    found = standing(SHA, [read(grade)], StudyRules(second_read=second_read))
+    found = reading_status(SHA, [read(grade)], StudyRules(second_read=second_read))
     assert found.state == ("second read" if needed else "settled")
     assert found.final == (None if needed else read(grade))
 
 
 def test_both_ungradable_is_like_a_machine_without_a_grade():
     only = read(None, machine=None)
-    assert standing(SHA, [only], StudyRules(second_read="unlike the machine")).final == only
+    assert reading_status(SHA, [only], StudyRules(second_read="unlike the machine")).final == only
 
 
 def test_nothing_read_is_open():
-    found = standing(SHA, [], STRICT)
+    found = reading_status(SHA, [], STRICT)
     assert (found.state, found.final, found.readings) == ("unread", None, ())
 
 
 def test_readers_who_agree_settle_it():
-    found = standing(SHA, [read(3), read(3, "BS")], STRICT)
+    found = reading_status(SHA, [read(3), read(3, "BS")], STRICT)
     assert found.state == "settled"
     assert found.final is not None
     assert found.final.grade == 3
@@ -92,39 +92,39 @@ def test_readers_who_agree_settle_it():
 
 def test_within_the_tolerance_the_higher_grade_is_final():
     for first, second in ((3, 4), (4, 3)):
-        found = standing(SHA, [read(first), read(second, "BS")], StudyRules(tolerance=1))
+        found = reading_status(SHA, [read(first), read(second, "BS")], StudyRules(tolerance=1))
         assert found.final is not None
         assert found.final.grade == 4
 
 
 def test_a_difference_is_open_until_the_arbiter_has_decided():
     both = [read(1), read(3, "BS")]
-    found = standing(SHA, both, STRICT)
+    found = reading_status(SHA, both, STRICT)
     assert (found.state, found.final) == ("arbitration", None)
     assert found.readings == tuple(both)
-    found = standing(SHA, [*both, arbiter(2)], STRICT)
+    found = reading_status(SHA, [*both, arbiter(2)], STRICT)
     assert (found.state, found.final) == ("settled", arbiter(2))
-    assert standing(SHA, [*both, arbiter(2), arbiter(3)], STRICT).final == arbiter(3)
-    assert standing(SHA, [*both, arbiter(None)], STRICT).final == arbiter(None)
+    assert reading_status(SHA, [*both, arbiter(2), arbiter(3)], STRICT).final == arbiter(3)
+    assert reading_status(SHA, [*both, arbiter(None)], STRICT).final == arbiter(None)
     late = [*both, arbiter(2), read(4)]
-    assert standing(SHA, late, STRICT).final == arbiter(2)
+    assert reading_status(SHA, late, STRICT).final == arbiter(2)
 
 
 def test_a_reader_who_changes_a_mind_replaces_the_first_answer():
     changed = read(3, revises=1)
-    found = standing(SHA, [read(1), read(3, "BS"), changed], STRICT)
+    found = reading_status(SHA, [read(1), read(3, "BS"), changed], STRICT)
     assert (found.state, found.readings) == ("settled", (changed, read(3, "BS")))
 
 
 def test_one_reader_under_two_spellings_is_no_second_reader():
-    found = standing(SHA, [read(1, "Dr. Adams"), read(3, " dr.  adams")], STRICT)
+    found = reading_status(SHA, [read(1, "Dr. Adams"), read(3, " dr.  adams")], STRICT)
     assert (found.state, len(found.readings)) == ("second read", 1)
 
 
 def test_one_far_reader_of_three_is_enough_in_any_order():
     three = [read(2), read(2, "BS"), read(4, "CT")]
     for order in permutations(three):
-        assert standing(SHA, order, STRICT).state == "arbitration"
+        assert reading_status(SHA, order, STRICT).state == "arbitration"
 
 
 def test_every_photograph_stands_for_itself():
@@ -139,5 +139,5 @@ def test_every_photograph_stands_for_itself():
 
 @pytest.mark.parametrize("rules", [{"tolerance": 5}, {"tolerance": -1}, {"second_read": "some"}])
 def test_rules_that_are_not_understood(rules):
-    with pytest.raises(ReviewError, match="rules of the study are not understood"):
+    with pytest.raises(ReviewError, match="Invalid study rules"):
         StudyRules(**rules)

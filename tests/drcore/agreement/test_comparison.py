@@ -24,7 +24,7 @@ from drcore.agreement.comparison import (
     reader_against_reader,
 )
 from drcore.agreement.reading_time import map_groups, times_by_reader, times_of
-from drcore.agreement.selection import Selection, counted, reader_names
+from drcore.agreement.selection import Selection, reader_names, select_decisions
 from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.reviews.correction import IdentityCorrection
 from drcore.reviews.decision import Decision
@@ -51,14 +51,14 @@ def read(photograph: int, grade: int | None, reader: str = "AR", **changes: Any)
 
 def test_of_several_answers_of_a_reader_one_counts():
     record = [read(1, 1), read(2, 2), read(1, 3), read(1, 4, "BS"), read(1, 0, " ar ")]
-    assert [one.grade for one in counted(record, Selection())] == [1, 2, 4]
-    assert [one.grade for one in counted(record, Selection(answer="last"))] == [2, 4, 0]
+    assert [one.grade for one in select_decisions(record, Selection())] == [1, 2, 4]
+    assert [one.grade for one in select_decisions(record, Selection(answer="last"))] == [2, 4, 0]
 
 
 def test_another_model_makes_another_answer():
     record = [read(1, 1), read(1, 3, model_version="m 2")]
-    assert counted(record, Selection()) == record
-    assert counted(record, Selection(models=frozenset({"m 2"}))) == record[1:]
+    assert select_decisions(record, Selection()) == record
+    assert select_decisions(record, Selection(models=frozenset({"m 2"}))) == record[1:]
 
 
 def test_filters():
@@ -76,7 +76,7 @@ def test_filters():
         (Selection(since=date(2026, 3, 31), until=date(2026, 4, 1)), record[2:]),
         (Selection(readers=frozenset({"CT"})), []),
     ):
-        assert counted(record, wanted) == found
+        assert select_decisions(record, wanted) == found
 
 
 def test_readers_are_called_as_they_first_wrote_themselves():

@@ -17,11 +17,13 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from drcore.agreement.adjudication import StudyRules, reading_status
 from drcore.errors import SourceError
-from drcore.export.standards.codes import NOTICE
 from drcore.export.standards.dicom import overlay_capture, structured_report
+from drcore.icdr import MODEL_NOTICE
 from drcore.maps.overlay import overlay
 from drcore.photographs.dicom_reader import read_frames
+from drcore.reviews.decision import Decision
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pytest lifts drcore's filter
 
@@ -89,7 +91,7 @@ def test_report_says_grade_score_referable_model_and_notice(report, source):
     assert said["REFERABLE"] == ("373066001" if report.referable else "373067005")
     assert said["DR-SCORE"] == pytest.approx(report.score, abs=1e-4)
     assert said["GRADABLE"] == "373066001"
-    assert said["121106"] == [NOTICE]
+    assert said["121106"] == [MODEL_NOTICE]
     assert said["111001"] == ["random"]  # algorithm name
     assert said["111003"] == ["1"]  # algorithm version
     assert document.VerificationFlag == "UNVERIFIED"
@@ -105,6 +107,22 @@ def test_report_can_be_read_by_a_tool_that_knows_the_template(report, source):
     assert (site.value.value, site.laterality.value) == ("5665001", "24028007")
     (image,) = group.source_images
     assert image.referenced_sop_instance_uid == opened(source).SOPInstanceUID
+
+
+def test_the_readers_group_comes_before_the_models(report, source):
+    made = Decision(
+        sha256=report.sha256, image=report.name, model_version=report.model_version,
+        machine_status="graded", machine_grade=report.grade, machine_score=report.score,
+        action="ungradable", grade=None, note="", reader="Dr A", decided_at=MADE_AT,
+    )  # fmt: skip
+    reading = reading_status(report.sha256, [made], StudyRules(second_read="none"))
+    document = hd.sr.srread(io.BytesIO(structured_report(report, source, reading=reading)))
+    assert isinstance(document, hd.sr.ComprehensiveSR)
+    final, model = document.content.get_image_measurement_groups()
+    answers = {e.name.value: e.value.value for e in final.get_qualitative_evaluations()}
+    assert answers == {"GRADABLE": "373067005", "ICDR-GRADE": "UNGRADABLE"}
+    assert not final.get_measurements()
+    assert [m.name.value for m in model.get_measurements()] == ["DR-SCORE"]
 
 
 @pytest.mark.parametrize("kind", ["report", "overlay"])
@@ -148,7 +166,7 @@ def test_overlay_comes_back_pixel_for_pixel(report, source, picture):
     image = opened(overlay_capture(report, picture, source))
     assert np.array_equal(image.pixel_array, picture)
     assert image.ImageType[:2] == ["DERIVED", "SECONDARY"]
-    assert NOTICE in image.DerivationDescription
+    assert MODEL_NOTICE in image.DerivationDescription
     assert image.Laterality == "R"
     assert "BurnedInAnnotation" not in image
 

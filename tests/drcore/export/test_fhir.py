@@ -13,8 +13,8 @@ from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.observation import Observation
 
 from drcore.errors import SourceError
-from drcore.export.standards.codes import NOTICE
 from drcore.export.standards.fhir import diagnostic_report, observation, report_bundle
+from drcore.icdr import MODEL_NOTICE
 
 MADE_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 STUDY = "1.2.840.99.7"
@@ -46,7 +46,7 @@ def test_observation_is_valid_and_says_what_the_report_says(report):
     assert referable.valueBoolean is True
     assert {coding.code for coding in read.bodySite.coding} == {"18944008", "5665001"}
     assert read.subject.identifier.value == "7"
-    assert read.note[0].text == NOTICE
+    assert read.note[0].text == MODEL_NOTICE
     device = read.contained[0]
     assert read.device.reference == f"#{device.id}"
     assert (device.deviceName[0].name, device.version[0].value) == ("random", "1")
@@ -84,8 +84,9 @@ def test_report_refers_to_its_observations_and_concludes(report, ungradable, gra
     ]
     assert [item["resourceType"] for item in rest] == ["Observation"] * 2
     assert read.conclusion == (
-        "Right eye: ICDR grade 2 (Moderate non-proliferative), referable. "
-        f"Left eye: ungradable. Eye not named: not read. {NOTICE}"
+        "Right eye: not yet read by a clinician; model: ICDR grade 2 (Moderate non-proliferative), "
+        "referable. Left eye: not yet read by a clinician; model: ungradable. "
+        f"Laterality not recorded: could not be read. {MODEL_NOTICE}"
     )
     assert [concept.coding[0].code for concept in read.conclusionCode] == ["LA18645-4"]
     assert read.imagingStudy[0].identifier.value == f"urn:oid:{STUDY}"

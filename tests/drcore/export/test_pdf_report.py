@@ -15,7 +15,7 @@ from drcore.export.case import Case
 from drcore.export.deidentification import Disclosure
 from drcore.export.pdf.fonts import marked_up, register
 from drcore.export.pdf.report import patient_pdf
-from drcore.export.standards.codes import REPORT_NOTICE
+from drcore.icdr import NOTICE
 from drcore.reviews.decision import Decision
 from drcore.reviews.mark import Mark
 
@@ -68,13 +68,13 @@ def test_report_says_who_what_and_how_far_to_trust_it(case, other_eye):
     text = text_of(patient_pdf([other_eye, told], made_at=MADE_AT))
     assert text.index("Right eye (OD)") < text.index("Left eye (OS)")
     for said in (
-        "Patient 7", "2026-03-04 05:06 UTC", "random 1",
+        "Patient ID 7", "2026-03-04 05:06 UTC", "random 1",
         "Grade 3: Severe non-proliferative retinopathy. Referable.",  # of the patient: worse eye
-        "Grade 2: Moderate non-proliferative retinopathy", "Score 2.31", "fit for grading",
-        "60 %", "< 1 %", "Grade 2 or 3 is possible",
-        "Dr A: grade 3, differs from the model.", "beading above",
-        "venous beading at x 20, y 30 px, Dr A", "grades above", "a healthy retina",
-        "Not reviewed by a reader.", "7_left.png",
+        "Model: grade 2 (Moderate non-proliferative retinopathy)", "Model score 2.31",
+        "Image quality: gradable", "60 %", "< 1 %", "90 % prediction set: grades 2\u20133.",
+        "Model probability of grade 2 or more: 90 %.",
+        "Dr A: grade 3 (model 2)", "beading above", "venous beading (Dr A)", "relative evidence",
+        "NOT YET READ BY A CLINICIAN", "7_left.png",
     ):  # fmt: skip
         assert said in text, said
 
@@ -86,16 +86,18 @@ def test_notice_and_patient_stand_on_every_page(case, other_eye, page):
     assert len(pages) >= 3
     for number, sheet in enumerate(pages, start=1):
         text = " ".join(sheet.extract_text().split())
-        assert REPORT_NOTICE in text
+        assert NOTICE in text
         assert f"Page {number} of {len(pages)}" in text
-        assert "atient 7" in text
+        assert "atient ID 7" in text
     width, height = (595, 842) if page == "A4" else (612, 792)
     assert (round(pages[0].mediabox.width), round(pages[0].mediabox.height)) == (width, height)
 
 
 def test_both_eyes_fit_on_one_page(case, other_eye):
+    sure = {"probabilities": (0.01, 0.1, 0.6, 0.2, 0.09), "grade_set": (2, 3)}
+    eyes = [replace(one, report=replace(one.report, **sure)) for one in (case, other_eye)]
     for page in ("A4", "Letter"):
-        pdf = patient_pdf([case, other_eye], made_at=MADE_AT, page=page)
+        pdf = patient_pdf(eyes, made_at=MADE_AT, page=page)
         assert len(pypdf.PdfReader(io.BytesIO(pdf)).pages) == 1
 
 
@@ -160,7 +162,7 @@ def test_ungradable_and_failed_photographs_are_told(case, grader):
     dark = replace(case.report, status="ungradable", grade=None, reason="It is too dark.")
     failed = Case(grader.failed("bad.jpg", "bad.jpg: the file is empty."), b"")
     text = text_of(patient_pdf([replace(case, report=dark), failed], made_at=MADE_AT))
-    assert "Ungradable" in text
+    assert "Model: ungradable" in text
     assert "It is too dark." in text
     assert "the file is empty" in text
     assert "No grade." in text
@@ -183,7 +185,7 @@ def test_burnt_in_identity_is_not_printed_unless_asked_for(case):
 def test_photograph_that_vanished_leaves_its_words(case, tmp_path):
     gone = replace(case, source=tmp_path / "gone.jpg")
     text = text_of(patient_pdf([gone], made_at=MADE_AT))
-    assert "Grade 2" in text
+    assert "Model: grade 2" in text
     assert "no such file" in text
 
 

@@ -17,7 +17,6 @@ from drcore.export import withheld
 from drcore.export.case import Case
 from drcore.export.deidentification import Disclosure
 from drcore.export.export import KINDS, write_export
-from drcore.export.overlays import overlay_zip
 from drcore.export.pictures import illustrate
 from drcore.export.withheld import PictureWithheldError, known_writing
 from drcore.photographs.dicom_reader import photographs_in
@@ -166,8 +165,8 @@ def test_a_photograph_without_a_field_of_view_stays_behind(cases):
 
 
 def test_archive_of_overlays_says_what_it_left_out(cases, tmp_path):
-    problems = overlay_zip(cases, tmp_path / "o.zip", made_at=MADE_AT, privacy=HIDDEN)
-    assert ["held back" in p or "left out" in p for p in problems] == [True, True]
+    done, _ = exported(cases, tmp_path, ("overlays",), privacy=HIDDEN)
+    assert ["held back" in p or "left out" in p for p in done.problems] == [True, True]
 
 
 def test_a_photograph_that_changed_is_not_looked_at(cases, encoded, phantom, tmp_path):

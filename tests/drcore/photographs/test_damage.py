@@ -13,8 +13,8 @@ import tifffile
 from PIL import Image
 
 from drcore.errors import PhotographError
-from drcore.photographs.damage import find_blank, find_displacement, find_shift
 from drcore.photographs.jpeg import decode_jpeg
+from drcore.photographs.pixel_damage import find_blank, find_displacement, find_shift
 from drcore.photographs.reader import read_photograph
 
 JPEGS = {

@@ -201,7 +201,7 @@ def test_of_many_only_the_composite_is_refused(eyes, grader):
 
 @pytest.mark.data
 def test_real_photographs_and_composites_of_them(data_root):
-    from training.composites import composites, singles
+    from training.evaluation.composites import composites, singles
 
     paths = sorted((data_root / "images").iterdir())[::60]
     reasons = [why_not_single(rgb) for _, rgb in composites(paths, 80, seed=5)]

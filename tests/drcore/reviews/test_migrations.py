@@ -17,8 +17,9 @@ from sqlalchemy import create_engine
 
 from drcore.errors import ReviewError
 from drcore.reviews.database import DECISIONS
+from drcore.reviews.decision import Decision
 from drcore.reviews.migrations import VERSION_TABLE
-from drcore.reviews.store import Decision, ReviewStore
+from drcore.reviews.store import ReviewStore
 
 FIRST_VERSION = (
     """CREATE TABLE decisions (

@@ -28,8 +28,9 @@ from sqlalchemy.exc import DBAPIError
 from drcore.errors import ReviewError
 from drcore.reviews.database import DECISIONS
 from drcore.reviews.database_url import connect_arguments, parse_url
+from drcore.reviews.decision import Decision
 from drcore.reviews.mark import Mark
-from drcore.reviews.store import Decision, ReviewStore
+from drcore.reviews.store import ReviewStore
 
 native = pytest.importorskip("pg8000.native", reason="pg8000 is not installed")
 
@@ -303,7 +304,8 @@ _READER = """
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
-from drcore.reviews.store import Decision, ReviewStore
+from drcore.reviews.decision import Decision
+from drcore.reviews.store import ReviewStore
 print("ready", flush=True)
 sys.stdin.readline()
 store = ReviewStore(sys.argv[1])

@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 
 from drcore.errors import ReviewError
+from drcore.reviews.decision import Decision
 from drcore.reviews.mark import Mark
-from drcore.reviews.store import REVIEW_COLUMNS, Decision, ReviewStore
+from drcore.reviews.store import ReviewStore
+from drcore.reviews.tables import REVIEW_COLUMNS, decisions_json
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -202,12 +204,12 @@ def test_csv(store: ReviewStore) -> None:
 
 
 def test_json(store: ReviewStore) -> None:
-    assert json.loads(store.json_text()) == []
+    assert json.loads(decisions_json(store.numbered_decisions())) == []
     note = '</script>"\n=1+1 é'
     store.add(decision(note=note))
     store.add(decision(seconds=3.96, overlay_scales=(), patient=None))
     store.add(decision(overlay_scales=("128", "fused")))
-    first, second, third = json.loads(store.json_text())
+    first, second, third = json.loads(decisions_json(store.numbered_decisions()))
     assert tuple(first) == REVIEW_COLUMNS
     assert first["note"] == note
     assert datetime.fromisoformat(first["decided_at"]) == NOON
@@ -323,8 +325,11 @@ def test_circumstances_are_kept(store: ReviewStore) -> None:
     shown = ("number", "mode", "role", "machine_visible", "revises")
     assert [first[name] for name in shown] == ["1", "blinded first read", "first", "false", ""]
     assert [second[name] for name in shown] == ["2", "blinded first read", "first", "true", "1"]
-    assert [row["revises"] for row in json.loads(store.json_text())] == [None, 1]
-    assert json.loads(store.json_text())[0]["machine_visible"] is False
+    assert [row["revises"] for row in json.loads(decisions_json(store.numbered_decisions()))] == [
+        None,
+        1,
+    ]
+    assert json.loads(decisions_json(store.numbered_decisions()))[0]["machine_visible"] is False
 
 
 def test_a_decision_revises_an_earlier_one_of_the_same_reader(store: ReviewStore) -> None:
@@ -488,13 +493,13 @@ def test_a_database_that_breaks_later_is_told(store: ReviewStore, tmp_path: Path
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("nosuch://user:secret@host/db", "kind nosuch cannot be opened"),
+        ("nosuch://user:secret@host/db", "Unsupported database: nosuch"),
         ("mysql://user:secret@host/db", "kept in SQLite or PostgreSQL"),
         ("postgresql+nosuch://user:secret@host/db", "cannot be opened"),
         ("://user:secret@host", "URL of the database is not understood"),
         ("postgresql://user:secret@host:port/db", "URL of the database is not understood"),
-        ("sqlite://", "Give the path of a file"),
-        ("sqlite:///:memory:", "Give the path of a file"),
+        ("sqlite://", "Give a file path"),
+        ("sqlite:///:memory:", "Give a file path"),
     ],
 )
 def test_an_unusable_url_is_told_without_its_password(url: str, sentence: str) -> None:

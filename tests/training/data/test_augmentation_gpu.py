@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from drcore.preprocessing.network_input import Preprocessing
-from training.data.augmentation_gpu import DeviceSquares, jpeg_batch
+from training.data.augmentation_gpu import device_batches, jpeg_batch
 from training.data.labels import Labelled
+from training.data.resident import ResidentSquares
 from training.data.squares import Squares, SquareSet
 from training.recipe import Augmentation
 
@@ -40,6 +41,10 @@ def squares() -> Squares:
     return Squares(rows, pixels, masks)
 
 
+def resident(squares: Squares, keep: NDArray[np.int64] | None = None) -> ResidentSquares:
+    return ResidentSquares(squares.pixels, CPU, masks=squares.masks, keep=keep)
+
+
 def apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """Mean difference in grey levels."""
     return float(np.abs(one.astype(float) - other.astype(float)).mean())
@@ -63,8 +68,8 @@ def test_they_are_those_of_processors(
     preparation = Preprocessing()
     order = [2, 0, 1, 0]
     one_by_one = SquareSet(squares, order, size, cells, preparation, augmentation, (7, 3))
-    made = DeviceSquares(squares, CPU).batches(
-        order, 3, size, cells, preparation, augmentation, (7, 3)
+    made = device_batches(
+        squares, resident(squares), order, 3, size, cells, preparation, augmentation, (7, 3)
     )
     contrast, coverage, grade = (torch.cat(part) for part in zip(*made, strict=True))
     assert contrast.dtype == torch.uint8
@@ -77,9 +82,9 @@ def test_they_are_those_of_processors(
 
 
 def test_they_can_hold_some_photographs_alone(squares: Squares) -> None:
-    whole = DeviceSquares(squares, CPU).batches([2, 1], 2, 128, 16, Preprocessing())
-    part = DeviceSquares(squares, CPU, np.array([1, 2])).batches(
-        [2, 1], 2, 128, 16, Preprocessing()
+    whole = device_batches(squares, resident(squares), [2, 1], 2, 128, 16, Preprocessing())
+    part = device_batches(
+        squares, resident(squares, np.array([1, 2])), [2, 1], 2, 128, 16, Preprocessing()
     )
     for one, other in zip(next(whole), next(part), strict=True):
         assert torch.equal(one, other)
@@ -88,10 +93,12 @@ def test_they_can_hold_some_photographs_alone(squares: Squares) -> None:
 def test_noise_is_as_strong_as_drawn(squares: Squares) -> None:
     calm = Augmentation(blur=0, coarse=0, noise=0)
     noisy = Augmentation(blur=0, coarse=0, noise=1, noise_sigma=6)
-    device = DeviceSquares(squares, CPU)
+    there = resident(squares)
 
     def shown(augmentation: Augmentation) -> torch.Tensor:
-        batches = device.batches([0] * 4, 4, 256, 32, Preprocessing(gain=1), augmentation, (1, 1))
+        batches = device_batches(
+            squares, there, [0] * 4, 4, 256, 32, Preprocessing(gain=1), augmentation, (1, 1)
+        )
         return next(iter(batches))[0].float()
 
     inside = shown(noisy)[..., 100:156, 100:156] - shown(calm)[..., 100:156, 100:156]
@@ -112,9 +119,12 @@ def test_jpeg_is_that_of_libjpeg(squares: Squares, quality: int) -> None:
 
 
 def test_a_seed_gives_the_same_batch_again(squares: Squares) -> None:
-    device = DeviceSquares(squares, CPU)
+    there = resident(squares)
     args = ([0, 1, 2], 3, 128, 16, Preprocessing(), Augmentation(), (4, 2))
-    first, again = next(device.batches(*args)), next(device.batches(*args))
+    first, again = (
+        next(device_batches(squares, there, *args)),
+        next(device_batches(squares, there, *args)),
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    other = next(device.batches(*args[:-1], (4, 3)))
+    other = next(device_batches(squares, there, *args[:-1], (4, 3)))
     assert not torch.equal(first[0], other[0])

@@ -17,23 +17,22 @@ from drcore.model.calibration import GradeCalibration
 from drcore.model.manifest import MANIFEST
 from training.calibrate import main
 from training.data.labels import read_labels
+from training.evaluation.bundle import set_levels
 from training.evaluation.calibration import (
     Fitted,
-    Scored,
     calibrate,
-    calibration_errors,
     cross_validated,
-    expected_calibration_error,
     fit_certainty,
     fit_fusion,
-    fit_thresholds,
-    folds,
-    grade_with,
     judge,
-    score_photographs,
 )
-from training.evaluation.calibration_report import report
-from training.export import set_levels
+from training.evaluation.calibration_report import (
+    calibration_errors,
+    expected_calibration_error,
+    report,
+)
+from training.evaluation.scored import Scored, folds, score_photographs
+from training.evaluation.thresholds import fit_thresholds, grade_with
 from training.phantom import write_dataset
 
 MADE_BY = GradeCalibration(
@@ -84,9 +83,9 @@ def test_thresholds_recover_a_shifted_scale() -> None:
 
 
 def test_bagged_thresholds_vary_less_than_single_optima() -> None:
-    def thresholds(seed: int, bags: int) -> tuple[float, ...]:
+    def thresholds(seed: int, resamples: int) -> tuple[float, ...]:
         part = drawn(120, seed)
-        return fit_thresholds(part.score, part.truth, part.dataset, pull=0.01, bags=bags)
+        return fit_thresholds(part.score, part.truth, part.dataset, price=0.01, resamples=resamples)
 
     single = np.std([thresholds(seed, 0) for seed in range(10)], axis=0).mean()
     bagged = np.std([thresholds(seed, 10) for seed in range(10)], axis=0).mean()
@@ -98,14 +97,14 @@ def test_a_small_dataset_counts_like_a_large_one() -> None:
     truth = rng.integers(0, 5, 1100)
     dataset = np.where(np.arange(1100) < 1000, "large", "small")
     score = truth + rng.normal(0, 0.25, 1100) + np.where(dataset == "small", 0.5, 0.0)
-    both = np.array(fit_thresholds(score, truth, dataset, bags=10))
-    alone = np.array(fit_thresholds(score[:1000], truth[:1000], dataset[:1000], bags=10))
+    both = np.array(fit_thresholds(score, truth, dataset, resamples=10))
+    alone = np.array(fit_thresholds(score[:1000], truth[:1000], dataset[:1000], resamples=10))
     assert (both - alone).mean() > 0.1
 
 
-def test_a_pull_holds_thresholds_near_plain_rounding(seen: Scored) -> None:
-    def distance(pull: float) -> float:
-        found = fit_thresholds(seen.score, seen.truth, seen.dataset, pull=pull, bags=5)
+def test_a_price_holds_thresholds_near_plain_rounding(seen: Scored) -> None:
+    def distance(price: float) -> float:
+        found = fit_thresholds(seen.score, seen.truth, seen.dataset, price=price, resamples=5)
         return float(np.abs(np.array(found) - (0.5, 1.5, 2.5, 3.5)).sum())
 
     assert distance(10.0) < 0.1 < distance(0.0)

@@ -33,14 +33,13 @@ from training.evaluation.localisation import (
     GRID,
     LocalisationFigures,
     average_precision,
-    compare,
     deletion_and_insertion,
-    localise,
     measure,
     on_grid,
     outside_share,
-    summarise,
 )
+from training.evaluation.localisation_report import compare, summarise
+from training.evaluation.localised_maps import localise
 from training.localise import main
 from training.synthetic.phantom import make_phantom
 from training.synthetic.recipe import MASK_FLAGS, PhantomRecipe

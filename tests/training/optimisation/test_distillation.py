@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from drcore.preprocessing.network_input import Preprocessing
-from training.data.augmentation_gpu import DeviceSquares
+from training.data.augmentation_gpu import device_batches
 from training.data.labels import Labelled
+from training.data.resident import ResidentSquares
 from training.data.squares import SoftTargets, Squares, SquareSet
 from training.optimisation import distillation
 from training.optimisation.checkpoints import RunError
-from training.optimisation.distillation import lessons_of, on_the_scale_of_grades
+from training.optimisation.distillation import distilled_targets, on_the_scale_of_grades
 from training.optimisation.predict import predict
 from training.optimisation.trainer import train
 from training.recipe import RECIPES
@@ -48,31 +49,31 @@ def test_each_dataset_gets_its_own_line() -> None:
 def test_targets_are_between_the_grade_and_the_teacher(
     tiny_bundle, squares: Squares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lessons = lessons_of(tiny_bundle, squares, Preprocessing(), 0.25, keep=tmp_path)
-    assert lessons.teacher == "random 1"
-    assert lessons.targets[6:].tolist() == GRADES[6:]  # nobody teaches what is measured
+    soft_targets = distilled_targets(tiny_bundle, squares, Preprocessing(), 0.25, keep=tmp_path)
+    assert soft_targets.teacher == "random 1"
+    assert soft_targets.targets[6:].tolist() == GRADES[6:]  # nobody teaches what is measured
     score = sum(
         tiny_bundle.fusion[size] * predict(network, squares, np.arange(6), Preprocessing())
         for size, network in tiny_bundle.networks.items()
     )
     grade, dataset = np.array(GRADES[:6], float), np.array(list("ababab"))
     said = on_the_scale_of_grades(np.asarray(score), grade, dataset)
-    assert lessons.targets[:6] == pytest.approx(0.75 * grade + 0.25 * said)
-    assert np.abs(lessons.targets[:6] - grade).max() > 0.05
+    assert soft_targets.targets[:6] == pytest.approx(0.75 * grade + 0.25 * said)
+    assert np.abs(soft_targets.targets[:6] - grade).max() > 0.05
 
     # A resumed run asks the folder, not the networks.
     monkeypatch.setattr(distillation, "predict", lambda *_, **__: pytest.fail("scored again"))
-    again = lessons_of(tiny_bundle, squares, Preprocessing(), 0.25, keep=tmp_path)
-    assert again.targets.tolist() == lessons.targets.tolist()
+    again = distilled_targets(tiny_bundle, squares, Preprocessing(), 0.25, keep=tmp_path)
+    assert again.targets.tolist() == soft_targets.targets.tolist()
 
 
 def test_targets_reach_the_batches(squares: Squares) -> None:
-    taught = replace(squares, lessons=SoftTargets(np.arange(8) + 0.5, "t 1"))
+    taught = replace(squares, soft_targets=SoftTargets(np.arange(8) + 0.5, "t 1"))
     for where, wanted in ((squares, GRADES), (taught, [i + 0.5 for i in range(8)])):
         data = SquareSet(where, range(8), 128, 8, Preprocessing())
         assert [float(data[i][2]) for i in range(8)] == wanted
-        there = DeviceSquares(where, torch.device("cpu"), np.arange(8))
-        batches = there.batches(range(8), 3, 128, 8, Preprocessing())
+        there = ResidentSquares(where.pixels, torch.device("cpu"), masks=where.masks)
+        batches = device_batches(where, there, range(8), 3, 128, 8, Preprocessing())
         assert torch.cat([grades for _, _, grades in batches]).tolist() == wanted
 
 
@@ -83,7 +84,9 @@ def test_a_taught_recipe_wants_its_teacher_and_keeps_to_it(
     with pytest.raises(RunError, match="has a teacher"):
         train(recipe, squares, tmp_path, device="cpu", workers=0, quiet=True)
     targets = np.array(GRADES, float)
-    one, other = (replace(squares, lessons=SoftTargets(targets, name)) for name in ("t 1", "t 2"))
+    one, other = (
+        replace(squares, soft_targets=SoftTargets(targets, name)) for name in ("t 1", "t 2")
+    )
     train(recipe, one, tmp_path, device="cpu", workers=0, quiet=True)
     with pytest.raises(RunError, match="taught by t 1, not by t 2"):
         train(recipe, other, tmp_path, device="cpu", workers=0, quiet=True)

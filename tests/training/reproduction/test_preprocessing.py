@@ -12,6 +12,7 @@ import pytest
 
 from drcore.errors import SourceError
 from drcore.photographs.reader import read_photograph
+from training.data import cache as disk_cache
 from training.data.labels import Labelled, LabelsError, read_labels
 from training.reproduction import preprocessing
 from training.reproduction.preprocessing import Photographs, crop_to_eye, square
@@ -148,15 +149,15 @@ def build(rows: list[Labelled], cache: Path, size: int = 32) -> np.ndarray:
 
 def test_pixels_are_in_the_order_of_the_rows(rows: list[Labelled], tmp_path: Path) -> None:
     pixels = build(rows, tmp_path / "cache")
-    assert pixels.shape == (3, 3, 32, 32)
+    assert pixels.shape == (3, 32, 32, 3)
     assert pixels.dtype == np.uint8
-    assert pixels[:, 1, 16, 16].tolist() == pytest.approx([64, 124, 184], abs=2)
+    assert pixels[:, 16, 16, 1].tolist() == pytest.approx([64, 124, 184], abs=2)
     backwards = build(rows[::-1], tmp_path / "cache")
     assert np.array_equal(backwards, pixels[::-1])
-    direct = square(read_photograph(rows[1].path).rgb, 32).transpose(2, 0, 1)
+    direct = square(read_photograph(rows[1].path).rgb, 32)
     assert np.abs(pixels[1].astype(int) - direct).mean() < 2  # by way of 512 px
     largest = build(rows, tmp_path / "cache", 512)
-    expected = square(read_photograph(rows[1].path).rgb, 512).transpose(2, 0, 1)
+    expected = square(read_photograph(rows[1].path).rgb, 512)
     assert np.array_equal(largest[1], expected)
 
 
@@ -185,7 +186,7 @@ def test_a_large_photograph_keeps_512_px_of_the_eye(tmp_path: Path, radius: int)
     cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
     assert read_photograph(path, for_grading=True).reduction == 2
     got = build([Labelled(path, 0, "d", "train", "1")], tmp_path / "cache", 512)[0]
-    full = square(read_photograph(path).rgb, 512).transpose(2, 0, 1)
+    full = square(read_photograph(path).rgb, 512)
     assert np.abs(got.astype(int) - full).mean() < 1
     assert np.array_equal(got, full) == (radius == 500)
 
@@ -204,7 +205,7 @@ def test_photographs_are_cropped_once(
     assert len(read) == 3
     assert np.array_equal(build(rows, tmp_path / "cache"), first)
     assert len(read) == 3
-    assert build(rows, tmp_path / "cache", size=48).shape == (3, 3, 48, 48)
+    assert build(rows, tmp_path / "cache", size=48).shape == (3, 48, 48, 3)
     assert len(read) == 6
     rows[0].path.write_bytes(rows[1].path.read_bytes() + b"\0")  # replaced under its name
     changed = build(rows, tmp_path / "cache")
@@ -244,7 +245,7 @@ def test_an_unreadable_photograph_is_named(
     with pytest.raises(LabelsError, match=r"^1_left\.png cannot be trained on: "):
         build(rows, tmp_path / "cache")
     rows[1].path.write_bytes(whole)
-    assert build(rows, tmp_path / "cache")[1, 1, 16, 16] == pytest.approx(124, abs=2)
+    assert build(rows, tmp_path / "cache")[1, 16, 16, 1] == pytest.approx(124, abs=2)
 
 
 def test_all_unreadable_photographs_are_named_at_once(rows: list[Labelled], tmp_path: Path) -> None:
@@ -283,7 +284,7 @@ def test_no_rows_and_a_cache_that_cannot_be(rows: list[Labelled], tmp_path: Path
 def test_a_disk_too_full_is_said_before_anything_is_written(
     rows: list[Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preprocessing.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(disk_cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(SourceError, match=r"needs 0\.0 GiB and its disk has"):
         build(rows, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())

@@ -10,11 +10,18 @@ import pytest
 import torch
 
 from training.data.labels import Labelled
+from training.data.resident import ResidentSquares
+from training.reproduction.augmentation import (
+    PublishedInput,
+    colour_noise,
+    matrices,
+    unchanged,
+)
 from training.reproduction.blend import blend_features, fit_blend
-from training.reproduction.fit import draw_epoch, grade_scores
-from training.reproduction.networks import LAYOUTS, PublishedNetwork
-from training.reproduction.protocol import EIGENVECTORS, MEAN, SPREAD, class_weights, published
-from training.reproduction.resident import Resident, colour_noise, matrices, unchanged
+from training.reproduction.networks import LAYOUTS, Head, PublishedNetwork
+from training.reproduction.recipe import EIGENVECTORS, MEAN, SPREAD, grade_weights, published
+from training.reproduction.scoring import grade_scores
+from training.reproduction.trainer import draw_epoch
 from training.reproduction.tta import Views, halton_changes, view
 
 CPU = torch.device("cpu")
@@ -25,9 +32,9 @@ def rows_of(grades: list[int]) -> list[Labelled]:
 
 
 def test_rate_falls_at_the_published_epochs() -> None:
-    protocol = published("net-5-512")
-    assert protocol.epochs == 251
-    rates = [protocol.rate_at(epoch) for epoch in (0, 149, 150, 219, 220, 250)]
+    recipe = published("net-5-512")
+    assert recipe.epochs == 251
+    rates = [recipe.rate_at(epoch) for epoch in (0, 149, 150, 219, 220, 250)]
     assert rates == pytest.approx([3e-3, 3e-3, 3e-4, 3e-4, 3e-5, 3e-5])
     # The smaller networks stop before the second fall.
     small = published("net-5-128")
@@ -46,30 +53,30 @@ def test_colour_noise_differs_between_the_networks() -> None:
     assert published("net-4-128").colour == 0.25
 
 
-def test_class_weights_go_from_balanced_to_nearly_natural() -> None:
-    np.testing.assert_allclose(class_weights(0), [1.361, 14.378, 6.638, 40.236, 49.613])
-    np.testing.assert_allclose(class_weights(2000), [1, 2, 2, 2, 2], atol=1e-6)
+def test_grade_weights_go_from_balanced_to_nearly_natural() -> None:
+    np.testing.assert_allclose(grade_weights(0), [1.361, 14.378, 6.638, 40.236, 49.613])
+    np.testing.assert_allclose(grade_weights(2000), [1, 2, 2, 2, 2], atol=1e-6)
     at_ten = 0.975**10
-    assert class_weights(10)[4] == pytest.approx(at_ten * 49.613 + (1 - at_ten) * 2)
+    assert grade_weights(10)[4] == pytest.approx(at_ten * 49.613 + (1 - at_ten) * 2)
 
 
 def test_resampling_draws_rare_grades_more_often_at_first() -> None:
     rows = rows_of([0] * 700 + [1] * 70 + [2] * 150 + [3] * 25 + [4] * 20)
     everything = np.arange(len(rows))
-    protocol = published("net-5-128", batch=32)
+    recipe = published("net-5-128", batch=32)
     grades = np.array([row.grade for row in rows])
-    early = np.bincount(grades[draw_epoch(rows, everything, protocol, 0).indices], minlength=5)
-    late = np.bincount(grades[draw_epoch(rows, everything, protocol, 200).indices], minlength=5)
+    early = np.bincount(grades[draw_epoch(rows, everything, recipe, 0).indices], minlength=5)
+    late = np.bincount(grades[draw_epoch(rows, everything, recipe, 200).indices], minlength=5)
     assert early[4] > 4 * late[4]
-    plain = draw_epoch(rows, everything, replace(protocol, resampling=False), 0).indices
+    plain = draw_epoch(rows, everything, replace(recipe, resampling=False), 0).indices
     assert len(set(plain.tolist())) == len(plain) == 30 * 32  # whole batches, nobody twice
 
 
 def test_draws_depend_on_seed_and_epoch_alone() -> None:
     rows = rows_of([0, 1, 2, 3, 4] * 8)
-    protocol = published("net-5-128", batch=8)
-    first, again = (draw_epoch(rows, np.arange(40), protocol, 3) for _ in range(2))
-    other = draw_epoch(rows, np.arange(40), protocol, 4)
+    recipe = published("net-5-128", batch=8)
+    first, again = (draw_epoch(rows, np.arange(40), recipe, 3) for _ in range(2))
+    other = draw_epoch(rows, np.arange(40), recipe, 4)
     np.testing.assert_array_equal(first.changes, again.changes)
     np.testing.assert_array_equal(first.indices, again.indices)
     assert not np.array_equal(first.changes, other.changes)
@@ -79,18 +86,17 @@ def test_an_unchanged_photograph_is_its_central_part_normalised() -> None:
     net = LAYOUTS["net-5-128"]
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (2, 3, 128, 128), dtype=np.uint8)
-    resident = Resident(pixels, net, CPU)
     changes = torch.from_numpy(unchanged(2, net))
-    got = resident.batch(torch.tensor([1, 0]), changes)
+    got = PublishedInput(net)(torch.from_numpy(pixels[[1, 0]]), changes)
     centre = pixels[[1, 0], :, 8:120, 8:120].astype(np.float32)
     wanted = (centre - np.array(MEAN)[:, None, None]) / np.array(SPREAD)[:, None, None]
     np.testing.assert_allclose(got.numpy(), wanted, atol=2e-3)
 
 
 def test_geometry_stays_in_the_published_range() -> None:
-    protocol = published("net-5-128")
+    recipe = published("net-5-128")
     chances = np.random.default_rng(0).random((500, 6))
-    found = matrices(chances, protocol)
+    found = matrices(chances, recipe)
     share = 112 / 128
     zooms = share / np.linalg.norm(found[:, :, :2], axis=2)
     assert zooms.min() >= 1 / 1.15 - 1e-5
@@ -105,10 +111,9 @@ def test_a_turned_photograph_is_turned() -> None:
     net = LAYOUTS["net-5-128"]
     pixels = np.zeros((1, 3, 128, 128), np.uint8)
     pixels[0, :, 60:68, 100:108] = 255  # right of the middle
-    resident = Resident(pixels, net, CPU)
     chances = np.array([[0.25, 0.5, 0.5, 0.5, 0.5, 0.9]])  # a quarter turn, nothing else
     changes = torch.from_numpy(matrices(chances, published("net-5-128")))
-    seen = resident.batch(torch.tensor([0]), changes)[0, 0]
+    seen = PublishedInput(net)(torch.from_numpy(pixels), changes)[0, 0]
     row, column = divmod(int(seen.argmax()), 112)
     assert abs(column - 56) < 6
     assert abs(row - 56) == pytest.approx(40, abs=6)
@@ -128,8 +133,8 @@ def test_grades_at_the_published_thresholds() -> None:
 
 
 def test_views_are_even_and_repeatable() -> None:
-    protocol = published("net-5-128")
-    first, again = halton_changes(50, protocol), halton_changes(50, protocol)
+    recipe = published("net-5-128")
+    first, again = halton_changes(50, recipe), halton_changes(50, recipe)
     np.testing.assert_array_equal(first, again)
     # Quasi-random: each fifth of the turns has its fifth of the views; chance leaves 10 +- 3.
     turn = np.arctan2(first[:, 0, 1], first[:, 1, 1]) % (2 * np.pi)
@@ -139,15 +144,17 @@ def test_views_are_even_and_repeatable() -> None:
 def test_views_give_mean_and_spread_of_the_pooled_features() -> None:
     torch.manual_seed(0)
     net = LAYOUTS["net-5-128"]
-    pixels = np.random.default_rng(1).integers(0, 256, (3, 3, 128, 128), dtype=np.uint8)
-    resident = Resident(pixels, net, CPU)
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
+    resident = ResidentSquares(pixels, CPU)
     network = PublishedNetwork(net, untied=False)
     changes = halton_changes(4, published("net-5-128"))
     views = view(network, resident, np.array([2, 0]), changes, batch=1)
     pooled = np.stack(
         [
             network.eval()
-            .pooled(resident.batch(torch.tensor([2, 0]), torch.from_numpy(np.stack([c, c]))))
+            .pooled(
+                PublishedInput(net)(resident.pixels[[2, 0]], torch.from_numpy(np.stack([c, c])))
+            )
             .detach()
             .numpy()
             for c in changes
@@ -158,6 +165,7 @@ def test_views_give_mean_and_spread_of_the_pooled_features() -> None:
     assert views.scores.shape == (2,)
 
 
+@pytest.mark.slow
 def test_the_blend_learns_from_the_other_eye() -> None:
     """Grades that only the other eye's features tell can be told by a blend, by nothing else."""
     rng = np.random.default_rng(0)
@@ -185,3 +193,33 @@ def test_the_blend_survives_features_that_never_vary() -> None:
     features = blend_features(views, np.arange(60), np.zeros(60, bool))
     scores = fit_blend(features, [2] * 60, epochs=5).scores(features)
     assert np.isfinite(scores).all()
+
+
+def test_the_warp_is_compiled_as_a_whole_to_the_same_numbers() -> None:
+    net, rng = LAYOUTS["net-5-128"], np.random.default_rng(0)
+    raw = torch.from_numpy(rng.integers(0, 256, (4, 3, 128, 128), dtype=np.uint8))
+    changes = torch.from_numpy(matrices(rng.random((4, 6)), published("net-5-128")))
+    colours = torch.from_numpy(colour_noise(rng, 4, 0.5))
+    plain = PublishedInput(net)
+    # The compiler's last stage is left out: it needs a C++ compiler, and half a minute.
+    compiled = torch.compile(plain, backend="aot_eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            compiled(raw, changes, colours), plain(raw, changes, colours), rtol=0, atol=1e-4
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["gap", "fc"])
+def test_a_network_is_compiled_as_a_whole_to_the_same_gradients(head: Head) -> None:
+    torch.manual_seed(0)
+    network = PublishedNetwork(LAYOUTS["net-5-128"], head=head).eval()  # no dropout
+    squares = torch.randn(2, 3, 112, 112)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    gradients = []
+    for running in (network, compiled):
+        network.zero_grad()
+        running(squares).square().mean().backward()
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

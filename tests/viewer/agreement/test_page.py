@@ -46,7 +46,7 @@ def record(tmp_path):
 
 def test_without_decisions_the_page_says_what_will_be_there(open_app, html):
     app = open_app(page="agreement/page.py")
-    assert "No decisions yet" in html(app)
+    assert "No grades yet" in html(app)
     assert not app.get("plotly_chart")
     assert not app.multiselect
 
@@ -55,15 +55,15 @@ def test_the_page_shows_every_section_and_no_patient(open_app, html, record):
     app = open_app(page="agreement/page.py")
     text = html(app)
     assert [one.value for one in app.subheader] == [
-        "Model against reader", "Model against the final grade", "Reader against reader",
-        "Time per photograph", "With the map seen, and without",
+        "Model vs reader", "Model vs final grade", "Reader vs reader",
+        "Reading time per image", "Heat map viewed vs not viewed",
     ]  # fmt: skip
-    assert "<b>25</b>decisions" in text
-    assert "<b>12</b>photographs" in text
+    assert "<b>25</b>grades" in text
+    assert "<b>12</b>images" in text
     assert "<b>3</b>readers" in text
     assert "12 s" in text
     assert "30 s" in text
-    assert "not a randomised comparison" in text
+    assert "Not a randomised comparison" in text
     assert "&lt;img src=x" in text
     assert "<img" not in text
     charts = app.get("plotly_chart")
@@ -78,40 +78,40 @@ def test_filters_and_the_answer_that_counts(open_app, html, record):
     record.add(read(0, 4, "BS", mode="second reader", role="second"))
     app = open_app(page="agreement/page.py")
     app.multiselect(key="agreement-readers").set_value(["BS"]).run()
-    assert "<b>12</b>decisions" in html(app)
-    assert "No photograph was read by two readers" in html(app)
+    assert "<b>12</b>grades" in html(app)
+    assert "No image was read by two readers" in html(app)
     chart, _ = app.get("plotly_chart")  # the reader, and the final grade
     first = json.loads(chart.proto.spec)["data"][0]["text"]
     app.segmented_control(key="agreement-answer").set_value("last").run()
     assert json.loads(app.get("plotly_chart")[0].proto.spec)["data"][0]["text"] != first
     app.multiselect(key="agreement-modes").set_value(["arbitration"]).run()
-    assert "No decision matches" in html(app)
+    assert "No grades match" in html(app)
     app.multiselect(key="agreement-readers").set_value([]).run()
-    assert "<b>1</b>decision<" in html(app)
+    assert "<b>1</b>grade<" in html(app)
     app.date_input(key="agreement-since").set_value(date(2026, 11, 20)).run()
-    assert "No decision matches" in html(app)
+    assert "No grades match" in html(app)
     assert not app.exception
 
 
 def test_new_decisions_are_counted_at_once(open_app, html, record):
     app = open_app(page="agreement/page.py")
     record.add(read(99, 2, "CT"))
-    assert "<b>26</b>decisions" in html(app.run())
+    assert "<b>26</b>grades" in html(app.run())
 
 
 def test_a_server_for_blinded_reading_shows_nothing(open_app, html, record, monkeypatch):
     monkeypatch.setenv("DRCORE_STUDY", "blinded first read, second reader")
     app = open_app(page="agreement/page.py")
-    assert "Reading is still blinded" in html(app)
+    assert "Study still masked" in html(app)
     assert not app.get("plotly_chart")
-    assert "decisions</span>" not in html(app)
+    assert "grades</span>" not in html(app)
 
 
 def test_a_record_that_cannot_be_read_is_told(open_app, html, monkeypatch):
     monkeypatch.setenv("DRCORE_REVIEWS_URL", "nosuchdatabase://host/name")
     app = open_app(page="agreement/page.py")
     monkeypatch.setenv("DRCORE_REVIEWS_URL", "nosuchdatabase://host/name")
-    assert "kind nosuchdatabase cannot be opened" in html(app.run())
+    assert "Unsupported database: nosuchdatabase" in html(app.run())
     assert not app.exception
 
 

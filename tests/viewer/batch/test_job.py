@@ -14,9 +14,9 @@ from drcore.sources.source import PhotographSource
 from viewer.batch import job as batch_job
 from viewer.batch.job import BatchJob, duration
 from viewer.batch.results_table import filtered
-from viewer.batch.uploads import spool
+from viewer.batch.uploads import save_upload
 from viewer.server import jobs, settings
-from viewer.server.jobs import Jobs
+from viewer.server.jobs import JobRegistry
 from viewer.server.model_loader import Engine
 
 
@@ -91,7 +91,7 @@ def test_an_accident_ends_the_run_in_a_sentence(folder, ready, monkeypatch, caps
     job.start(ready)
     job.join(30)
     assert job.state == "failed"
-    assert job.error == "The run broke off. The server's terminal says why."
+    assert job.error == "The batch was stopped by an error. See the server log for details."
     assert len(job.rows) < len(job.found)
 
 
@@ -101,7 +101,7 @@ class Fragile:
     def __init__(self, grader, *, poison=(), breaks=0):
         self._grader, self._poison, self._breaks = grader, set(poison), breaks
         self.attempt, self.failed = grader.attempt, grader.failed
-        self.runner = SimpleNamespace(alone=False)  # several go through the networks together
+        self.runner = SimpleNamespace(prefers_single=False)  # one batch for several
 
     def finish(self, prepared):
         reports = self._grader.finish(prepared)
@@ -131,7 +131,7 @@ def test_a_photograph_that_breaks_the_networks_costs_only_its_own_grade(
     assert [row["image"] for row in job.rows] == [item.image for item in found]
     lost = {row["image"]: row["reason"] for row in job.rows if row["status"] == "failed"}
     assert list(lost) == ["03_left.jpg", "09_left.jpg"]
-    assert lost["03_left.jpg"].endswith("the networks broke off here. Grade it by itself.")
+    assert lost["03_left.jpg"].endswith("grading failed. Try this image on its own.")
 
 
 def test_a_device_that_comes_back_costs_nothing(tmp_path, phantom, encoded, grader):
@@ -147,7 +147,7 @@ def test_a_device_that_comes_back_costs_nothing(tmp_path, phantom, encoded, grad
 
 def test_a_run_that_broke_off_goes_on_with_its_rows(tmp_path, phantom, encoded, grader):
     found = eleven(tmp_path, phantom, encoded)
-    engine = Engine(lambda: Fragile(grader, breaks=1 + batch_job._PATIENCE))
+    engine = Engine(lambda: Fragile(grader, breaks=1 + batch_job.MAX_FAILURES))
     job = BatchJob(found, "eyes")
     job.start(engine)
     job.join(120)
@@ -191,8 +191,8 @@ def test_two_starts_are_one_run(folder, ready):
 
 
 def test_runs_are_found_by_token_and_the_oldest_ended_goes():
-    kept = Jobs()
-    runs = [BatchJob([], str(n)) for n in range(jobs.KEPT + 2)]
+    kept = JobRegistry()
+    runs = [BatchJob([], str(n)) for n in range(jobs.MAX_JOBS + 2)]
     for run in runs[1:]:
         run.state = "finished"
     for run in runs:
@@ -206,22 +206,22 @@ def test_runs_are_found_by_token_and_the_oldest_ended_goes():
 
 
 def test_a_run_is_forgotten_a_day_after_its_end_and_its_copies_with_it(monkeypatch):
-    found, folder = spool([("clinic/10_left.jpg", b"a")])
-    kept = Jobs()
+    found, folder = save_upload([("clinic/10_left.jpg", b"a")])
+    kept = JobRegistry()
     job = BatchJob(found, "clinic", folder)
     kept.add(job)
     assert kept.get(job.token) is job
     job.start(Engine(lambda: (_ for _ in ()).throw(CheckpointError("There are no weights."))))
     job.join(30)
     assert kept.get(job.token) is job
-    monkeypatch.setattr(jobs, "KEPT_SECONDS", -1.0)
+    monkeypatch.setattr(jobs, "MAX_IDLE", -1.0)
     assert kept.get(job.token) is None
     assert not found[0].path.exists()
 
 
 def test_forgetting_a_run_deletes_its_copies(ready):
-    found, folder = spool([("clinic/10_left.jpg", b"a")])
-    kept = Jobs()
+    found, folder = save_upload([("clinic/10_left.jpg", b"a")])
+    kept = JobRegistry()
     job = BatchJob(found, "clinic", folder)
     kept.add(job)
     job.start(ready)
@@ -261,9 +261,9 @@ def test_times_in_words(seconds, words):
 
 def test_the_root_comes_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("DRCORE_BATCH_ROOT", raising=False)
-    assert settings.root_from_environment() is None
+    assert settings.batch_root() is None
     monkeypatch.setenv("DRCORE_BATCH_ROOT", str(tmp_path))
-    assert settings.root_from_environment() == tmp_path
+    assert settings.batch_root() == tmp_path
 
 
 def test_a_vanished_file_is_a_row(ready, tmp_path):

@@ -81,7 +81,7 @@ def test_a_folder_of_the_server_becomes_a_table(open_app, root):
     app = open_app(page="batch/page.py", grade=4)
     root()
     job = finished(start(app, "a"))
-    rows = list(csv.reader(io.StringIO(panel.csv_bytes(job).decode())))
+    rows = list(csv.reader(io.StringIO(panel.csv_of(job))))
     assert tuple(rows[0]) == COLUMNS
     assert [row[0] for row in rows[1:]] == ["1_left.jpg", "'=1+1_OD.png", "deep/2_right.jpg"]
     assert [row[1] for row in rows[1:]] == ["graded", "failed", "graded"]
@@ -137,7 +137,7 @@ def test_a_dropped_folder_without_photographs_is_told(open_app, html):
     app = open_app(page="batch/page.py")
     app.file_uploader[0].set_value([("clinic/x.txt", b"x", "text/plain")]).run()
     assert not app.exception
-    assert "There is no photograph in this folder" in html(app)
+    assert "No images in this folder" in html(app)
 
 
 def test_a_run_is_found_again_by_the_address_of_its_page(open_app, root):

@@ -15,7 +15,7 @@ import pytest
 
 from drcore.errors import SourceError
 from viewer.batch import uploads
-from viewer.batch.uploads import check_upload, spool
+from viewer.batch.uploads import check_upload, save_upload
 from viewer.server import temporary_folder
 from viewer.server.temporary_folder import TemporaryFolder, sweep
 
@@ -46,7 +46,7 @@ def test_uploads_are_spooled_under_harmless_names(temporary):
         ("x" * 4096 + "_left.jpg", b"m"),
         ("x" * 4097 + "_left.jpg", b"n"),
     ]
-    found, folder = spool(files)
+    found, folder = save_upload(files)
     assert b"".join(item.path.read_bytes() for item in found) == b"acghjklmn"
     assert found[0].path.name == "10_left.jpg"
     for item in found:
@@ -63,8 +63,8 @@ def test_uploads_are_spooled_under_harmless_names(temporary):
 
 
 def test_a_folder_without_photographs_is_told_and_leaves_nothing(temporary):
-    with pytest.raises(SourceError, match="no photograph in this folder"):
-        spool([("clinic/notes.txt", b"x")])
+    with pytest.raises(SourceError, match="No images in this folder"):
+        save_upload([("clinic/notes.txt", b"x")])
     assert list(temporary.iterdir()) == []
 
 
@@ -74,28 +74,28 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(temporary, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
     with pytest.raises(SourceError, match=r"\(No space left on device\)\. Free some space"):
-        spool([("clinic/10_left.jpg", b"x")])
+        save_upload([("clinic/10_left.jpg", b"x")])
     assert list(temporary.iterdir()) == []
 
 
 def test_the_last_of_the_disk_is_left_to_others(temporary, monkeypatch):
     monkeypatch.setattr(uploads, "RESERVE", 1 << 60)
     with pytest.raises(SourceError, match="the disk is nearly full"):
-        spool([("clinic/10_left.jpg", b"x")])
+        save_upload([("clinic/10_left.jpg", b"x")])
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("sizes", [[1] * (uploads.MOST + 1), [uploads.MOST_BYTES, 1]])
+@pytest.mark.parametrize("sizes", [[1] * (uploads.MAX_FILES + 1), [uploads.MAX_BYTES, 1]])
 def test_more_than_a_browser_may_send_is_told(sizes):
     check_upload(sizes[:-1])
-    with pytest.raises(SourceError, match=r"Send it in parts, or put it on the server\.$"):
+    with pytest.raises(SourceError, match=r"Split it, or use a folder on the server\.$"):
         check_upload(sizes)
 
 
 def test_a_temporary_folder_that_is_missing_is_a_sentence(temporary, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(temporary / "gone"))
-    with pytest.raises(SourceError, match="cannot be kept for the run"):
-        spool([("clinic/10_left.jpg", b"x")])
+    with pytest.raises(SourceError, match="cannot be stored for the batch"):
+        save_upload([("clinic/10_left.jpg", b"x")])
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(temporary):
@@ -104,12 +104,12 @@ def test_an_upload_that_breaks_off_leaves_nothing(temporary):
         raise ConnectionError
 
     with pytest.raises(SourceError):
-        spool(files())
+        save_upload(files())
     assert list(temporary.iterdir()) == []
 
 
 def test_copies_go_with_their_last_reference(temporary):
-    found, folder = spool([("clinic/10_left.jpg", b"x")])
+    found, folder = save_upload([("clinic/10_left.jpg", b"x")])
     assert found[0].path.exists()
     del folder
     gc.collect()
@@ -118,8 +118,8 @@ def test_copies_go_with_their_last_reference(temporary):
 
 CHILD = """
 import sys
-from viewer.batch.uploads import spool
-found, folder = spool([("clinic/10_left.jpg", b"x")])
+from viewer.batch.uploads import save_upload
+found, folder = save_upload([("clinic/10_left.jpg", b"x")])
 print(folder.path, flush=True)
 sys.stdin.read()
 """

@@ -16,9 +16,10 @@ from drcore.reviews.decision import Decision
 from drcore.reviews.mark import Mark
 from drcore.reviews.store import ReviewStore
 from viewer.export import panel, record_downloads
-from viewer.review import result_download
+from viewer.review import downloads
 from viewer.session import state
-from viewer.worklist.cases import chosen, entries_of
+from viewer.worklist.background_grading import grade
+from viewer.worklist.cases import entries_of, select_cases
 from viewer.worklist.worklist import Worklist
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -67,7 +68,7 @@ def members(job) -> dict[str, bytes]:
 
 def test_without_photographs_the_page_says_where_they_come_from(open_app):
     app = open_app(page="export/page.py")
-    assert any("no photographs in the list" in text.value for text in app.markdown)
+    assert any("worklist is empty" in text.value for text in app.markdown)
     assert not any(button.key == "make-export" for button in app.button)
 
 
@@ -157,7 +158,7 @@ def test_pictures_with_writing_wait_for_a_person(open_app, upload, phantom, enco
     assert app.button(key="export-again").disabled
     first = job.held_back[0].report.sha256
     app.checkbox(key=f"leave-out-{job.token}-{first}").check().run()
-    looked = next(box for box in app.checkbox if "I looked at this image" in box.label)
+    looked = next(box for box in app.checkbox if "I checked this image" in box.label)
     looked.check().run()
     app.button(key="export-again").click().run()
     again = ended(app)
@@ -188,22 +189,20 @@ def test_what_must_stay_hidden_is_left_out(listed, tmp_path):
     worklist = listed.session_state["worklist"]
     worklist.hidden = frozenset({worklist.everything[0].key})
     with ReviewStore(tmp_path / "other.sqlite3") as store:
-        found = chosen(worklist, "all", store)
+        found = select_cases(worklist, "all", store)
     assert [case.report.name for case in found.cases] == ["Jane_Doe_OS.jpg", "other_OD.jpg"]
-    assert found.left_out == (
-        "1 photograph was left out: you have not saved your own grade on it yet.",
-    )
+    assert found.left_out == ("1 omitted: you have not graded it yet.",)
 
 
 def test_what_is_not_graded_yet_is_told(grader_of, phantom, encoded, tmp_path):
     worklist = Worklist()  # nobody works ahead
     for number in (1, 2):
         worklist.add(f"{number}_OD.jpg", encoded(phantom(seed=number).rgb, "JPEG"))
-    worklist.grade(worklist.everything[0], grader_of(4))
+    grade(worklist, worklist.everything[0], grader_of(4))
     with ReviewStore(tmp_path / "other.sqlite3") as store:
-        found = chosen(worklist, "all", store)
+        found = select_cases(worklist, "all", store)
     assert [case.report.name for case in found.cases] == ["1_OD.jpg"]
-    assert found.left_out == ("1 photograph was left out: not graded yet. Wait a moment.",)
+    assert found.left_out == ("1 omitted: still being graded.",)
 
 
 def test_patient_on_screen_is_both_eyes(listed):
@@ -219,9 +218,9 @@ def test_other_readers_are_left_out_where_they_must_be(listed):
     made = decide(listed, 0)
     store = state.store()
     worklist = listed.session_state["worklist"]
-    mine = chosen(worklist, "all", store, only_reader="CD")
+    mine = select_cases(worklist, "all", store, only_reader="CD")
     assert [case.decisions for case in mine.cases] == [(), (), ()]
-    all_readers = chosen(worklist, "all", store)
+    all_readers = select_cases(worklist, "all", store)
     assert [d for _, d in all_readers.cases[0].decisions] == [made]
 
 
@@ -232,12 +231,12 @@ def test_result_of_one_photograph(listed):
     state.store().add_mark(
         Mark(entry.sha256, "point", "haemorrhage", 10, 20, 10, 20, "AB", NOW, "faint")
     )
-    read = json.loads(result_download.result_bytes(worklist, entry))
+    read = json.loads(downloads.result_bytes(worklist, entry))
     assert (read["image"], read["grade"], read["patient"]) == ("Jane_Doe_OD.jpg", 4, "Jane_Doe")
     assert [d["note"] for d in read["decisions"]] == [made.note]
     assert [m["lesion"] for m in read["marks"]] == ["haemorrhage"]
     worklist.deidentified = True
-    assert b"Jane" not in result_download.result_bytes(worklist, entry)
+    assert b"Jane" not in downloads.result_bytes(worklist, entry)
 
 
 def test_whole_record(listed):

@@ -37,7 +37,7 @@ def graded(data, report):
 
 def grid(maps: encoding.Maps, part: dict) -> np.ndarray:
     raw = np.frombuffer(maps.data, "<i2", part["side"] ** 2, part["offset"])
-    values = np.where(raw == encoding.NOTHING, np.nan, raw / 200)
+    values = np.where(raw == encoding.OUTSIDE, np.nan, raw / 200)
     return values.reshape(part["side"], part["side"])
 
 
@@ -82,54 +82,54 @@ def test_what_is_seen_at_first_is_the_retina(report):
 
 
 def test_a_slide_is_made_once_and_let_go_with_its_entry(graded):
-    worklist, entry = graded
+    _, entry = graded
     kept = preloading.SlideCache()
     assert kept.ready(entry) is None
-    slide = kept.slide(worklist, entry, entry.report)
-    assert kept.slide(worklist, entry, entry.report) is slide is kept.ready(entry)
-    kept.drop([])
+    slide = kept.slide(entry, entry.report)
+    assert kept.slide(entry, entry.report) is slide is kept.ready(entry)
+    kept.drop_others([])
     assert kept.ready(entry) is None
 
 
 def test_a_file_that_was_changed_has_no_slide(graded):
-    worklist, entry = graded
+    _, entry = graded
     other = replace(entry.report, sha256="00" * 32)
-    assert preloading.SlideCache().slide(worklist, entry, other) is None
+    assert preloading.SlideCache().slide(entry, other) is None
 
 
 def test_a_file_that_is_gone_has_no_slide(report, tmp_path):
     worklist = Worklist()
     entry = worklist.add("1.jpg", Path(tmp_path / "gone.jpg"))
     entry.report = report
-    assert preloading.SlideCache().slide(worklist, entry, report) is None
+    assert preloading.SlideCache().slide(entry, report) is None
 
 
 def test_pictures_with_and_without_burnt_in_names_are_told_apart(graded):
-    worklist, entry = graded
+    _, entry = graded
     kept = preloading.SlideCache()
-    kept.slide(worklist, entry, entry.report)
+    kept.slide(entry, entry.report)
     entry.show_identity = True
     assert kept.ready(entry) is None
 
 
 def test_memory_holds_a_few_slides(report, phantom, encoded, monkeypatch):
-    monkeypatch.setattr(preloading, "KEPT", 2)
+    monkeypatch.setattr(preloading, "MAX_SLIDES", 2)
     worklist, kept = Worklist(), preloading.SlideCache()
     entries = []
     for seed in range(4):
         entry = worklist.add(f"{seed}.jpg", encoded(phantom(seed=seed).rgb, "JPEG"))
-        entry.report = replace(report, sha256=worklist.pictures(entry).sha256)
+        entry.report = replace(report, sha256=entry.renditions().sha256)
         entries.append(entry)
-        kept.slide(worklist, entry, entry.report)
+        kept.slide(entry, entry.report)
     assert [kept.ready(entry) is not None for entry in entries] == [False, False, True, True]
 
 
 def test_what_is_to_come_is_made_in_the_background(graded):
-    worklist, entry = graded
+    _, entry = graded
     kept = preloading.SlideCache()
-    assert kept.prepare(worklist, [entry])
+    assert kept.prepare([entry])
     deadline = time.monotonic() + 60
-    while kept.prepare(worklist, [entry]):
+    while kept.prepare([entry]):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert kept.ready(entry) is not None
@@ -139,6 +139,6 @@ def test_what_is_not_graded_has_to_wait_and_what_failed_does_not(graded, report)
     worklist, _ = graded
     entry = worklist.add("2.jpg", b"no photograph")
     kept = preloading.SlideCache()
-    assert kept.prepare(worklist, [entry])
+    assert kept.prepare([entry])
     entry.report = replace(report, status="failed")
-    assert not kept.prepare(worklist, [entry])
+    assert not kept.prepare([entry])

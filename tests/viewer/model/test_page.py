@@ -18,10 +18,10 @@ METRICS = {
 
 def test_figures_become_a_table_fused_first():
     table = card.figures_table({**METRICS, "odd": 3})
-    assert table["Image size"].tolist() == ["fused", "128 px"]
+    assert table["Resolution"].tolist() == ["combined", "128 px"]
     assert table["Kappa"].tolist() == [0.81, 0.81]
-    assert table["95 % interval"].tolist()[0] == "0.750 \u2013 0.860"
-    assert table["Photographs"].tolist() == [6, 6]
+    assert table["95 % CI"].tolist()[0] == "0.750 \u2013 0.860"
+    assert table["Images"].tolist() == [6, 6]
     assert card.figures_table({}).empty
 
 
@@ -34,7 +34,7 @@ def test_the_page_shows_weights_versions_and_thresholds(open_app, html, monkeypa
     for words in ("drcore", "torch", "streamlit", "random 1", "reviews.sqlite3"):
         assert words in html(app)
     assert any("0.50" in caption.value and "3.50" in caption.value for caption in app.caption)
-    assert any("without figures" in caption.value for caption in app.caption)
+    assert any("No performance figures" in caption.value for caption in app.caption)
 
 
 def test_the_page_draws_the_figures(open_app, monkeypatch, bundle_folder):

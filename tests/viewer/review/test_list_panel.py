@@ -24,7 +24,7 @@ def reload(open_app, monkeypatch):
 
     def opened(app: AppTest, *, restarted: bool = False, token: str | None = None) -> AppTest:
         if restarted:
-            monkeypatch.setattr(current_list, "_SHELVES", {})
+            monkeypatch.setattr(current_list, "_STORES", {})
             app.session_state["worklist"] = None  # nothing of the old server is left
         again = AppTest.from_file(app._script_path, default_timeout=60)
         again.query_params["list"] = token or app.query_params["list"]
@@ -40,11 +40,11 @@ def names(app: AppTest) -> list[str]:
 
 
 def test_how_far_one_is(app, html):
-    assert "0 of 3 reviewed" in html(app)
+    assert "0 of 3 graded" in html(app)
     app.text_input(key="reader").set_value("AR").run()
     app.button(key="choose-agree").click().run()
     app.button(key="save-next").click().run()
-    assert "1 of 3 reviewed" in html(app)
+    assert "1 of 3 graded" in html(app)
 
 
 def test_sorting_and_filtering_keep_the_photograph_on_screen(app, html):
@@ -68,8 +68,8 @@ def test_a_blinded_reader_is_offered_no_order_of_the_model(app, monkeypatch):
     monkeypatch.setenv("DRCORE_STUDY", "blinded first read")
     app.run()
     options = app.selectbox(key="list-order").options
-    assert options == ["Order of arrival", "Not reviewed first"]
-    assert "Failed" in str(app.get("button_group"))
+    assert options == ["Order added", "Ungraded first"]
+    assert "Unreadable" in str(app.get("button_group"))
     assert "Referable" not in str(app.get("button_group"))
 
 
@@ -95,8 +95,8 @@ def test_other_pages_keep_the_address(app):
 
 def test_strangers_see_an_empty_page(app, reload, open_app, html):
     stranger = reload(app, token="x" * 32)
-    assert [header.value for header in stranger.header] == ["Review fundus photographs"]
-    assert "no longer kept" in html(stranger)
+    assert [header.value for header in stranger.header] == ["Grade fundus images"]
+    assert "has expired or was cleared" in html(stranger)
     assert "list" not in stranger.query_params
     assert "list" not in open_app().query_params
 
@@ -109,7 +109,7 @@ def test_clearing_asks_and_deletes(app, reload, tmp_path):
     token = app.query_params["list"]
     app.button(key="clear-yes").click().run()
     assert not app.exception
-    assert [header.value for header in app.header] == ["Review fundus photographs"]
+    assert [header.value for header in app.header] == ["Grade fundus images"]
     assert "list" not in app.query_params
     assert list((tmp_path / "worklists").glob("*/")) == []
     assert reload(app, token=token).session_state["worklist"].total == 0
@@ -121,7 +121,7 @@ def test_eye_and_patient_are_corrected_and_come_back(
     app.segmented_control(key="eye-p1").set_value("OD").run()
     app.text_input(key="patient-p1").set_value("<b>9</b>").run()
     app.text_input(key="reader").set_value("AR").run()
-    app.button(key="save-belonging").click().run()
+    app.button(key="save-identity").click().run()
     assert not app.exception
     entry = app.session_state["worklist"].everything[0]
     assert (entry.report.laterality, entry.report.patient) == ("OD", "<b>9</b>")
@@ -153,7 +153,7 @@ def test_de_identified_pages_and_records_name_no_file(app, html, tmp_path):
 def test_what_became_of_an_upload_is_told_once(open_app, upload, phantom, encoded, html):
     files = [("1_OD.jpg", encoded(phantom(seed=1).rgb, "JPEG")), ("<b>notes</b>.txt", b"text")]
     app = upload(open_app(), *files)
-    assert "it is no photograph: b&gt;.txt." in html(app)
+    assert "Skipped (not an image): b&gt;.txt." in html(app)
     app.button(key="notices-read").click().run()
     assert "no photograph" not in html(app)
 
@@ -165,7 +165,7 @@ def test_a_list_that_cannot_be_kept_is_told(open_app, upload, phantom, encoded, 
     monkeypatch.setenv("DRCORE_WORKLISTS", str(tmp_path / "file"))
     again = AppTest.from_file(app._script_path, default_timeout=60).run()
     assert not again.exception
-    assert "cannot be kept on this server" in html(again)
+    assert "cannot be saved on this server" in html(again)
     upload(again, ("1_OD.jpg", encoded(phantom(seed=1).rgb, "JPEG")))
     assert "Proliferative retinopathy" in html(again)
 
@@ -173,10 +173,10 @@ def test_a_list_that_cannot_be_kept_is_told(open_app, upload, phantom, encoded, 
 def test_a_list_that_is_done_says_so(open_app, upload, phantom, encoded, html):
     good = encoded(phantom(seed=1).rgb, "JPEG")
     app = upload(open_app(grade=4), ("7_OS.jpg", good), ("letter.jpg", b"no photograph"))
-    assert "0 of 2 reviewed \u00b7 1 could not be read" in html(app)
+    assert "0 of 2 graded \u00b7 1 unreadable" in html(app)
     assert 'class="finished"' not in html(app)
     app.text_input(key="reader").set_value("AR").run()
     app.button(key="choose-agree").click().run()
     app.button(key="save-stay").click().run()
-    assert "\u2713 All 1 reviewed \u00b7 1 could not be read" in html(app)
-    assert "The photograph is reviewed" in html(app)
+    assert "\u2713 All 1 graded \u00b7 1 unreadable" in html(app)
+    assert "Image graded" in html(app)

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from drcore.grading.grader import Grader
-from viewer.review.list_rows import UNREAD, list_rows
+from viewer.review.list_rows import HIDDEN, list_rows
 from viewer.ui.palette import FAILED, GRADES, PENDING
+from viewer.worklist.background_grading import do_next
 from viewer.worklist.ordering import ViewOptions
 from viewer.worklist.worklist import Worklist
 
@@ -22,7 +23,7 @@ def worklist(phantom, encoded, grader_of):
         made.add(name, encoded(phantom(seed=seed).rgb, "JPEG"))
     made.add("bad.jpg", b"text")
     grader: Grader = grader_of(4)
-    while made.do_next(grader):
+    while do_next(made, grader):
         pass
     return made
 
@@ -31,7 +32,7 @@ def test_rows_in_the_order_shown(worklist):
     rows = list_rows(worklist)
     assert [row["name"] for row in rows] == [e.name for e in worklist.entries]
     assert [row["chip"] for row in rows] == [GRADES[4]] * 4 + [FAILED]
-    assert [row["note"] for row in rows] == ["OS", "OD", "OD", "", "could not be read"]
+    assert [row["note"] for row in rows] == ["OS", "OD", "OD", "", "Unreadable"]
     assert all(row["heading"] is None for row in rows)
     assert list_rows(Worklist()) == []
 
@@ -40,7 +41,7 @@ def test_a_row_waits(phantom, encoded):
     worklist = Worklist()
     worklist.add("a.jpg", encoded(phantom(seed=1).rgb, "JPEG"))
     (row,) = list_rows(worklist)
-    assert (row["note"], row["chip"], row["decided"]) == ("waiting", PENDING, False)
+    assert (row["note"], row["chip"], row["decided"]) == ("queued", PENDING, False)
 
 
 def test_patients_have_headings_with_the_worse_eye(worklist):
@@ -51,7 +52,7 @@ def test_patients_have_headings_with_the_worse_eye(worklist):
         "7_OD.jpg", "7_OS.jpg", "8_OD.jpg", "x.jpg", "bad.jpg"
     ]  # fmt: skip
     headings = [row["heading"] and row["heading"]["title"] for row in rows]
-    assert headings == ["Patient 7", None, "Patient 8", "Patient not known", None]
+    assert headings == ["Patient 7", None, "Patient 8", "Patient not identified", None]
     assert rows[0]["heading"]["note"] == "OD 4 \u00b7 OS 1"
     assert rows[0]["heading"]["chip"] == GRADES[4]
     assert rows[2]["heading"]["note"] == "OD 4 \u00b7 no photograph of the left eye"
@@ -63,7 +64,7 @@ def test_a_blinded_reader_sees_no_grade_in_chip_note_or_heading(worklist):
     worklist.arrangement = ViewOptions(by_patient=True)
     worklist.hidden = frozenset(entry.key for entry in worklist.everything)
     rows = list_rows(worklist)
-    assert [row["chip"] for row in rows] == [UNREAD] * 4 + [FAILED]
+    assert [row["chip"] for row in rows] == [HIDDEN] * 4 + [FAILED]
     assert not any(row["decided"] for row in rows)
     assert rows[0]["note"] == "OD"
     assert rows[0]["heading"]["chip"] == PENDING

@@ -26,8 +26,10 @@ def stored(tmp_path):
 def test_first_page_says_what_it_is_for(open_app, html):
     app = open_app()
     assert "Research use only. Not a medical device." in html(app)
-    assert any("sent nowhere" in caption.value for caption in app.caption)
-    assert {"synthetic", "public domain"} <= {caption.value for caption in app.caption}
+    assert any("not sent anywhere else" in caption.value for caption in app.caption)
+    assert {"synthetic image", "real image, public domain"} <= {
+        caption.value for caption in app.caption
+    }
 
 
 def test_the_notice_is_on_every_page(open_app, html):
@@ -44,9 +46,9 @@ def test_one_click_opens_a_sample(open_app, wait_graded, html, on_stage):
     wait_graded(app)
     assert "phantom_severe_OS.jpg" in html(app)
     assert "Proliferative retinopathy" in html(app)
-    assert "<b>Referable</b>" in html(app)
+    assert "<b>Referable DR</b>" in html(app)
     assert "Left eye (OS)" in html(app)
-    assert "Diabetic macular oedema is not graded." in html(app)
+    assert "DMO not assessed" in html(app)
     names = [part["name"] for part in on_stage(app)["slide"]["maps"]["scales"]]
     assert names == ["128", "256", "512", "fused"]
 
@@ -57,8 +59,8 @@ def test_a_photograph_waits_for_the_model(open_app, monkeypatch, jpeg, html):
     monkeypatch.setattr(Engine, "start", lambda _engine, _delay=0.0: None)
     app.file_uploader[0].set_value([("10_right.jpg", jpeg, "image/jpeg")]).run()
     assert not app.exception
-    assert "The model is loading." in html(app)
-    assert "Loading the model" in html(app)
+    assert "Loading model" in html(app)
+    assert "Loading model" in html(app)
     assert "ICDR grade" not in html(app)
 
 
@@ -82,7 +84,7 @@ def test_the_map_of_a_healthy_eye_starts_hidden(open_app, upload, jpeg, html, on
     assert "No apparent retinopathy" in html(app)
     maps = on_stage(app)["slide"]["maps"]
     assert maps["hidden"] is True
-    assert "no retinopathy was found" in maps["caption"]
+    assert "found no retinopathy" in maps["caption"]
     app = upload(open_app(grade=4), ("10_right.jpg", jpeg))
     maps = on_stage(app)["slide"]["maps"]
     assert (maps["hidden"], maps["caption"]) == (False, "")
@@ -97,14 +99,14 @@ def test_a_blinded_reader_gets_nothing_of_the_machine_before_the_decision(
     app.text_input(key="reader").set_value("AR").run()
     projector = app.session_state["slides"]
     worklist = app.session_state["worklist"]
-    projector.slide(worklist, worklist.entries[1], worklist.entries[1].report)
+    projector.slide(worklist.entries[1], worklist.entries[1].report)
     app.run()
     told = on_stage(app)
     assert told["slide"]["maps"] is None
     assert [slide["maps"] for slide in told["ahead"]] == [None]
     for word in ("ICDR grade", "Proliferative", "Referable", "Score", "Fit for grading"):
         assert word not in html(app)
-    assert "Your reading first" in html(app)
+    assert "Masked reading" in html(app)
     assert "choose-agree" not in [button.key for button in app.button]
     app.button(key="choose-4").click().run()
     app.button(key="save-stay").click().run()
@@ -132,7 +134,7 @@ def test_decisions_reach_the_record(open_app, upload, jpeg, html, tmp_path, clic
     app.text_input(key="reader").set_value("A. Reader").run()
     app.button(key="save-next").click().run()
     assert not app.exception
-    assert re.search(r"Saved at \d\d:\d\d", html(app))
+    assert re.search(r"Saved \d\d:\d\d", html(app))
     (decision,) = stored(tmp_path)
     assert (decision.action, decision.grade) == (action, grade)
     assert (decision.reader, decision.note) == ("A. Reader", "a note, with = and <b>")
@@ -143,7 +145,7 @@ def test_decisions_reach_the_record(open_app, upload, jpeg, html, tmp_path, clic
 def test_nothing_is_saved_without_choice_or_reader(open_app, upload, jpeg, html, tmp_path):
     app = upload(open_app(), ("10_right.jpg", jpeg))
     app.button(key="save-next").click().run()
-    assert "Choose first: agree, another grade, or ungradable." in html(app)
+    assert "Select a grade first." in html(app)
     app.button(key="choose-agree").click().run()
     app.button(key="save-next").click().run()
     assert "Enter your name or initials" in html(app)
@@ -162,7 +164,7 @@ def test_save_and_next_goes_on_and_the_reader_is_remembered(
     app.button(key="choose-1").click().run()
     app.button(key="save-next").click().run()
     assert '<h1 class="name">2_left.jpg' in html(app)
-    assert "1_left.jpg: grade 1" in html(app)
+    assert "1_left.jpg, grade 1" in html(app)
     assert app.text_input(key="reader").value == "AR"
     app.button(key="choose-agree").click().run()
     app.button(key="save-next").click().run()
@@ -181,21 +183,21 @@ def test_decisions_survive_a_page_switch_and_a_reload(open_app, upload, jpeg, ht
     app.button(key="save-next").click().run()
     app.switch_page("model/page.py").run()
     app.switch_page("review/page.py").run()
-    assert "Grade 3 by AR" in html(app)
+    assert "Grade 3 (AR, " in html(app)
     assert app.text_input(key="reader").value == "AR"
     again = upload(open_app(grade=4), ("another name.jpg", jpeg))
-    assert "Grade 3 by AR" in html(again)
+    assert "Grade 3 (AR, " in html(again)
     again.text_input(key="reader").set_value("BS").run()
     again.button(key="choose-ungradable").click().run()
     again.button(key="save-next").click().run()
-    assert "Ungradable by BS" in html(again)
+    assert "Ungradable (BS, " in html(again)
     assert [d.reader for d in stored(tmp_path)] == ["AR", "BS"]
 
 
 @pytest.mark.parametrize("data", [b"", b"this is text, not a photograph", b"\xff\xd8\xff\xe0 cut"])
 def test_a_bad_upload_tells_why_and_the_work_goes_on(open_app, upload, jpeg, html, on_stage, data):
     app = upload(open_app(), ("scan.jpg", data), ("10_right.jpg", jpeg))
-    assert "This photograph could not be read" in html(app)
+    assert "Image could not be read" in html(app)
     reason = re.search(r'<p class="reason">(.*?)</p>', html(app)).group(1)
     assert reason.startswith("scan.jpg: ")
     assert reason.endswith(".")
@@ -212,7 +214,7 @@ def test_an_ungradable_photograph_gets_no_grade_but_can_be_graded_by_the_reader(
 ):
     dark = encoded(phantom(seed=3, exposure=0.05).rgb, "JPEG")
     app = upload(open_app(grade=4), ("10_right.jpg", dark))
-    assert "Not fit for grading" in html(app)
+    assert "Ungradable: refer" in html(app)
     assert "ICDR grade" not in html(app)
     assert "Referable" not in html(app)
     assert on_stage(app)["slide"]["maps"]["hidden"] is True
@@ -243,7 +245,7 @@ def test_an_unusable_record_lets_photographs_be_seen(
     app = open_app()
     monkeypatch.setenv("DRCORE_REVIEWS_URL", "nosuchdatabase://host/name")
     upload(app, ("10_right.jpg", jpeg))
-    assert "no decision can be saved" in html(app)
+    assert "grades cannot be saved" in html(app)
     assert on_stage(app)
     assert "save-next" not in [button.key for button in app.button]
 
@@ -258,4 +260,4 @@ def test_removing_the_last_photograph_leads_back_to_the_first_page(open_app, upl
     app = upload(open_app(), ("10_right.jpg", jpeg))
     app.button(key="remove").click().run()
     assert not app.exception
-    assert [header.value for header in app.header] == ["Review fundus photographs"]
+    assert [header.value for header in app.header] == ["Grade fundus images"]

@@ -76,7 +76,7 @@ def test_open_reading_is_the_default_and_asks_for_nothing(opened, html):
     assert app.selectbox(key="study-mode").value == "open"
     assert not app.button
     app.selectbox(key="study-mode").set_value("arbitration").run()
-    assert "1 of 4 photographs waits for an arbiter" in html(app)
+    assert "1 of 4 awaiting arbitration" in html(app)
 
 
 def test_the_servers_mode_cannot_be_changed(opened, html, monkeypatch):
@@ -84,7 +84,7 @@ def test_the_servers_mode_cannot_be_changed(opened, html, monkeypatch):
     app = opened()
     assert "study-mode" not in [one.key for one in app.selectbox]
     assert "<b>Second reader</b>" in html(app)
-    assert "set by this server" in html(app)
+    assert "fixed for this study" in html(app)
 
 
 def test_without_the_record_the_mode_can_still_be_seen(opened, html, monkeypatch):
@@ -99,22 +99,22 @@ def test_without_the_record_the_mode_can_still_be_seen(opened, html, monkeypatch
 
 def test_blinded_reading_goes_from_one_unread_photograph_to_the_next(opened, html):
     app = opened("blinded first read", "AR")
-    assert "You have read 3 of 4 in this mode" in html(app)
+    assert "3 of 4 read" in html(app)
     app.button(key="study-next").click().run()
     assert on_screen(app) == "3.jpg"
     assert app.button(key="study-next").disabled
     opened.store.add(read(3, 2, "AR"))
-    assert "You have read 4 of 4 in this mode" in html(app.run())
+    assert "4 of 4 read" in html(app.run())
     worklist = app.session_state["worklist"]
     worklist.add("not graded yet.jpg", b"x")
     worklist.add("broken.jpg", b"y").report = SimpleNamespace(sha256="", status="failed")
-    assert "You have read 4 of 5 in this mode" in html(app.run())
+    assert "4 of 5 read" in html(app.run())
     app.button(key="study-next").click().run()
     assert on_screen(app) == "not graded yet.jpg"
 
 
 @pytest.mark.parametrize(
-    ("reader", "left"), [("CT", "1 left for you"), ("ar", "No second read is due")]
+    ("reader", "left"), [("CT", "1 awaiting second read"), ("ar", "No second reads outstanding")]
 )
 def test_a_second_reader_gets_what_another_has_read(opened, html, reader, left):
     app = opened("second reader", reader)
@@ -124,12 +124,12 @@ def test_a_second_reader_gets_what_another_has_read(opened, html, reader, left):
         app.button(key="study-next").click().run()
         assert on_screen(app) == "2.jpg"
         app.selectbox(key="study-second").set_value("referable").run()
-        assert "No second read is due" in html(app)
+        assert "No second reads outstanding" in html(app)
 
 
 def test_an_arbiter_sees_how_readers_differ_without_their_names(opened, html):
     app = opened("arbitration")
-    assert "The readers agree." in html(app)  # on 0.jpg
+    assert "Readers agree." in html(app)  # on 0.jpg
     app.button(key="study-next").click().run()
     assert on_screen(app) == "1.jpg"
     text = html(app)
@@ -137,27 +137,27 @@ def test_an_arbiter_sees_how_readers_differ_without_their_names(opened, html):
         "<td>First reader</td><td><b>grade 3</b><small>&lt;b&gt;dots&lt;/b&gt; &amp; blots" in text
     )
     assert "<td>Second reader</td><td><b>grade 1</b>" in text
-    assert "The readers differ." in text
+    assert "Readers disagree." in text
     assert "BS" not in text
     assert "AR" not in text
     opened.store.add(read(1, 2, "CT", mode="arbitration", role="arbiter"))
     text = html(app.run())
     assert "<td>Arbiter</td><td><b>grade 2</b>" in text
-    assert "No differences left" in text
+    assert "No disagreements left" in text
     assert app.button(key="study-next").disabled
 
 
 def test_an_arbiter_is_told_of_the_own_reading(opened, html):
-    assert "One of them is you." in html(opened("arbitration", "bs"))
+    assert "You were one of the readers." in html(opened("arbitration", "bs"))
 
 
 def test_the_rules_decide_what_is_a_difference(opened, html):
     opened.store.add(read(2, 0, "BS", mode="second reader", role="second"))
     app = opened("arbitration")
-    assert "2 of 4 photographs wait for an arbiter" in html(app)
+    assert "2 of 4 awaiting arbitration" in html(app)
     app.segmented_control(key="study-tolerance").set_value(1).run()
-    assert "1 of 4 photographs waits for an arbiter" in html(app)
+    assert "1 of 4 awaiting arbitration" in html(app)
     app.segmented_control(key="study-tolerance").set_value(2).run()
-    assert "1 of 4 photographs waits" in html(app)  # 3 against 1: only one refers
+    assert "1 of 4 awaiting arbitration" in html(app)  # 3 against 1: only one refers
     app.toggle(key="study-referable").set_value(False).run()
-    assert "No differences left" in html(app)
+    assert "No disagreements left" in html(app)

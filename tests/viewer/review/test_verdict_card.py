@@ -19,30 +19,32 @@ def report(phantom, encoded, grader):
     )  # fmt: skip
 
 
-def test_gradability_comes_first_then_the_grade(report):
+def test_the_outcome_comes_first_then_the_grade(report):
     card = verdict_card.card(report)
-    order = ["Fit for grading", "Moderate non-proliferative", "Referable", "2.00", "Right eye (OD)"]
+    order = ["Referable DR", "Moderate non-proliferative", "2.00", "Right eye (OD)"]
     places = [card.index(words) for words in order]
     assert places == sorted(places)
-    assert "Diabetic macular oedema is not graded." in card
+    assert "DMO not assessed" in card
 
 
-@pytest.mark.parametrize(("grade", "words"), [(0, "Not referable"), (1, "Not referable")])
+@pytest.mark.parametrize(("grade", "words"), [(0, "No referable DR"), (1, "No referable DR")])
 def test_mild_disease_is_not_referable(report, grade, words):
-    assert words in verdict_card.card(replace(report, grade=grade))
+    card = verdict_card.card(replace(report, grade=grade))
+    assert words in card
+    assert "Grades 0 and 1 are hard to distinguish" in card
 
 
 def test_without_a_grade_none_is_suggested(report):
     card = verdict_card.card(replace(report, grade=None, status="ungradable", reason="Too <dark>."))
-    assert "no grade is given" in card
+    assert "Ungradable: refer or repeat" in card
     assert "Too &lt;dark&gt;." in card
     assert "eferable" not in card
-    assert "agree" not in card
+    assert "Networks" not in card
     failed = verdict_card.card(
         replace(report, grade=None, status="failed", reason="<b>", score=float("nan"), scores={})
     )
-    assert "could not be read" in failed
-    assert "<b>" not in failed
+    assert "Image could not be read" in failed
+    assert "&lt;b&gt;</p>" in failed
     assert "Score" not in failed
 
 
@@ -56,21 +58,24 @@ def test_the_bar_shows_score_and_thresholds(report):
 
 
 def test_agreement_of_the_image_sizes(report):
-    assert verdict_card.agreement_sentence(report) == "All image sizes agree."
+    assert verdict_card.agreement_sentence(report) == (
+        "Networks: 128 px \u2192 2, 256 px \u2192 2, 512 px \u2192 2."
+    )
     apart = replace(report, scores={128: 0.2, 256: 2.0, 512: 2.1})
     assert verdict_card.agreement_sentence(apart) == (
-        "The image sizes disagree on the grade (128 px: 0, 256 px: 2, 512 px: 2). Look closely."
+        "The networks disagree: 128 px \u2192 0, 256 px \u2192 2, 512 px \u2192 2. "
+        "Review carefully."
     )
     next_door = replace(report, scores={128: 1.4, 256: 1.6, 512: 1.6})
-    assert "Look closely" not in verdict_card.agreement_sentence(next_door)
+    assert "Review carefully" not in verdict_card.agreement_sentence(next_door)
 
 
 @pytest.mark.parametrize(
     ("score", "words"),
-    [(2.0, ""), (2.4, "Close to the border between grades 2 and 3."), (0.6, "grades 0 and 1.")],
+    [(2.0, ""), (2.4, "Near the grade 2/3 threshold."), (0.6, "grade 0/1 threshold.")],
 )
 def test_a_score_near_a_threshold_is_called_so(report, score, words):
-    sentence = verdict_card.border_sentence(replace(report, score=score))
+    sentence = verdict_card.near_threshold_sentence(replace(report, score=score))
     assert sentence == words or (words and sentence.endswith(words))
 
 
@@ -95,26 +100,31 @@ def test_probabilities_are_bars_and_the_possible_grades_a_sentence(report):
     assert "5 %" in card
     assert card.count("&lt; 1 %") == 2
     assert card.count('class="in"') == 2
-    assert "Grade 2 or 3 is possible" in card
-    assert "Grade 1 to 3 is possible" in verdict_card.set_sentence(
-        replace(report, grade_set=(1, 2, 3))
-    )
+    assert "90 % prediction set: grades 2\u20133" in card
+    assert "ICDR grade 2\u20133" in card
+    assert "Probability of grade \u2265 2: 95 %" in card
     assert verdict_card.set_sentence(replace(report, grade_set=(2,))) == (
-        "Other grades than 2 are unlikely."
+        "90 % prediction set: grade 2"
     )
 
 
 def test_without_calibration_no_probability_is_shown(report):
     card = verdict_card.card(replace(report, probabilities=None, grade_set=None))
     assert "chances" not in card
-    assert "possible" not in card
+    assert "robability" not in card
+    assert "prediction set" not in card
 
 
 @pytest.mark.parametrize(
     ("score", "sensitive", "words"),
     [
-        (1.55, True, "A close call."),
-        (1.2, True, "A more cautious setting, which misses fewer eyes, would refer it."),
+        (1.55, True, "Score 0.05 above the referral threshold."),
+        (1.2, True, "Would be referred at the high-sensitivity setting."),
+        (
+            1.45,
+            True,
+            "Score 0.05 below the referral threshold \u2013 treat as referable until read.",
+        ),
         (0.4, False, ""),
         (2.8, True, ""),
     ],
@@ -126,6 +136,23 @@ def test_how_close_the_call_was(report, score, sensitive, words):
 
 
 def test_a_map_without_places_is_explained(report):
-    assert "points at no place" in verdict_card.card(replace(report, placed=0.0))
-    assert "drawn faint" in verdict_card.card(replace(report, placed=0.4))
-    assert "points at no place" not in verdict_card.card(replace(report, placed=1.0))
+    assert "no area stands out" in verdict_card.card(replace(report, placed=0.0))
+    assert "reduced strength" in verdict_card.card(replace(report, placed=0.4))
+    assert "no area stands out" not in verdict_card.card(replace(report, placed=1.0))
+
+
+@pytest.mark.parametrize(
+    ("grade", "sensitive", "expected"),
+    [
+        (3, True, "Referable DR"),
+        (1, True, "Borderline: needs a reader"),
+        (0, False, "No referable DR"),
+        (1, None, "No referable DR"),
+        (None, None, "Ungradable: refer or repeat the photograph"),
+    ],
+)
+def test_there_are_four_outcomes(report, grade, sensitive, expected):
+    status = "ungradable" if grade is None else "graded"
+    told = replace(report, grade=grade, status=status, referable_sensitive=sensitive)
+    assert verdict_card.outcome(told)[0] == expected
+    assert f"<b>{expected}</b>" in verdict_card.card(told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import threading
 import time
 
@@ -9,7 +11,9 @@ import pytest
 
 from drcore.grading.grader import Grader
 from viewer.image_viewer import preloading
-from viewer.worklist import worklist
+from viewer.server import limits
+from viewer.worklist import background_grading
+from viewer.worklist.background_grading import work_ahead
 from viewer.worklist.worklist import Worklist
 
 READERS = 8
@@ -37,7 +41,7 @@ class Crowd:
 @pytest.fixture(autouse=True)
 def two_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = threading.BoundedSemaphore(2)
-    monkeypatch.setattr(worklist, "BACKGROUND", turns)
+    monkeypatch.setattr(background_grading, "BACKGROUND", turns)
     monkeypatch.setattr(preloading, "BACKGROUND", turns)
 
 
@@ -63,7 +67,7 @@ def test_lists_are_graded_a_few_at_a_time_and_none_is_forgotten(grader: Grader) 
     for number, mine in enumerate(lists):
         mine.add("a.jpg", b"a%d" % number)
         mine.add("b.jpg", b"b%d" % number)
-        mine.work_ahead(Slow())
+        work_ahead(mine, Slow())
     wait_for(crowd, 2 * READERS)
     assert crowd.most == 2
 
@@ -83,6 +87,15 @@ def test_views_are_made_a_few_at_a_time(
         mine = Worklist()
         entry = mine.add("a.jpg", b"a%d" % number)
         entry.report = report
-        assert preloading.SlideCache().prepare(mine, [entry])
+        assert preloading.SlideCache().prepare([entry])
     wait_for(crowd, READERS)
     assert crowd.most == 2
+
+
+def test_the_c_library_of_linux_takes_the_limit():
+    assert limits.limit_memory_pools() == (platform.libc_ver()[0] == "glibc")
+
+
+def test_a_c_library_without_pools_is_left_alone(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert not limits.limit_memory_pools()

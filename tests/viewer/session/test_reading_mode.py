@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from drcore.errors import ReviewError
-from drcore.reviews.decision import Decision
-from drcore.reviews.reading_modes import MODES
+from drcore.reviews.decision import MODES, Decision
 from drcore.reviews.store import ReviewStore
+from viewer.server import settings
 from viewer.session import reading_mode
 from viewer.session import state as session_state
 
@@ -21,7 +21,7 @@ BLIND = ("blinded first read", "second reader")
 
 
 def entry(sha256: str = SHA) -> Any:
-    return SimpleNamespace(report=SimpleNamespace(sha256=sha256))
+    return SimpleNamespace(key=sha256, report=SimpleNamespace(sha256=sha256))
 
 
 def decision(**changes: Any) -> Decision:
@@ -52,14 +52,16 @@ def session(monkeypatch, tmp_path):
         (" Blinded  First read ", ("blinded first read",)),
         ("second reader, blinded first read", ("second reader", "blinded first read")),
         ("arbitration,arbitration,", ("arbitration",)),
+        ("masked", ("blinded first read",)),
+        ("open, Masked first read", ("open", "blinded first read")),
         ("opne", ("blinded first read",)),
         ("open, blinded", ("blinded first read",)),
     ],
 )
 def test_the_server_says_which_modes_there_are(setting, modes, monkeypatch):
-    assert reading_mode.allowed_modes(setting) == modes
+    assert settings.allowed_modes(setting) == modes
     monkeypatch.setenv("DRCORE_STUDY", setting)
-    assert reading_mode.allowed_modes() == modes
+    assert settings.allowed_modes() == modes
 
 
 def test_a_reader_cannot_choose_what_the_server_does_not_allow(session, monkeypatch):
@@ -75,7 +77,6 @@ def test_a_reader_cannot_choose_what_the_server_does_not_allow(session, monkeypa
 def test_open_modes_hide_nothing(session, mode):
     session["study-mode"] = mode
     assert not reading_mode.hides_machine(entry())
-    assert not reading_mode.hides_other_readers(entry())
 
 
 @pytest.mark.parametrize("mode", BLIND)
@@ -87,10 +88,8 @@ def test_blind_until_the_own_decision_in_this_mode(session, mode):
     session_state.store().add(decision())
     session_state.store().add(decision(mode=mode, sha256="cd" * 32))
     assert reading_mode.hides_machine(entry())
-    assert reading_mode.hides_other_readers(entry())
     session_state.store().add(decision(mode=mode))
     assert not reading_mode.hides_machine(entry())
-    assert not reading_mode.hides_other_readers(entry())
     session["reader"] = "CT"
     assert reading_mode.hides_machine(entry())
     session["reader"] = ""
@@ -145,9 +144,13 @@ def test_a_change_after_uncovering_is_linked_to_the_blind_decision(session):
     assert reading_mode.circumstances(entry())["revises"] == second
 
 
-@pytest.mark.parametrize("asks", [reading_mode.hides_machine, reading_mode.hides_other_readers])
-def test_what_was_seen_in_an_open_mode_is_not_called_blind(session, asks):
-    assert not asks(entry())  # the open list shows it
+def shown(*entries: Any) -> Any:
+    """A list that shows these entries with the model's grades."""
+    return SimpleNamespace(everything=entries, hidden=frozenset())
+
+
+def test_what_was_seen_in_an_open_mode_is_not_called_blind(session):
+    reading_mode.note_machine_seen(shown(entry()))
     session["study-mode"] = "blinded first read"
     assert reading_mode.hides_machine(entry())
     assert reading_mode.circumstances(entry())["machine_visible"] is True
@@ -158,7 +161,7 @@ def test_what_was_seen_in_an_open_mode_is_not_called_blind(session, asks):
 
 def test_what_nobody_yet_named_has_seen_counts_for_whoever_decides(session):
     session["reader"] = ""
-    assert not reading_mode.hides_machine(entry())
+    reading_mode.note_machine_seen(shown(entry()))
     session |= {"reader": "AR", "study-mode": "second reader"}
     assert reading_mode.circumstances(entry()) == {
         "mode": "second reader", "role": "second", "machine_visible": True, "revises": None,

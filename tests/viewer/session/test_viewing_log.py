@@ -33,7 +33,7 @@ def looks(clock):
 
 
 def tell(looks, key, scales, away=0.0):
-    looks.hear({looks.turn(key): {"scales": scales, "away": away}}, SCALES)
+    looks.record({looks.view_id(key): {"scales": scales, "away": away}}, SCALES)
 
 
 def test_time_on_screen_is_summed_over_visits(looks, clock):
@@ -91,15 +91,15 @@ def test_what_a_reader_saw_stays_seen_and_is_not_anothers(looks):
 
 
 def test_what_is_told_too_late_does_not_count_for_the_next_decision(looks):
-    before = looks.turn("p1")
+    before = looks.view_id("p1")
     looks.decided("p1", "AR")
-    looks.hear({before: {"scales": ["fused"], "away": 3}}, SCALES)
+    looks.record({before: {"scales": ["fused"], "away": 3}}, SCALES)
     assert looks.scales("p1", "BS") is None
 
 
 def test_a_browser_that_outlived_its_session_is_not_believed(looks):
     other = ViewingLog()
-    looks.hear({other.turn("p1"): {"scales": ["fused"], "away": 0}}, SCALES)
+    looks.record({other.view_id("p1"): {"scales": ["fused"], "away": 0}}, SCALES)
     assert looks.scales("p1", "AR") is None
 
 
@@ -109,8 +109,8 @@ def test_a_browser_that_outlived_its_session_is_not_believed(looks):
 )
 def test_nonsense_from_the_browser_tells_nothing(looks, clock, tally):
     clock.now += 5
-    for told in (tally, {looks.turn("p1"): tally}, {1: tally, "x": tally, "a/b/c/d": tally}):
-        looks.hear(told, SCALES)
+    for told in (tally, {looks.view_id("p1"): tally}, {1: tally, "x": tally, "a/b/c/d": tally}):
+        looks.record(told, SCALES)
     assert looks.scales("p1", "AR") is None
     assert looks.seconds("p1") == 5
 
@@ -129,7 +129,7 @@ def app(open_app, upload, phantom, encoded):
     files = [(f"{n}_left.jpg", encoded(phantom(seed=n).rgb, "JPEG")) for n in (1, 2)]
     app = open_app(grade=4)
     clock = Clock()
-    app.session_state["looks"] = ViewingLog(clock)
+    app.session_state["viewing-log"] = ViewingLog(clock)
     app.session_state["hand"] = clock
     return upload(app, *files)
 
@@ -147,7 +147,7 @@ def stored(tmp_path):
 
 
 def test_a_decision_is_kept_with_its_look(app, tmp_path):
-    looks, clock = app.session_state["looks"], app.session_state["hand"]
+    looks, clock = app.session_state["viewing-log"], app.session_state["hand"]
     clock.now += 12.5
     save(app)  # the switches show the map, but no browser has told that it was painted
     tell(looks, "p1", [])
@@ -160,7 +160,7 @@ def test_a_decision_is_kept_with_its_look(app, tmp_path):
 
 
 def test_time_on_one_photograph_is_not_time_on_the_next(app, tmp_path):
-    looks, clock = app.session_state["looks"], app.session_state["hand"]
+    looks, clock = app.session_state["viewing-log"], app.session_state["hand"]
     clock.now += 10
     app.button(key="next").click().run()
     clock.now += 20

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from drcore.photographs.dicom_frames import DicomFrame
+from viewer.worklist.background_grading import do_next, grade
 from viewer.worklist.importing import import_files
 from viewer.worklist.storage import Limits, WorklistStore
 from viewer.worklist.worklist import Worklist
@@ -72,19 +73,19 @@ def test_many_files_at_once_each_get_a_row_or_a_sentence():
     assert names(worklist) == ["a_OD.jpg", "without ending", "cut.jpg", "empty.jpg"]
     assert (arrival.added, arrival.first) == (4, worklist.everything[0])
     assert sorted(arrival.sentences) == [
-        "3 hidden files were left out.",
-        "In the list already: copy.jpg.",
-        "Left out, because they are no photographs: notes.txt, more.txt.",
-        "These files are empty: empty.jpg, nothing. Export them again.",
+        "3 hidden files skipped.",
+        "Already in the list: copy.jpg.",
+        "Empty files: empty.jpg, nothing. Please re-export them.",
+        "Skipped (not images): notes.txt, more.txt.",
     ]
 
 
 def test_a_full_list_names_the_first_that_is_missing(monkeypatch):
-    monkeypatch.setattr("viewer.worklist.worklist.MOST", 2)
+    monkeypatch.setattr("viewer.worklist.worklist.MAX_ENTRIES", 2)
     worklist = Worklist()
     arrival = import_files(worklist, [(f"{n}.jpg", picture(n)) for n in range(5)])
     (sentence,) = arrival.sentences
-    assert sentence.startswith("3 not added, from 2.jpg on. The list is full: it holds 2")
+    assert sentence.startswith("3 images not added (2.jpg onwards). The list is full (2 images)")
     assert names(worklist) == ["0.jpg", "1.jpg"]
 
 
@@ -93,7 +94,7 @@ def test_no_room_on_the_server_is_told_and_what_came_before_stays(tmp_path):
     worklist = Worklist(WorklistStore(tmp_path, Limits(size=2 * size + 10, reserve=0)))
     arrival = import_files(worklist, [(f"{n}.jpg", picture(n)) for n in range(4)])
     (sentence,) = arrival.sentences
-    assert "2 not added, from 2.jpg on. This server keeps" in sentence
+    assert "2 images not added (2.jpg onwards). The server has reached its limit" in sentence
     assert names(worklist) == ["0.jpg", "1.jpg"]
 
 
@@ -102,14 +103,14 @@ def test_a_file_too_large_is_left_out(monkeypatch):
     arrival = import_files(
         worklist := Worklist(), [("a.jpg", bytes(2 << 20)), ("b.jpg", picture(1))]
     )
-    assert arrival.sentences[0].startswith("Too large: a.jpg. At most 1 MiB")
+    assert arrival.sentences[0].startswith("Too large (limit 1 MB per file): a.jpg.")
     assert names(worklist) == ["b.jpg"]
 
 
 def test_long_lists_of_names_are_cut_and_names_are_cleaned():
     files = [(f"\u202e{n}.txt", b"text") for n in range(10)]
     (sentence,) = import_files(Worklist(), files).sentences
-    assert sentence.endswith("no photographs: 0.txt, 1.txt, 2.txt and 7 more.")
+    assert sentence.endswith("(not images): 0.txt, 1.txt, 2.txt and 7 more.")
 
 
 def test_the_folder_is_the_patient_where_the_name_tells_the_eye_alone():
@@ -143,24 +144,24 @@ def test_each_frame_of_a_dicom_file_is_an_entry_of_its_own(grader, phantom, tmp_
     assert names(worklist) == [f"12_left.dcm (frame {n} of 3)" for n in (1, 2, 3)]
     assert all(isinstance(entry.source, DicomFrame) for entry in worklist.everything)
     assert len(list(tmp_path.glob("*/" + "?" * 64))) == 1  # one file for all frames
-    while worklist.do_next(grader):
+    while do_next(worklist, grader):
         pass
     reports = [entry.report for entry in worklist.everything]
     assert [r.sha256 for r in reports] == list(read_header(data).sha256)
     assert {(r.status, r.laterality, r.patient) for r in reports} == {("graded", "OD", "P-7")}
     assert import_files(worklist, [("again.dcm", data)]).sentences == [
-        "In the list already: again.dcm."
+        "Already in the list: again.dcm."
     ]
     back = Worklist.reopened(WorklistStore(tmp_path, Limits(reserve=0)), worklist.token)
     assert [e.sha256 for e in back.everything] == [r.sha256 for r in reports]
-    assert back.pictures(back.everything[1]).sha256 == reports[1].sha256
+    assert back.everything[1].renditions().sha256 == reports[1].sha256
 
 
 def test_what_a_header_says_of_the_patient_is_shown_only_when_asked_for(grader, phantom):
     worklist = Worklist()
     import_files(worklist, [("scan.dcm", dicom([phantom(seed=1).rgb])), ("9_OD.jpg", picture(9))])
     scan, named = worklist.everything
-    worklist.grade(scan, grader)
+    grade(worklist, scan, grader)
     assert (scan.patient, scan.report.patient) == ("P-7", "P-7")  # for pairing and the record
     assert (scan.patient_shown, scan.report_shown.patient) == (None, None)
     assert named.patient_shown == "9"  # the name is on the page anyway
@@ -179,11 +180,11 @@ def test_burnt_in_identity_is_covered_until_asked_for(grader, phantom):
     worklist = Worklist()
     import_files(worklist, [("scan.dcm", dicom([rgb], BurnedInAnnotation="YES"))])
     (scan,) = worklist.everything
-    worklist.grade(scan, grader)
+    grade(worklist, scan, grader)
     assert scan.report.status == "graded"
 
     def corner() -> float:
-        original = read_photograph(worklist.pictures(scan).original.data).rgb
+        original = read_photograph(scan.renditions().original.data).rgb
         assert original.shape == rgb.shape
         assert original[150:170, 150:170].mean() > 20  # the retina is there
         return float(original[:10, :38].mean())
@@ -197,6 +198,6 @@ def test_a_damaged_dicom_file_gets_a_row_that_tells_why(grader):
     worklist = Worklist()
     import_files(worklist, [("scan.dcm", dicom([np.zeros((64, 64, 3), np.uint8)])[:-5000])])
     (scan,) = worklist.everything
-    worklist.grade(scan, grader)
+    grade(worklist, scan, grader)
     assert scan.report.status == "failed"
     assert scan.report.reason.startswith("scan.dcm: ")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from viewer.worklist.ordering import ViewOptions, arranged, studies
+from viewer.worklist.ordering import ViewOptions, ordered_entries, patient_studies
 
 
 @dataclass(eq=False)
@@ -50,7 +50,7 @@ def keys(entries):
 
 def test_order_of_arrival_by_default():
     entries = [Fake("b"), Fake("a")]
-    assert keys(arranged(entries, ViewOptions())) == "ba"
+    assert keys(ordered_entries(entries, ViewOptions())) == "ba"
 
 
 def test_most_severe_first_and_what_has_no_grade_last():
@@ -58,12 +58,12 @@ def test_most_severe_first_and_what_has_no_grade_last():
         Fake("a", report(1)), Fake("b", report(None, 3.9)), Fake("c", report(3)), Fake("d"),
         Fake("e", FAILED), Fake("f", report(3, 3.2)),
     ]  # fmt: skip
-    assert keys(arranged(entries, ViewOptions("severity"))) == "fcabde"
+    assert keys(ordered_entries(entries, ViewOptions("severity"))) == "fcabde"
 
 
 def test_the_readers_grade_beats_the_models_in_severity():
     entries = [Fake("a", report(0), decided(4)), Fake("b", report(3))]
-    assert keys(arranged(entries, ViewOptions("severity"))) == "ab"
+    assert keys(ordered_entries(entries, ViewOptions("severity"))) == "ab"
 
 
 def test_least_certain_first_by_size_of_the_set_and_nearness_to_a_threshold():
@@ -74,7 +74,7 @@ def test_least_certain_first_by_size_of_the_set_and_nearness_to_a_threshold():
         Fake("d", report(1, grade_set=(1, 2), margin=0.1)),
         Fake("e", report(None)),
     ]
-    assert keys(arranged(entries, ViewOptions("uncertainty"))) == "cdbae"
+    assert keys(ordered_entries(entries, ViewOptions("uncertainty"))) == "cdbae"
 
 
 def test_disagreement_of_reader_and_model_comes_before_that_of_the_scales():
@@ -86,26 +86,26 @@ def test_disagreement_of_reader_and_model_comes_before_that_of_the_scales():
         Fake("e", report(1, scores={128: 0.9, 512: 1.1})),
         Fake("f", report(None), decided(None)),
     ]
-    assert keys(arranged(entries, ViewOptions("disagreement"))) == "dcbeaf"
+    assert keys(ordered_entries(entries, ViewOptions("disagreement"))) == "dcbeaf"
 
 
 def test_a_decision_does_not_carry_the_photograph_on_screen_away():
     entries = [Fake("a"), Fake("b"), Fake("c")]
     entries[0].decision = decided(1)
     wanted = ViewOptions("unreviewed")
-    assert keys(arranged(entries, wanted, selected="b")) == "bca"
+    assert keys(ordered_entries(entries, wanted, selected="b")) == "bca"
     entries[1].decision = decided(2)  # made while it is on screen
-    assert keys(arranged(entries, wanted, selected="b", before=None)) == "bca"
-    assert keys(arranged(entries, wanted, selected="c")) == "cab"
+    assert keys(ordered_entries(entries, wanted, selected="b", before=None)) == "bca"
+    assert keys(ordered_entries(entries, wanted, selected="c")) == "cab"
     only = ViewOptions(reviewed=False)
-    assert keys(arranged(entries, only, selected="b", before=None)) == "bc"
-    assert keys(arranged(entries, only, selected="c")) == "c"
+    assert keys(ordered_entries(entries, only, selected="b", before=None)) == "bc"
+    assert keys(ordered_entries(entries, only, selected="c")) == "c"
 
 
 def test_the_photograph_on_screen_is_shown_whatever_is_filtered():
     entries = [Fake("a", report(0)), Fake("b", report(3))]
-    assert keys(arranged(entries, ViewOptions(kinds=frozenset("3")), selected="a")) == "ab"
-    assert keys(arranged(entries, ViewOptions(text="nothing"), selected="a")) == "a"
+    assert keys(ordered_entries(entries, ViewOptions(kinds=frozenset("3")), selected="a")) == "ab"
+    assert keys(ordered_entries(entries, ViewOptions(text="nothing"), selected="a")) == "a"
 
 
 @pytest.mark.parametrize(
@@ -120,17 +120,17 @@ def test_what_can_be_shown_alone(kinds, shown):
         Fake("a", report(0)), Fake("b", report(2)), Fake("c", report(None)), Fake("d", FAILED),
         Fake("e", report(4)), Fake("f"),
     ]  # fmt: skip
-    assert keys(arranged(entries, ViewOptions(kinds=frozenset(kinds)))) == shown
+    assert keys(ordered_entries(entries, ViewOptions(kinds=frozenset(kinds)))) == shown
 
 
 def test_reviewed_or_not_and_text():
     entries = [Fake("a", decision=decided(1), patient="Doe"), Fake("b", patient="doe"), Fake("c")]
-    assert keys(arranged(entries, ViewOptions(reviewed=True))) == "a"
-    assert keys(arranged(entries, ViewOptions(reviewed=False))) == "bc"
-    assert keys(arranged(entries, ViewOptions(text=" DOE "))) == "ab"
-    assert keys(arranged(entries, ViewOptions(text="C.jpg"))) == "c"
+    assert keys(ordered_entries(entries, ViewOptions(reviewed=True))) == "a"
+    assert keys(ordered_entries(entries, ViewOptions(reviewed=False))) == "bc"
+    assert keys(ordered_entries(entries, ViewOptions(text=" DOE "))) == "ab"
+    assert keys(ordered_entries(entries, ViewOptions(text="C.jpg"))) == "c"
     entries[0].patient_shown = None
-    assert keys(arranged(entries, ViewOptions(text="doe"))) == "b"
+    assert keys(ordered_entries(entries, ViewOptions(text="doe"))) == "b"
 
 
 def test_patients_stand_together_right_eye_first():
@@ -139,8 +139,8 @@ def test_patients_stand_together_right_eye_first():
         Fake("c", report(1), patient="2", laterality="OD"),
         Fake("d", report(3), patient=" 1 ", laterality="OD"),
     ]  # fmt: skip
-    assert keys(arranged(entries, ViewOptions(by_patient=True))) == "dabc"
-    assert keys(arranged(entries, ViewOptions("severity", by_patient=True))) == "bdac"
+    assert keys(ordered_entries(entries, ViewOptions(by_patient=True))) == "dabc"
+    assert keys(ordered_entries(entries, ViewOptions("severity", by_patient=True))) == "bdac"
 
 
 def test_a_blinded_reader_is_told_nothing_by_order_or_filter():
@@ -149,13 +149,15 @@ def test_a_blinded_reader_is_told_nothing_by_order_or_filter():
     ]  # fmt: skip
     blind = {"hidden": frozenset("ab")}
     for order in ("severity", "uncertainty", "disagreement", "unreviewed"):
-        assert keys(arranged(entries, ViewOptions(order), **blind)) == "abc"
+        assert keys(ordered_entries(entries, ViewOptions(order), **blind)) == "abc"
     for kind in ("4", "referable", "ungradable"):
-        assert keys(arranged(entries, ViewOptions(kinds=frozenset({kind})), **blind)) == "abc"
-    assert keys(arranged(entries, ViewOptions(kinds=frozenset({"failed"})), **blind)) == "c"
-    assert keys(arranged(entries, ViewOptions(reviewed=True), **blind)) == ""
+        assert (
+            keys(ordered_entries(entries, ViewOptions(kinds=frozenset({kind})), **blind)) == "abc"
+        )
+    assert keys(ordered_entries(entries, ViewOptions(kinds=frozenset({"failed"})), **blind)) == "c"
+    assert keys(ordered_entries(entries, ViewOptions(reviewed=True), **blind)) == ""
     one_left = {"hidden": frozenset("b")}  # still there is one whose place would tell
-    assert keys(arranged(entries, ViewOptions("severity"), **one_left)) == "abc"
+    assert keys(ordered_entries(entries, ViewOptions("severity"), **one_left)) == "abc"
 
 
 def test_studies_pair_the_eyes_and_grade_by_the_worse():
@@ -164,11 +166,11 @@ def test_studies_pair_the_eyes_and_grade_by_the_worse():
         Fake("b", report(0)),
         Fake("c", report(1), decided(3), patient="x 7", laterality="OD"),
     ]
-    first, second = studies(entries)
+    first, second = patient_studies(entries)
     assert (keys(first.entries), first.patient, first.grade.grade) == ("ca", "X 7", 3)
     assert first.grade.complete
     assert (keys(second.entries), second.patient, second.grade.grade) == ("b", None, 0)
-    (hidden, _) = studies(entries, frozenset("ac"))
+    (hidden, _) = patient_studies(entries, frozenset("ac"))
     assert hidden.grade.grade is None
 
 

@@ -33,7 +33,7 @@ def image(phantom):
 )
 def test_a_file_that_browsers_read_goes_out_unchanged(image, kind, mimetype):
     data = file_of(image, kind)
-    original = renditions.pictures_of(data).original
+    original = renditions.renditions_of(data).original
     assert original.data is data
     assert (original.mimetype, original.width, original.height) == (mimetype, *image.size)
 
@@ -55,7 +55,7 @@ def turned() -> Image.Exif:
 )
 def test_any_other_file_goes_out_as_it_is_read(image, kind, mode, options):
     data = file_of(image.convert(mode), kind, **options)
-    found = renditions.pictures_of(data)
+    found = renditions.renditions_of(data)
     assert found.original.mimetype == "image/jpeg"
     assert found.original.data != data
     assert decoded(found.original).shape == (found.height, found.width, 3)
@@ -67,7 +67,7 @@ def test_a_deep_png_is_not_left_to_the_browser(image):
     deep = np.asarray(image).astype(np.uint16) << 4  # 12 bits: a browser would show it black
     _, data = cv2.imencode(".png", deep)
     assert renditions.readable_type(data.tobytes()) == ""
-    assert decoded(renditions.pictures_of(data.tobytes()).original).max() > 128
+    assert decoded(renditions.renditions_of(data.tobytes()).original).max() > 128
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture at all", b"\xff\xd8\xff"])
@@ -77,7 +77,7 @@ def test_what_is_no_picture_has_no_type(data):
 
 def test_reduced_views_are_small_and_true(phantom, encoded):
     data = encoded(np.repeat(phantom(seed=1).rgb, 6, axis=1), "JPEG")
-    shown = renditions.pictures_of(data, long_side=400)
+    shown = renditions.renditions_of(data, long_side=400)
     assert (shown.width, shown.height) == (1920, 320)
     assert set(shown.reduced) == {"colour", *renditions.ENHANCED}
     assert {decoded(view).shape for view in shown.reduced.values()} == {(67, 400, 3)}
@@ -86,7 +86,9 @@ def test_reduced_views_are_small_and_true(phantom, encoded):
 
 
 def test_an_enhanced_view_has_the_full_size_and_a_black_surround(phantom, encoded):
-    shown = renditions.pictures_of(encoded(phantom(seed=1).rgb, "JPEG", quality=95), long_side=100)
+    shown = renditions.renditions_of(
+        encoded(phantom(seed=1).rgb, "JPEG", quality=95), long_side=100
+    )
     local = renditions.enhanced(shown.original, "local")
     assert (local.width, local.height) == (shown.width, shown.height)
     assert decoded(local)[:8, :8].max() < 12
@@ -97,7 +99,7 @@ def test_an_enhanced_view_has_the_full_size_and_a_black_surround(phantom, encode
 
 
 def test_an_enhanced_view_is_bounded_in_size(phantom, encoded, monkeypatch):
-    shown = renditions.pictures_of(encoded(phantom(seed=1).rgb, "JPEG"))
-    monkeypatch.setattr(renditions, "MOST_PIXELS", 10_000)
+    shown = renditions.renditions_of(encoded(phantom(seed=1).rgb, "JPEG"))
+    monkeypatch.setattr(renditions, "MAX_PIXELS", 10_000)
     made = renditions.enhanced(shown.original, "clahe")
     assert made.width * made.height <= 10_000

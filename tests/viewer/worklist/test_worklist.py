@@ -16,9 +16,10 @@ import pytest
 from drcore.errors import PhotographError, ReviewError, SourceError
 from drcore.grading.grader import Grader
 from drcore.reviews.store import ReviewStore
+from viewer.worklist.background_grading import do_next, work_ahead
 from viewer.worklist.ordering import ViewOptions
 from viewer.worklist.storage import Limits, WorklistStore
-from viewer.worklist.worklist import MAX_PICTURES, Worklist
+from viewer.worklist.worklist import Worklist
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ class Recorder:
 
 
 def finish(worklist, grader, latest=None):
-    while worklist.do_next(grader, latest):
+    while do_next(worklist, grader, latest):
         pass
 
 
@@ -95,32 +96,7 @@ def test_a_bad_photograph_gets_its_reason_and_the_rest_go_on(photographs, grader
     assert [e.report.status for e in (gone, text, good)] == ["failed", "failed", "graded"]
     assert "gone.jpg" in gone.report.reason
     with pytest.raises(PhotographError, match=r"^text\.jpg: "):
-        worklist.pictures(text)
-
-
-def test_pictures_are_kept_for_a_few_only(photographs, grader, monkeypatch):
-    from viewer.worklist import renditions
-
-    made = []
-    real = renditions.pictures_of
-    monkeypatch.setattr(
-        renditions, "pictures_of", lambda source, **named: made.append(1) or real(source, **named)
-    )
-    worklist = Worklist()
-    entries = [worklist.add(f"{n}.jpg", photographs(n)) for n in range(MAX_PICTURES + 1)]
-    for entry in entries:
-        worklist.pictures(entry)
-    worklist.pictures(entries[-1])
-    assert len(made) == MAX_PICTURES + 1
-    worklist.pictures(entries[0])  # the oldest had to go
-    assert len(made) == MAX_PICTURES + 2
-
-
-def test_the_next_photograph_is_prepared(photographs, grader):
-    worklist = Worklist()
-    entries = [worklist.add(f"{n}.jpg", photographs(n)) for n in range(3)]
-    finish(worklist, grader)
-    assert set(worklist._pictures) == {entries[1].key}
+        text.renditions()
 
 
 def test_earlier_decisions_are_found_by_content(photographs, grader):
@@ -149,10 +125,10 @@ def test_one_thread_works_ahead_and_ends_with_the_list(photographs, grader):
     worklist = Worklist()
     for n in range(3):
         worklist.add(f"{n}.jpg", photographs(n))
-    worklist.work_ahead(grader)
-    thread = worklist._thread
-    worklist.work_ahead(grader)
-    assert worklist._thread is thread
+    work_ahead(worklist, grader)
+    thread = worklist.thread
+    work_ahead(worklist, grader)
+    assert worklist.thread is thread
     thread.join(60)
     assert not thread.is_alive()
     assert worklist.pending == 0
@@ -171,8 +147,8 @@ def test_a_session_that_ends_ends_its_thread(photographs, grader):
     worklist = Worklist()
     for n in range(5):
         worklist.add(f"{n}.jpg", photographs(n))
-    worklist.work_ahead(slow)
-    thread, gone = worklist._thread, weakref.ref(worklist)
+    work_ahead(worklist, slow)
+    thread, gone = worklist.thread, weakref.ref(worklist)
     begun.wait(30)
     del worklist
     go_on.set()
@@ -239,12 +215,12 @@ def test_a_blinded_reader_counts_own_decisions():
 
 
 def test_the_list_is_full_at_some_time(monkeypatch):
-    monkeypatch.setattr("viewer.worklist.worklist.MOST", 2)
+    monkeypatch.setattr("viewer.worklist.worklist.MAX_ENTRIES", 2)
     worklist = Worklist()
     first = worklist.add("a.jpg", b"a")
     worklist.add("b.jpg", b"b")
     assert worklist.add("a.jpg", b"a") is first
-    with pytest.raises(SourceError, match="holds 2 photographs"):
+    with pytest.raises(SourceError, match=r"full \(2 images\)"):
         worklist.add("c.jpg", b"c")
     worklist.clear()
     worklist.add("c.jpg", b"c")
@@ -292,13 +268,13 @@ def test_the_eyes_of_a_patient_are_one_study(photographs, grader):
 
 
 @pytest.fixture
-def shelf(tmp_path):
+def store(tmp_path):
     return WorklistStore(tmp_path / "lists", Limits(reserve=0))
 
 
-def restarted(shelf: WorklistStore) -> WorklistStore:
+def restarted(store: WorklistStore) -> WorklistStore:
     """The same folder, as a new server sees it."""
-    return WorklistStore(shelf.root, shelf.limits)
+    return WorklistStore(store.root, store.limits)
 
 
 class NoGrader:
@@ -311,9 +287,9 @@ class NoGrader:
         raise AssertionError(f"graded again: {list(sources)}")
 
 
-def test_a_list_comes_back_as_it_was_left(shelf, photographs, grader):
-    worklist = Worklist(shelf)
-    assert (worklist.token, list(shelf.root.glob("*/"))) == ("", [])  # nothing for mere visitors
+def test_a_list_comes_back_as_it_was_left(store, photographs, grader):
+    worklist = Worklist(store)
+    assert (worklist.token, list(store.root.glob("*/"))) == ("", [])  # nothing for mere visitors
     entries = [worklist.add(f"{n}_left.jpg", photographs(n), origin="synthetic") for n in range(3)]
     assert all(isinstance(entry.source, Path) for entry in entries)  # not in memory
     finish(worklist, grader)
@@ -321,7 +297,7 @@ def test_a_list_comes_back_as_it_was_left(shelf, photographs, grader):
     worklist.arrangement = ViewOptions("severity", by_patient=True)
     worklist.select(entries[2].key)
 
-    back = Worklist.reopened(restarted(shelf), worklist.token)
+    back = Worklist.reopened(restarted(store), worklist.token)
     assert back.selected.name == "2_left.jpg"
     assert back.arrangement == worklist.arrangement
     assert [e.file_name for e in back.everything] == [e.file_name for e in entries]
@@ -336,129 +312,129 @@ def test_a_list_comes_back_as_it_was_left(shelf, photographs, grader):
     assert [e.decision for e in back.everything] == [None, decision, None]
     assert back.add("3_left.jpg", photographs(3)).key == "p4"
     assert back.add("again.jpg", photographs(1)) is back.everything[1]
-    assert back.pictures(back.selected).sha256 == back.selected.report.sha256
+    assert back.selected.renditions().sha256 == back.selected.report.sha256
 
 
-def test_two_pages_of_one_list_share_what_was_graded(shelf, photographs, grader):
-    worklist = Worklist(shelf)
+def test_two_pages_of_one_list_share_what_was_graded(store, photographs, grader):
+    worklist = Worklist(store)
     entry = worklist.add("a.jpg", photographs(1))
     finish(worklist, grader)
-    other = Worklist.reopened(shelf, worklist.token)
+    other = Worklist.reopened(store, worklist.token)
     assert other.everything == [entry]
     added = worklist.add("b.jpg", photographs(2)), other.add("c.jpg", photographs(3))
     assert added[0].key != added[1].key
-    back = Worklist.reopened(restarted(shelf), worklist.token)
+    back = Worklist.reopened(restarted(store), worklist.token)
     assert [e.file_name for e in back.everything] == ["a.jpg", "b.jpg", "c.jpg"]
 
 
-def test_reports_of_other_weights_are_graded_anew(shelf, photographs, grader, tiny_bundle):
-    worklist = Worklist(shelf)
+def test_reports_of_other_weights_are_graded_anew(store, photographs, grader, tiny_bundle):
+    worklist = Worklist(store)
     worklist.add("a.jpg", photographs(1))
     finish(worklist, grader)
     newer = Grader(replace(tiny_bundle, version="2"))
-    back = Worklist.reopened(restarted(shelf), worklist.token)
+    back = Worklist.reopened(restarted(store), worklist.token)
     finish(back, newer)
     assert back.selected.report.model_version == "random 2"
 
 
-def test_damaged_reports_and_lost_files_do_not_stop_the_return(shelf, photographs, grader):
-    worklist = Worklist(shelf)
+def test_damaged_reports_and_lost_files_do_not_stop_the_return(store, photographs, grader):
+    worklist = Worklist(store)
     damaged, lost = (worklist.add(f"{n}.jpg", photographs(n)) for n in range(2))
     finish(worklist, grader)
     (damaged.source.parent / "p1.report").write_bytes(b"nonsense")
     lost.source.unlink()
-    back = Worklist.reopened(restarted(shelf), worklist.token)
+    back = Worklist.reopened(restarted(store), worklist.token)
     finish(back, grader)
     assert [e.report.status for e in back.everything] == ["graded", "failed"]
-    assert back.everything[1].report.reason.startswith("1.jpg: the file is no longer there")
+    assert back.everything[1].report.reason.startswith("1.jpg: the file no longer exists")
 
 
 def test_files_of_the_server_stay_where_they_are_and_are_looked_at_again(
-    shelf, photographs, grader, tmp_path
+    store, photographs, grader, tmp_path
 ):
     root = tmp_path / "clinic"
     root.mkdir()
     files = [root / f"{n}.jpg" for n in range(3)]
     for n, file in enumerate(files):
         file.write_bytes(photographs(n))
-    worklist = Worklist(shelf, [root])
+    worklist = Worklist(store, [root])
     for file in files:
         worklist.add(file.name, file)
     finish(worklist, grader)
     assert [e.source for e in worklist.everything] == files
-    assert not list(shelf.root.glob("*/" + "?" * 64))  # no copies
+    assert not list(store.root.glob("*/" + "?" * 64))  # no copies
     before = worklist.everything[0].report.score
     files[0].write_bytes(photographs(9))
     files[1].unlink()
-    back = Worklist.reopened(restarted(shelf), worklist.token, [root])
+    back = Worklist.reopened(restarted(store), worklist.token, [root])
     finish(back, grader)
     assert back.everything[0].report.score != before
     assert back.everything[0].report.sha256 == hashlib.sha256(photographs(9)).hexdigest()
     assert [e.report.status for e in back.everything] == ["graded", "failed", "graded"]
 
 
-def test_paths_outside_the_root_are_never_opened_on_return(shelf, photographs, grader, tmp_path):
+def test_paths_outside_the_root_are_never_opened_on_return(store, photographs, grader, tmp_path):
     root, secret = tmp_path / "clinic", tmp_path / "secret.jpg"
     root.mkdir()
     (root / "a.jpg").write_bytes(photographs(1))
     secret.write_bytes(photographs(2))
-    worklist = Worklist(shelf, [root])
+    worklist = Worklist(store, [root])
     worklist.add("a.jpg", root / "a.jpg")
     finish(worklist, grader)
     (root / "a.jpg").unlink()
     (root / "a.jpg").symlink_to(secret)
     for roots in ([root], []):
-        back = Worklist.reopened(restarted(shelf), worklist.token, roots)
+        back = Worklist.reopened(restarted(store), worklist.token, roots)
         finish(back, grader)
         assert back.selected.report.status == "failed"
 
 
-def test_files_in_a_temporary_folder_are_copied(shelf, photographs, grader, tmp_path):
+def test_files_in_a_temporary_folder_are_copied(store, photographs, grader, tmp_path):
     file = tmp_path / "spooled.jpg"
     file.write_bytes(photographs(1))
-    worklist = Worklist(shelf)
+    worklist = Worklist(store)
     worklist.add("spooled.jpg", file)
     finish(worklist, grader)
     file.unlink()
-    back = Worklist.reopened(restarted(shelf), worklist.token)
+    back = Worklist.reopened(restarted(store), worklist.token)
     finish(back, NoGrader(grader))
     assert back.selected.report.status == "graded"
 
 
-def test_clearing_deletes_and_a_new_list_has_another_token(shelf, photographs, grader):
-    worklist = Worklist(shelf)
+def test_clearing_deletes_and_a_new_list_has_another_token(store, photographs, grader):
+    worklist = Worklist(store)
     worklist.add("a.jpg", photographs(1))
     finish(worklist, grader)
     token = worklist.token
     worklist.clear()
     assert (worklist.total, worklist.token, worklist.selected) == (0, "", None)
-    assert list(shelf.root.glob("*/")) == []
-    assert Worklist.reopened(shelf, token).total == 0
+    assert list(store.root.glob("*/")) == []
+    assert Worklist.reopened(store, token).total == 0
     entry = worklist.add("a.jpg", photographs(1))
     assert entry.key == "p2"  # no widget of before is taken for one of now
     assert worklist.token not in {"", token}
 
 
 def test_what_cannot_be_kept_is_told_and_the_work_goes_on(tmp_path, photographs, grader):
-    shelf = WorklistStore(tmp_path, Limits(lists=0))
-    worklist = Worklist(shelf)
+    store = WorklistStore(tmp_path, Limits(lists=0))
+    worklist = Worklist(store)
     entry = worklist.add("a.jpg", photographs(1))
     finish(worklist, grader)
-    assert "Clear a list" in worklist.trouble
+    assert "Clear a finished list" in worklist.trouble
     assert (entry.report.status, worklist.token) == ("graded", "")
 
 
 def test_no_room_for_a_file_is_an_error_with_a_sentence(tmp_path, photographs):
     worklist = Worklist(WorklistStore(tmp_path, Limits(size=10, reserve=0)))
-    with pytest.raises(SourceError, match="Clear a list that is done with"):
+    with pytest.raises(SourceError, match="Clear a finished list"):
         worklist.add("a.jpg", photographs(1))
     assert worklist.total == 0
 
 
-def test_a_list_that_was_cleared_elsewhere_lets_the_work_go_on(shelf, photographs, grader):
-    worklist = Worklist(shelf)
+def test_a_list_that_was_cleared_elsewhere_lets_the_work_go_on(store, photographs, grader):
+    worklist = Worklist(store)
     worklist.add("a.jpg", photographs(1))
-    Worklist.reopened(shelf, worklist.token).clear()
+    Worklist.reopened(store, worklist.token).clear()
     worklist.step(1)
     finish(worklist, grader)
     assert worklist.selected.report.status == "failed"  # its copy is deleted
@@ -468,8 +444,8 @@ def test_a_list_that_was_cleared_elsewhere_lets_the_work_go_on(shelf, photograph
 # --- privacy ------------------------------------------------------------------------------------
 
 
-def test_de_identified_names_are_hashes_everywhere(shelf, photographs, grader):
-    worklist = Worklist(shelf)
+def test_de_identified_names_are_hashes_everywhere(store, photographs, grader):
+    worklist = Worklist(store)
     entry = worklist.add("Doe_left.jpg", photographs(1))
     bad = worklist.add("Doe_right.jpg", b"text")
     worklist.deidentified = True
@@ -479,7 +455,7 @@ def test_de_identified_names_are_hashes_everywhere(shelf, photographs, grader):
     assert (entry.report.patient, entry.report_shown.patient, entry.patient_shown) == (None,) * 3
     assert "Doe" not in f"{bad.name} {bad.report.name} {bad.report.reason}"
     assert len(worklist.studies) == 1  # eyes are still paired
-    back = Worklist.reopened(restarted(shelf), worklist.token)
+    back = Worklist.reopened(restarted(store), worklist.token)
     assert back.everything[0].name == entry.name
     worklist.deidentified = False
     assert (entry.name, entry.report.patient) == ("Doe_left.jpg", "Doe")

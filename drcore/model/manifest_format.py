@@ -1,0 +1,11 @@
+"""Name and version of the manifest; apart from it, so that writing one needs no pydantic."""
+
+from __future__ import annotations
+
+__all__ = ["FORMAT", "FORMAT_VERSION", "MANIFEST"]
+
+FORMAT = "drcore-bundle"
+FORMAT_VERSION = 3
+"""Version that is written. Version 1 has no `certainty`, versions 1 and 2 no `placement`."""
+
+MANIFEST = "manifest.json"

@@ -1,0 +1,109 @@
+"""The viewer as a user starts it, on a free port, and Chromium to look at it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AppServer:
+    """A running viewer.
+
+    Attributes:
+        url: its address.
+        pid: of its process.
+        folder: with its grades, worklists and log.
+        reviews: the database of grades.
+        log: what it writes to its terminal.
+    """
+
+    url: str
+    pid: int
+    folder: Path
+    reviews: Path
+    log: Path
+
+
+@contextmanager
+def app_server(
+    folder: Path, environment: Mapping[str, str] | None = None, *, patience: float = 180
+) -> Iterator[AppServer]:
+    """Run the viewer until the context ends.
+
+    Args:
+        folder: for its grades, worklists and log.
+        environment: variables that differ from those of this process.
+        patience: seconds until it has to answer.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    reviews, log = folder / "reviews.sqlite3", folder / "server.log"
+    variables = {
+        **os.environ, "DRCORE_REVIEWS_URL": str(reviews),
+        "DRCORE_WORKLISTS": str(folder / "worklists"), **(environment or {}),
+    }  # fmt: skip
+    with log.open("w") as terminal:
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "streamlit", "run", "viewer/app.py",
+                f"--server.port={port}", "--server.headless=true",
+            ],
+            cwd=REPOSITORY, env=variables, stdout=terminal, stderr=terminal,
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_it_answers(f"{url}/_stcore/health", process, log, patience)
+        yield AppServer(url, process.pid, folder, reviews, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait_until_it_answers(
+    url: str, process: subprocess.Popen[bytes], log: Path, patience: float
+) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - ours
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, "the server did not answer"
+            time.sleep(0.2)
+        else:
+            return
+
+
+@contextmanager
+def chromium():
+    """Run headless Chromium; skips the test where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no Chromium at {CHROMIUM}")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()

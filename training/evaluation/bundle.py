@@ -1,0 +1,58 @@
+"""What calibration and measurement put into a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from drcore.grading.grader import Grader
+from drcore.model.bundle import Bundle, save_bundle
+from training.data.labels import Labelled
+from training.evaluation.calibration import HEALTHY_UNPLACED, Fitted
+from training.evaluation.grading import evaluate
+from training.evaluation.scored import Scored
+
+__all__ = ["measure", "set_levels", "with_calibration"]
+
+
+def set_levels(bundle: Bundle, scored: Scored) -> None:
+    """Make 0 in each map mean "as in a healthy eye"; no score changes.
+
+    The mean healthy score stays in the bias, so the maps of healthy eyes have mean zero.
+    """
+    healthy = scored.scales[scored.truth == 0].mean(axis=0)
+    for mean, (_, network) in zip(healthy, sorted(bundle.networks.items()), strict=True):
+        network.set_level(float(network.linear.bias.detach()) - float(mean))
+
+
+def measure(folder: Path, rows: Sequence[Labelled], *, quiet: bool = False) -> Bundle:
+    """Measure weights on photographs that were not trained on; store the figures beside them."""
+    # What was written is read again: half precision, thresholds, the reading path of a user.
+    grader = Grader.from_folder(folder)
+    bundle = replace(grader.bundle, metrics=evaluate(grader, rows, quiet=quiet)["sets"])
+    save_bundle(bundle, folder)
+    return bundle
+
+
+def with_calibration(bundle: Bundle, fitted: Fitted) -> Bundle:
+    """Put a calibration into a bundle; figures measured with other thresholds are dropped."""
+    weights = tuple(bundle.fusion[size] for size in sorted(bundle.networks))
+    unchanged = (bundle.thresholds, weights) == (fitted.thresholds, fitted.fusion)
+    return replace(
+        bundle,
+        thresholds=fitted.thresholds,
+        certainty=fitted.certainty,
+        fusion=dict(zip(sorted(bundle.networks), fitted.fusion, strict=True)),
+        placement=fitted.placement,
+        metrics=bundle.metrics if unchanged else {},
+        training={
+            **bundle.training,
+            "thresholds": "fitted on the validation split, on the scores that the Grader reports: "
+            "mean over resamples of the optimum of the mean kappa over datasets",
+            "certainty": "fitted on the validation split, datasets counting by the root of size",
+            "fusion": "weights of the scales fitted on the validation split: the most even of "
+            "those whose squared error cannot be told from the least",
+            "placement": f"{HEALTHY_UNPLACED:.0%} of healthy validation eyes are below its start",
+        },
+    )
