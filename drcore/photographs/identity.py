@@ -7,6 +7,7 @@ way; everything else takes a pattern that the user gives.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -25,12 +26,19 @@ _EYES: dict[str, Laterality] = {
     "droite": "OD", "derecho": "OD", "derecha": "OD", "destro": "OD", "direito": "OD",
     "os": "OS", "left": "OS", "links": "OS", "linkes": "OS", "linke": "OS", "gauche": "OS",
     "izquierdo": "OS", "izquierda": "OS", "sinistro": "OS", "esquerdo": "OS",
+    "höger": "OD", "højre": "OD", "høyre": "OD", "правый": "OD", "праве": "OD", "δεξί": "OD",
+    "vänster": "OS", "venstre": "OS", "левый": "OS", "ліве": "OS", "αριστερό": "OS",
+    "phải": "OD", "اليمنى": "OD", "右眼": "OD", "右目": "OD", "우안": "OD",
+    "trái": "OS", "اليسرى": "OS", "左眼": "OS", "左目": "OS", "좌안": "OS",
 }  # fmt: skip
 """Words that name an eye: Latin, English, and what cameras set to other languages write."""
 
 _WEAK_EYES: dict[str, Laterality] = {
     "re": "OD", "ra": "OD", "r": "OD", "le": "OS", "la": "OS", "l": "OS",
     "og": "OS", "oe": "OS", "oi": "OS",
+    "rechter": "OD", "rechteroog": "OD", "oikea": "OD", "prawe": "OD", "prawy": "OD", "pravé": "OD",
+    "linker": "OS", "linkeroog": "OS", "vasen": "OS", "lewe": "OS", "lewy": "OS", "levé": "OS",
+    "sağ": "OD", "kanan": "OD", "kiri": "OS",
 }  # fmt: skip
 """Also names and initials of people: they count only where no other word stands beside them."""
 
@@ -46,10 +54,20 @@ _NO_PATIENT = frozenset(
     retinal colour color cfp rgb redfree red free img image images photo photos photograph
     pic picture foto bild scan capture shot frame page dsc dscn dscf pict file untitled
     copy kopie nr no number series of jpg jpeg png tif tiff baseline visit follow up
-    followup before after pre post
+    followup before after pre post centred centered macular optic retinography retinographie
+    retinografie retinografia retinografía retinograma netzhaut augenhintergrund hintergrund fond
+    fondo fundo œil d'oeil d'œil öga øje øye göz oko глаз око szem mata mắt silmä
+    μάτι العين 眼 底 眼底 paciente paziente pasient patiente patientin пациент imagen imagem
+    immagine bilde zdjęcie фото снимок 照片 写真 anonymised anonymized anonyme
+    anonimo anónimo anônimo anonymisiert unbekannt unbenannt inconnu desconocido sin nombre sans
+    titre copie copia cópia kopia kopi export exported screenshot captura whatsapp camera nidek
+    topcon canon zeiss optos kowa optomed
     """.split()  # noqa: SIM905 - a list of words, to be read as one
 )
 """Words for eye, side, field, counter and visit: none of them is a patient."""
+
+_PARTICLES = frozenset({"de", "del", "des", "di", "do", "du", "et", "la", "of", "the", "van"})
+"""Parts of names that are no name by themselves: `fondo de ojo`."""
 
 _COUNTED = frozenset(
     """
@@ -69,6 +87,7 @@ _GLUED = re.compile(
     r"(?P<code>.*\d)?(?P<eye>OD|OS|left|right)(?P<rest>eye|fundus|retina|macula|\d{1,3})?",
     re.IGNORECASE,
 )
+_GLUED_SIGNS = re.compile(r"(.*?)(右眼|左眼|右目|左目|우안|좌안)(.*)")
 _DATES = re.compile(r"(?<!\d)(\d{4})([-_.]?)(\d{2})\2(\d{2})(?!\d)")
 _FIRST_YEAR = 1990  # of digital fundus photographs: what is earlier in a name is a date of birth
 _EUROPEAN = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})")
@@ -170,7 +189,7 @@ def read_name(name: str) -> Identity:
         patient is what stands before the eye, or after it where nothing does and it is no counter;
         None in a name without an eye.
     """
-    stem = _ENDING.sub("", name)
+    stem = _ENDING.sub("", unicodedata.normalize("NFC", name))
     exam_date, stem = _take_date(stem)
     parts = _SEPARATORS.split(_glued_apart(stem))  # words at even places
     hits = _eye_places(parts)
@@ -325,11 +344,12 @@ def _day(year: str, month: str, day: str) -> str | None:
 
 
 def _glued_apart(stem: str) -> str:
-    """`P001OD` as `P001_OD`, `OD2` as `OD_2`, `LeftEye` as `Left_Eye`."""
-    words = _SEPARATORS.split(stem)
+    """`P001OD` as `P001_OD`, `OD2` as `OD_2`, `LeftEye` as `Left_Eye`, `A7右眼` as `A7_右眼`."""
     return "".join(
-        "_".join(filter(None, found.groups())) if (found := _GLUED.fullmatch(word)) else word
-        for word in words
+        "_".join(filter(None, found.groups()))
+        if (found := _GLUED.fullmatch(word) or _GLUED_SIGNS.fullmatch(word))
+        else word
+        for word in _SEPARATORS.split(stem)
     )
 
 
@@ -373,5 +393,7 @@ def _code(parts: list[str]) -> str:
             kept.append(part)
         if word.strip(" _.-()[],"):
             counting = word in _COUNTED
+    if all(part.lower() in _PARTICLES or not part.strip(" _.-()[],\t") for part in kept):
+        return ""
     text = "".join(kept).strip(" _.-()[],\t")
     return re.sub(r"\s*[_(\[]\s*[_)\]]\s*|\s{2,}|__+", "_", text)

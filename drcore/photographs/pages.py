@@ -1,6 +1,6 @@
 """Files that hold several pictures: how many, which of them are photographs, and the n-th of them.
 
-TIFF pages, the pictures of an MPO, and the frames of an animated WebP, PNG or GIF. (For
+TIFF pages, the pictures of an MPO, and the frames of an animated WebP, PNG, GIF or AVIF. (For
 frames of DICOM files see `dicom_reader`.) Thumbnails and stereo twins are no photographs of their
 own: they are skipped, and `Picture.note` says so.
 """
@@ -27,6 +27,8 @@ __all__ = [
     "MAX_PICTURES", "Picture", "TiffHead", "check_tiff", "picture_of", "pictures_in", "tiff_blocks",
     "tiff_head",
 ]  # fmt: skip
+
+_ANIMATED = frozenset({"PNG", "WEBP", "GIF", "AVIF"})
 
 MAX_PICTURES = 1000
 """Pictures of one file at most, as for the frames of a DICOM file."""
@@ -58,7 +60,7 @@ def pictures_in(source: bytes | BinaryIO, kind: str) -> int:
 
     Args:
         source: the encoded bytes, or a file that can be sought.
-        kind: "JPEG", "PNG", "TIFF", "WEBP", "GIF" or any other format.
+        kind: "JPEG", "PNG", "TIFF", "WEBP", "GIF", "AVIF" or any other format.
 
     Returns:
         1 or more: pages that are no thumbnails, pictures of an MPO that are neither thumbnails nor
@@ -70,7 +72,7 @@ def pictures_in(source: bytes | BinaryIO, kind: str) -> int:
             return max(1, len(_tiff_pages(file)[0]))
         if kind == "JPEG":
             return max(1, len(_mpo_pictures(file)[0]))
-        if kind in {"PNG", "WEBP", "GIF"}:
+        if kind in _ANIMATED:
             return max(1, len(_animation_frames(file, kind)))
     except Exception:  # noqa: BLE001 - parsers raise whatever they like on hostile bytes
         return 1
@@ -97,7 +99,7 @@ def picture_of(data: bytes, kind: str, number: int | None, label: str) -> Pictur
         places, passed = _tiff_pages(io.BytesIO(data))
     elif kind == "JPEG":
         places, passed = _mpo_pictures(io.BytesIO(data))
-    elif kind in {"PNG", "WEBP", "GIF"}:
+    elif kind in _ANIMATED:
         places, passed = _animation_frames(io.BytesIO(data), kind), ""
     else:
         places, passed = [0], ""
@@ -355,6 +357,8 @@ def _animation_frames(file: BinaryIO, kind: str) -> list[int]:
     head = file.read(21)
     file.seek(0)
     if kind == "WEBP" and not (head[12:16] == b"VP8X" and head[20] & 2):
+        return [0]
+    if kind == "AVIF" and head[8:12] != b"avis":
         return [0]
     with Image.open(file, formats=(kind,)) as image:
         count = int(getattr(image, "n_frames", 1))

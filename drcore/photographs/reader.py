@@ -44,8 +44,8 @@ def read_photograph(
             cosine transform gives these for free), never below `GRADING_SIDE` px.
         max_pixels: refuse pictures that declare more pixels than this.
         frame: number of the photograph, from 1, in a file that may hold several (`frame_count`):
-            DICOM frames, TIFF pages, pictures of an MPO, frames of an animated WebP, PNG or GIF.
-            Its name then tells the number, `eye frame 2.tif`, where the file holds several.
+            DICOM frames, TIFF pages, pictures of an MPO, frames of an animated WebP, PNG, GIF or
+            AVIF. Its name then tells the number, `eye frame 2.tif`, where the file holds several.
 
     Returns:
         The photograph; 16-bit, grey, palette, alpha and CMYK pictures become 8-bit RGB.
@@ -122,11 +122,11 @@ def frame_count(source: str | Path | bytes | bytearray | memoryview | BinaryIO) 
             or an object only the headers are read.
 
     Returns:
-        1 or more: DICOM frames, TIFF pages, pictures of an MPO, frames of an animated WebP, PNG or
-        GIF; thumbnails, masks and stereo twins are not counted. 1 also for what is no photograph,
-        damaged or not there: `read_photograph` tells why. With more than one, read each with
-        `read_photograph(source, frame=n)`, or hand `DicomFrame(path_or_bytes, n)` to what takes a
-        source.
+        1 or more: DICOM frames, TIFF pages, pictures of an MPO, frames of an animated WebP, PNG,
+        GIF or AVIF; thumbnails, masks and stereo twins are not counted. 1 also for what is no
+        photograph, damaged or not there: `read_photograph` tells why. With more than one, read each
+        with `read_photograph(source, frame=n)`, or hand `DicomFrame(path_or_bytes, n)` to what
+        takes a source.
     """
     if isinstance(source, str | Path):
         try:

@@ -99,7 +99,9 @@ def may_hold_several(head: bytes) -> bool:
     if head.startswith(b"\x89PNG"):
         return b"acTL" in head or b"IDAT" not in head
     if head.startswith(b"RIFF"):
-        return head[12:16] == b"VP8X" and bool(head[20] & 2)
+        return head[12:16] == b"VP8X" and bool(head[20:21] and head[20] & 2)
+    if head[4:12] == b"ftypavis":
+        return True
     return is_dicom(head) or head.startswith((b"II", b"MM", b"GIF8"))
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from training.synthetic.phantom import make_phantom
 from training.synthetic.recipe import PhantomRecipe
 
-__all__ = ["DICOM_KINDS", "KINDS", "dicom", "picture", "png_chunk", "whole"]
+__all__ = ["DICOM_KINDS", "KINDS", "SEVERAL", "dicom", "picture", "png_chunk", "whole"]
 
 SIDE = 160
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
@@ -47,6 +47,11 @@ def _exif(orientation: int) -> Image.Exif:
 
 def _frames(image: Image.Image) -> list[Image.Image]:
     return [image.rotate(angle) for angle in (20, 40)]
+
+
+def _thumbnail_first(image: Image.Image) -> bytes:
+    """A TIFF whose first page is a thumbnail that is not marked as one."""
+    return _saved(image.resize((40, 40)), "TIFF", save_all=True, append_images=[image])
 
 
 def _tiff(pixels: np.ndarray, **options: object) -> bytes:
@@ -134,6 +139,7 @@ def _makers() -> dict[str, object]:
         "jpeg grey": lambda: _saved(grey, "JPEG"),
         "jpeg exif icc": lambda: _saved(image, "JPEG", exif=_exif(6), icc_profile=icc),
         "jpeg restarts": lambda: _saved(image, "JPEG", restart_marker_blocks=2),
+        "jpeg mpo": lambda: _saved(image, "MPO", save_all=True, append_images=_frames(image)),
         "png": lambda: _saved(image, "PNG"),
         "png 16 bit": lambda: _png16(rgb),
         "png 1 bit": lambda: _saved(image.convert("1"), "PNG"),
@@ -151,6 +157,13 @@ def _makers() -> dict[str, object]:
         "tiff cmyk": lambda: _saved(image.convert("CMYK"), "TIFF"),
         "tiff alpha": lambda: _saved(alpha, "TIFF"),
         "tiff pages": lambda: _saved(image, "TIFF", save_all=True, append_images=_frames(image)),
+        "tiff pages jpeg": lambda: _saved(
+            image, "TIFF", save_all=True, append_images=_frames(image), compression="jpeg"
+        ),
+        "tiff pages big": lambda: _tiff(
+            np.stack([rgb, rgb[::-1]]), photometric="rgb", bigtiff=True
+        ),
+        "tiff thumbnail": lambda: _thumbnail_first(image),
         "tiff 16 bit": lambda: _tiff(deep, photometric="rgb"),
         "tiff float": lambda: _tiff(rgb.astype(np.float32) / 255, photometric="rgb"),
         "tiff tiles": lambda: _tiff(rgb, photometric="rgb", tile=(32, 32)),
@@ -169,6 +182,10 @@ def _makers() -> dict[str, object]:
         "gif animated": lambda: _saved(
             image.quantize(64), "GIF", save_all=True, append_images=_frames(image.quantize(64))
         ),
+        "gif": lambda: _saved(image.quantize(64), "GIF"),
+        "avif animated": lambda: _saved(
+            image, "AVIF", save_all=True, append_images=_frames(image), duration=50
+        ),
         "text": lambda: b"image,grade\n" * 30,
         "pdf": lambda: b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n",
         "svg": lambda: b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
@@ -178,6 +195,11 @@ def _makers() -> dict[str, object]:
 
 
 KINDS = tuple(_makers())
+SEVERAL = {
+    "jpeg mpo": 3, "png animated": 3, "tiff pages": 3, "tiff pages jpeg": 3, "tiff pages big": 2,
+    "webp animated": 3, "gif animated": 3, "avif animated": 3, "dicom frames": 3,
+}  # fmt: skip
+"""Kinds with several photographs, and how many these are."""
 
 
 @functools.cache

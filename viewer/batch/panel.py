@@ -11,7 +11,7 @@ from drcore.errors import DrcoreError, PhotographError, SourceError
 from viewer.batch.job import BatchJob, duration
 from viewer.batch.results_table import KINDS, column_config, filtered, kind_name, table
 from viewer.server.jobs import JobRegistry
-from viewer.server.settings import batch_root
+from viewer.server.settings import batch_root, name_rules
 from viewer.session import state
 from viewer.session.current_job import current_job, forget_job, start_job
 from viewer.ui import messages, uploads
@@ -105,14 +105,14 @@ def choose() -> None:
 
 def start_on_server(wanted: str) -> None:
     """Start a batch over a path below the configured root, or leave an error for the page."""
-    from drcore.sources.find import find_photographs
+    from drcore.sources.find import find_inputs
     from drcore.sources.folders import inside_root
 
     root, name = batch_root(), wanted.strip()
     try:
         if root is None:
             raise SourceError("No server folder configured.")
-        found = find_photographs([inside_root(root, name)])
+        found = find_inputs([inside_root(root, name)], name_rules()).photographs
         if not found:
             raise SourceError(f"No images found in {name or 'this folder'}.")
     except (DrcoreError, OSError) as error:

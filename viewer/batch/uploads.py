@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drcore.errors import SourceError
-from drcore.photographs.formats import EXTENSIONS
 from drcore.text import clean_name
+from viewer.server.settings import name_rules
 from viewer.server.temporary_folder import TemporaryFolder
 
 if TYPE_CHECKING:
@@ -32,35 +32,27 @@ def save_upload(
     """Write the files of an uploaded folder to a private temporary folder.
 
     Names are untrusted: each copy lies in a numbered folder of its own, under a harmless form of
-    its name. Files that are hidden or have no photograph's extension are skipped. Raises
-    `SourceError` if nothing is left, or the disk is full.
+    its name. What is a photograph is decided as by `drcore grade`. Raises `SourceError` if nothing
+    is left, or the disk is full.
     """
-    from drcore.photographs.identity import NameRules
-    from drcore.sources.source import PhotographSource
+    from drcore.sources.find import find_uploads
 
-    rules = NameRules()
     try:
         folder = TemporaryFolder()
     except OSError as error:
         raise _full(error) from error
-    found: list[PhotographSource] = []
-    names: set[str] = set()
     try:
-        for number, (name, data) in enumerate(files, start=1):
-            image = _image_of(name)
-            if not image:
-                continue
-            copy = _copied(folder.path / f"{number:06d}", image, data)
-            if image in names:
-                image = f"{image} ({number})"
-            names.add(image)
-            found.append(PhotographSource(copy, image, identity=rules.read(image)))
+        copies = [
+            (name, _copied(folder.path / f"{number:06d}", name, data))
+            for number, (name, data) in enumerate(files, start=1)
+        ]
+        found = find_uploads(copies, name_rules()).photographs
     except OSError as error:
         folder.cleanup()
         raise _full(error) from error
     if not found:
         folder.cleanup()
-        raise SourceError(f"No images in this folder (supported: {', '.join(sorted(EXTENSIONS))}).")
+        raise SourceError("No images in this folder. Choose another folder.")
     return found, folder
 
 
@@ -74,29 +66,16 @@ def check_upload(sizes: Sequence[int]) -> None:
         )
 
 
-def _image_of(name: str) -> str:
-    """The name of an upload in the table; empty if it is hidden or not a photograph."""
-    raw = [part for part in re.split(r"[\\/]", name) if part not in {"", "."}]
-    if not raw or any(part.startswith(".") for part in raw):  # hidden, or ".."
-        return ""
-    if PurePosixPath(raw[-1]).suffix.lower() not in EXTENSIONS:
-        return ""
-    return "/".join(_harmless(part) for part in raw)
-
-
-def _harmless(name: str) -> str:
-    """A harmless form of a name that keeps its end, which may hold the eye."""
-    return clean_name(name if len(name) <= 200 else f"{name[:140]}\u2026{name[-50:]}")
-
-
-def _copied(place: Path, image: str, data: bytes) -> Path:
+def _copied(place: Path, name: str, data: bytes) -> Path:
     if shutil.disk_usage(place.parent).free < len(data) + RESERVE:
         raise OSError(None, "the disk is nearly full")
-    last = PurePosixPath(image)
-    # The end may hold the eye; file systems allow 255 bytes.
-    stem = re.sub(r"[^\w.() -]+", "_", last.stem).encode()[-180:].decode(errors="ignore")
+    last = clean_name(name[-200:])
+    stem, dot, ending = last.rpartition(".")
+    # File systems allow 255 bytes.
+    stem = re.sub(r"[^\w.() -]+", "_", stem or last).encode()[-180:].decode(errors="ignore")
+    ending = re.sub(r"[^A-Za-z0-9]+", "", ending) if stem and dot else ""
     place.mkdir()
-    copy = place / f"{stem}{last.suffix.lower()}"
+    copy = place / f"{stem or 'upload'}{dot}{ending.lower()}"
     copy.write_bytes(data)
     return copy
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from drcore.photographs.identity import NameRules
 from drcore.reviews.decision import MODES, ReadingMode
 
 _MASKED: ReadingMode = "blinded first read"
@@ -25,6 +26,16 @@ def worklists_folder() -> Path:
 def reviews_location() -> str:
     """Return where grades are kept: DRCORE_REVIEWS_URL, or a file below the working folder."""
     return os.environ.get("DRCORE_REVIEWS_URL") or str(Path(".drcore", "reviews.sqlite3").resolve())
+
+
+def name_rules() -> NameRules:
+    """Return how eye, patient and date are read from paths, as `drcore grade` is told it.
+
+    DRCORE_NAME_PATTERN is a regular expression with named groups, DRCORE_PATIENT_FROM=folder makes
+    each folder a patient. Raises `DrcoreError` if the pattern is not valid.
+    """
+    folder = os.environ.get("DRCORE_PATIENT_FROM", "").strip().lower() == "folder"
+    return NameRules(os.environ.get("DRCORE_NAME_PATTERN", "").strip(), folder)
 
 
 def allowed_modes(setting: str | None = None) -> tuple[ReadingMode, ...]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from drcore.eye import Laterality
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
+    from drcore.photographs.identity import Identity
     from drcore.photographs.photograph import Photograph
     from drcore.reviews.decision import Decision
     from viewer.worklist.renditions import Renditions
@@ -36,22 +37,22 @@ class PhotographFacts:
     sha256: str = ""
 
 
-def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") -> PhotographFacts:
+def facts_of(
+    name: str, source: bytes | Path | DicomFrame, identity: Identity | None = None
+) -> PhotographFacts:
     """Find whose eye a photograph shows, from DICOM header or untrusted name, without decoding it.
 
-    The folder that it came in is the patient if the name holds only the eye. Nothing is known of a
-    file that cannot be read; its report will give the reason.
+    `identity` is what path and pattern say, the name alone if omitted. Nothing is known of a file
+    that cannot be read; its report will give the reason.
     """
     from drcore.photographs.dicom_frames import DicomFrame, file_name
     from drcore.photographs.formats import is_dicom
-    from drcore.photographs.identity import parse_name
+    from drcore.photographs.identity import read_name
 
     number = source.number if isinstance(source, DicomFrame) else 0
     file = source.file if isinstance(source, DicomFrame) else source
-    laterality, patient = parse_name(file_name(name) if number else name)
-    if laterality is not None and patient is None and folder:
-        patient = folder
-    facts = PhotographFacts(laterality, patient, "name" if patient else "")
+    known = identity or read_name(file_name(name) if number else name)
+    facts = PhotographFacts(known.laterality, known.patient, "name" if known.patient else "")
     if not is_dicom(_head(file)):
         return facts
     from drcore.errors import PhotographError
@@ -70,6 +71,19 @@ def facts_of(name: str, source: bytes | Path | DicomFrame, *, folder: str = "") 
     )
 
 
+def _identified(report: GradeReport, identity: Identity) -> GradeReport:
+    """A report with what path and pattern say; its DICOM header goes before them."""
+    from drcore.photographs.identity import Identity
+
+    known = Identity.read_back(
+        report.laterality, report.patient, report.exam_date, report.identity_source
+    ).from_header.over(identity)
+    return replace(
+        report, laterality=known.laterality, patient=known.patient, exam_date=known.exam_date,
+        identity_source=known.source,
+    )  # fmt: skip
+
+
 class Entry:
     """One photograph of a list.
 
@@ -85,6 +99,7 @@ class Entry:
         decision: the latest of any reader on the same file.
         deidentified: shown and recorded under a code, without its patient.
         show_identity: the patient of the DICOM header may be shown.
+        identity: what path and pattern say of a photograph that has just been added.
         lock: held while it is graded.
     """
 
@@ -105,6 +120,7 @@ class Entry:
         self.decision: Decision | None = None
         self.deidentified = False
         self.show_identity = False
+        self.identity: Identity | None = None
         self.lock = threading.Lock()
         self._report: GradeReport | None = None
         self._deidentified_report: tuple[object, GradeReport] | None = None
@@ -161,6 +177,8 @@ class Entry:
 
     @report.setter
     def report(self, report: GradeReport | None) -> None:
+        if report is not None and report.status != "failed" and self.identity is not None:
+            report = _identified(report, self.identity)
         self._report = report
 
     @property

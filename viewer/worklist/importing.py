@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from drcore.errors import SourceError
+from drcore.errors import PhotographError, SourceError
+from viewer.server.settings import name_rules
 
 if TYPE_CHECKING:
+    from drcore.sources.find import Inputs
+    from drcore.sources.source import PhotographSource
     from viewer.worklist.worklist import Entry, Worklist
 
-_SYSTEM = frozenset({"thumbs.db", "desktop.ini", "dicomdir"})
-"""Files that operating systems and cameras put beside photographs."""
 
-_PHOTOGRAPHS = frozenset({"picture", "DICOM"})
-"""Kinds of `drcore.sources.sniff` that are listed."""
+_SENTENCES = {
+    "hidden": "system", "resource fork": "system", "DICOM directory": "system", "link": "system",
+    "drcore export": "exported",
+}  # fmt: skip
+"""By reason that drcore gives: the sentence; of all others that a file is no image."""
 
 _MAX_NAMES = 3
 """Names in a sentence; the rest are counted."""
@@ -41,36 +45,37 @@ class ImportResult:
 def import_files(worklist: Worklist, files: Iterable[tuple[str, bytes | Path]]) -> ImportResult:
     """Add photographs to a list.
 
-    A file with a photograph's extension is listed whatever it holds: its report gives the reason if
-    it cannot be read. Other files are examined, and skipped if they hold no photograph. Names are
-    untrusted; files are consumed one by one, so that each can be released once it is on disk.
+    What is a photograph is decided as by `drcore grade`: archives stand for what they hold, files
+    with several pictures for each of these. Names are untrusted; files are consumed one by one, so
+    that each can be released once it is on disk. Raises `DrcoreError` if DRCORE_NAME_PATTERN is
+    not valid.
     """
     from drcore.photographs.photograph import MAX_BYTES
-    from drcore.sources.sniff import HEAD_BYTES, sniff
+    from drcore.sources.find import find_uploads
 
     result = ImportResult()
     skipped: dict[str, list[str]] = {}
     full = ""
+    rules = name_rules()
     for path, source in files:
-        parts = [part for part in re.split(r"[\\/]", path) if part not in {"", ".", ".."}]
-        name = parts[-1] if parts else "unnamed"
+        name = re.split(r"[\\/]", path)[-1] or "unnamed"
         size = len(source) if isinstance(source, bytes) else 1
-        if any(part.startswith(".") for part in parts) or name.lower() in _SYSTEM:
-            skipped.setdefault("system", []).append(name)
-        elif full:
+        if full or size > MAX_BYTES:
+            skipped.setdefault("full" if full else "large", []).append(name)
+            continue
+        found = find_uploads([(path, source)], rules)
+        for left in found.left_out:
+            kind = _SENTENCES.get(left.reason, "foreign" if size else "empty")
+            nested = len(found.photographs) + len(found.left_out) > 1
+            skipped.setdefault(kind, []).append(left.path.rpartition("/")[2] if nested else name)
+        if found.photographs and not size:
+            skipped.setdefault("empty", []).append(name)
+        try:
+            for item in found.photographs:
+                _add(worklist, result, skipped, item, found)
+        except SourceError as error:
+            full = str(error)
             skipped.setdefault("full", []).append(name)
-        elif size > MAX_BYTES:
-            skipped.setdefault("large", []).append(name)
-        elif isinstance(source, bytes) and sniff(name, source[:HEAD_BYTES]) not in _PHOTOGRAPHS:
-            skipped.setdefault("foreign" if source else "empty", []).append(name)
-        else:
-            if not size:
-                skipped.setdefault("empty", []).append(name)
-            try:
-                _add(worklist, result, skipped, name, source, parts[-2] if len(parts) > 1 else "")
-            except SourceError as error:
-                full = str(error)
-                skipped.setdefault("full", []).append(name)
     result.sentences = [_sentence(kind, names, full) for kind, names in skipped.items()]
     return result
 
@@ -79,24 +84,27 @@ def _add(
     worklist: Worklist,
     result: ImportResult,
     skipped: dict[str, list[str]],
-    name: str,
-    source: bytes | Path,
-    folder: str,
+    item: PhotographSource,
+    found: Inputs,
 ) -> None:
-    from drcore.photographs.dicom_frames import DicomFrame
-    from drcore.photographs.dicom_reader import photographs_in
-
-    found = photographs_in(source, name)
-    for _, photograph in found:
-        number = photograph.number if isinstance(photograph, DicomFrame) else 0
-        label = f"{name} (frame {number} of {len(found)})" if number else name
-        before = worklist.total
-        entry = worklist.add(label, photograph, folder=folder)  # type: ignore[arg-type]
-        result.first = result.first or entry
-        if worklist.total > before:
-            result.added += 1
-        elif number in {0, 1}:
-            skipped.setdefault("listed", []).append(name)
+    name = item.file_name
+    try:
+        source: Any = None if item.problem else item.source()[0]
+    except PhotographError as error:
+        item = replace(item, problem=str(error))
+    if item.problem:
+        skipped.setdefault("unread", []).append(item.problem)
+        return
+    if item.frame is not None:
+        count = sum(other.path == item.path for other in found.photographs)
+        name = f"{name} (frame {item.frame} of {count})"
+    before = worklist.total
+    entry = worklist.add(name, source, identity=item.identity)
+    result.first = result.first or entry
+    if worklist.total > before:
+        result.added += 1
+    elif item.frame in {None, 1}:
+        skipped.setdefault("listed", []).append(item.file_name)
 
 
 def _sentence(kind: str, names: list[str], full: str) -> str:
@@ -109,6 +117,8 @@ def _sentence(kind: str, names: list[str], full: str) -> str:
     return {
         "system": f"{len(names)} hidden file{'' if one else 's'} skipped.",
         "foreign": f"Skipped (not {'an image' if one else 'images'}): {listed}.",
+        "exported": f"Skipped (exported by drcore): {listed}.",
+        "unread": " ".join(names[:_MAX_NAMES]),
         "empty": f"Empty file{'' if one else 's'}: {listed}. Please re-export "
         f"{'it' if one else 'them'}.",
         "large": f"Too large (limit {MAX_BYTES >> 20} MB per file): {listed}. Please export as "

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from drcore.grading.grader import Grader
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
+    from drcore.photographs.identity import Identity
     from drcore.reviews.correction import IdentityCorrection
     from drcore.reviews.decision import Decision
     from viewer.worklist.storage import WorklistStore
@@ -203,32 +204,39 @@ class Worklist:
             return 0 < self.decided >= self.total - self.unreadable and not self.pending
 
     def add(
-        self, name: str, source: bytes | Path | DicomFrame, *, origin: str = "", folder: str = ""
+        self,
+        name: str,
+        source: bytes | Path | DicomFrame,
+        *,
+        origin: str = "",
+        identity: Identity | None = None,
     ) -> Entry:
         """Add a photograph; the same file again is the entry that is there already.
 
-        Names of file and folder are untrusted; `origin` is our own text. Raises `SourceError` if
-        the list is full, or there is no space to store the file.
+        Names are untrusted; `origin` is our own text; `identity` is what path and pattern say, the
+        name alone if omitted. Raises `SourceError` if the list is full, or there is no space to
+        store the file.
         """
         from drcore.text import clean_name
 
-        identity = source_identity(source)
+        content = source_identity(source)
         with self._lock:
-            if identity in self._identity:
-                return self._identity[identity]
+            if content in self._identity:
+                return self._identity[content]
             if len(self._entries) >= MAX_ENTRIES:
                 raise SourceError(
                     f"The list is full ({MAX_ENTRIES:,} images). Clear it, then add the rest."
                 )
             label = clean_name(name)
-            facts = facts_of(label, source, folder=clean_name(folder) if folder else "")
+            facts = facts_of(label, source, identity)
             self._begin_storing()
             if self._stored is not None:
                 source = self._stored.stored(source)
             last = self._in_store(StoredWorklist.last_place) or 0
             self._count = max(self._count, last) + 1
             entry = Entry(f"p{self._count}", label, source, origin, facts)
-            self._append(entry, identity)
+            entry.identity = identity
+            self._append(entry, content)
             self._in_store(StoredWorklist.write, entry)
             if self._selected == "":
                 self._show(entry)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from drcore.errors import DrcoreError
@@ -118,3 +120,24 @@ def test_a_header_goes_before_names() -> None:
     back = Identity.read_back(found.laterality, found.patient, found.exam_date, found.source)
     assert back == found
     assert back.from_header == header
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    ("name", "eye", "patient"),
+    [
+        ("höger öga.jpg", "OD", None), ("vänster öga.jpg", "OS", None),
+        ("правый глаз.jpg", "OD", None), ("левый глаз 2.jpg", "OS", None),
+        ("右眼.jpg", "OD", None), ("张三左眼底.jpg", "OS", "张三"), ("A12右目.jpg", "OD", "A12"),
+        ("rechter oog.jpg", "OD", None), ("linkeroog.jpg", "OS", None),
+        ("œil gauche.jpg", "OS", None), ("mắt phải.jpg", "OD", None),
+        ("Hans Linker 3.jpg", None, None), ("Anna Lewy 12.jpg", None, None),
+        ("Sol 12.jpg", None, None),
+        ("paciente OD.jpg", "OD", None), ("Sin nombre OS.jpg", "OS", None),
+        ("fondo de ojo OD.jpg", "OD", None), ("fond d'oeil OG.jpg", "OS", None),
+        ("Netzhaut links.jpg", "OS", None), ("OD copie.jpg", "OD", None),
+        ("De Vries OD.jpg", "OD", "De Vries"), ("de la Cruz OD.jpg", "OD", "de la Cruz"),
+    ],
+)  # fmt: skip
+def test_words_of_other_languages(name, eye, patient, form):
+    assert parse_name(unicodedata.normalize(form, name)) == (eye, patient)

@@ -44,6 +44,7 @@ SEVERAL = {
     "WebP": lambda: saved("WEBP", lossless=True),
     "APNG": lambda: saved("PNG"),
     "GIF": lambda: saved("GIF"),
+    "AVIF": lambda: saved("AVIF", quality=100, subsampling="4:4:4", duration=50),
 }
 
 

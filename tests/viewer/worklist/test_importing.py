@@ -113,12 +113,20 @@ def test_long_lists_of_names_are_cut_and_names_are_cleaned():
     assert sentence.endswith("(not images): 0.txt, 1.txt, 2.txt and 7 more.")
 
 
-def test_the_folder_is_the_patient_where_the_name_tells_the_eye_alone():
+def test_a_folder_is_a_patient_only_where_the_server_is_told_so(monkeypatch):
+    files = [("clinic/7/left.jpg", picture(1)), ("clinic/7/8_right.jpg", picture(2))]
     worklist = Worklist()
-    import_files(
-        worklist, [("clinic/7/left.jpg", picture(1)), ("clinic/7/8_right.jpg", picture(2))]
-    )
-    assert [(e.laterality, e.patient) for e in worklist.everything] == [("OS", "7"), ("OD", "8")]
+    import_files(worklist, files)
+    assert [(e.laterality, e.patient) for e in worklist.everything] == [("OS", None), ("OD", "8")]
+    monkeypatch.setenv("DRCORE_PATIENT_FROM", "folder")
+    worklist = Worklist()
+    import_files(worklist, files)
+    assert [e.patient for e in worklist.everything] == ["clinic/7", "clinic/7"]
+    monkeypatch.setenv("DRCORE_PATIENT_FROM", "")
+    monkeypatch.setenv("DRCORE_NAME_PATTERN", r"clinic/(?P<patient>\d)/")
+    worklist = Worklist()
+    import_files(worklist, files)
+    assert [(e.laterality, e.patient) for e in worklist.everything] == [("OS", "7"), ("OD", "7")]
 
 
 def test_files_are_taken_one_by_one():
