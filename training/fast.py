@@ -28,7 +28,7 @@ from torch.nn import functional
 from drcore.errors import DrcoreError
 from drcore.network import RamNetwork
 
-__all__ = ["Folded", "step"]
+__all__ = ["Folded", "Geometry", "depthwise", "step"]
 
 _SOURCE = Path(__file__).with_name("depthwise.c")
 
@@ -79,12 +79,22 @@ def _compiled() -> ctypes.CDLL:
 
 
 @dataclass(frozen=True, slots=True)
-class _Geometry:
+class Geometry:
+    """How a depthwise convolution passes over a picture.
+
+    Attributes:
+        kernel: taps a side, 3 or 5.
+        stride: pixels from one result to the next.
+        dilation: pixels from one tap to the next.
+        top: rows and columns of zeros before the picture.
+        after: and behind it.
+    """
+
     kernel: int
     stride: int
     dilation: int
-    top: int  # rows and columns of zeros before the picture
-    after: int  # and behind it
+    top: int
+    after: int
 
     def out(self, size: int) -> int:
         reach = self.dilation * (self.kernel - 1)
@@ -111,7 +121,7 @@ class _Depthwise(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
-        geometry: _Geometry,
+        geometry: Geometry,
     ) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         shape = geometry.shape(x)
@@ -121,7 +131,12 @@ class _Depthwise(torch.autograd.Function):
             memory_format=torch.channels_last,
         )  # fmt: skip
         _library().depthwise_forward(
-            ctypes.byref(shape), _pointer(x), _pointer(taps), _pointer(bias.detach()), _pointer(y), 1
+            ctypes.byref(shape),
+            _pointer(x),
+            _pointer(taps),
+            _pointer(bias.detach()),
+            _pointer(y),
+            1,
         )
         context.save_for_backward(x, taps, y)
         context.geometry = geometry  # type: ignore[attr-defined]
@@ -132,7 +147,7 @@ class _Depthwise(torch.autograd.Function):
         context: torch.autograd.function.FunctionCtx, gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         x, taps, y = context.saved_tensors  # type: ignore[attr-defined]
-        geometry: _Geometry = context.geometry  # type: ignore[attr-defined]
+        geometry: Geometry = context.geometry  # type: ignore[attr-defined]
         shape, library = geometry.shape(x), _library()
         g = gradient.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
         g = g.clone(memory_format=torch.channels_last)
@@ -153,11 +168,25 @@ class _Depthwise(torch.autograd.Function):
                 ctypes.byref(flipped), _pointer(g), _pointer(turned), None, _pointer(gx), 0
             )
         else:
-            library.depthwise_input(
-                ctypes.byref(shape), _pointer(g), _pointer(taps), _pointer(gx)
-            )
+            library.depthwise_input(ctypes.byref(shape), _pointer(g), _pointer(taps), _pointer(gx))
         side = geometry.kernel
         return gx, weight.t().reshape(-1, 1, side, side), bias, None
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry) -> Tensor:
+    """Filter each channel, add a bias, limit to 0-6.
+
+    Args:
+        x: bfloat16 (B, C, H, W), C a multiple of 16.
+        weight: float (C, 1, kernel, kernel).
+        bias: float (C,).
+        geometry: how the kernel passes.
+
+    Returns:
+        bfloat16 (B, C, h, w), channels last.
+    """
+    result: Tensor = _Depthwise.apply(x, weight, bias, geometry)
+    return result
 
 
 class Folded:
@@ -208,19 +237,19 @@ class Folded:
                 y = functional.conv2d(x, weight.bfloat16(), bias.bfloat16())
                 y = functional.hardtanh_(y, 0.0, 6.0)
             weight, bias = next(given)
-            y = _Depthwise.apply(y, weight, bias, _geometry(block))
+            y = depthwise(y, weight, bias, _geometry(block))
             weight, bias = next(given)
             y = functional.conv2d(y, weight.bfloat16(), bias.bfloat16())
             x = x + y if block.residual else y
         return x
 
 
-def _geometry(block: nn.Module) -> _Geometry:
+def _geometry(block: nn.Module) -> Geometry:
     convolution = block.depthwise[0]  # type: ignore[index]
     pad = block.pad.padding if isinstance(block.pad, nn.ZeroPad2d) else None
     top = pad[0] if pad else convolution.padding[0]
     after = pad[1] if pad else convolution.padding[0]
-    return _Geometry(
+    return Geometry(
         convolution.kernel_size[0], convolution.stride[0], convolution.dilation[0], top, after
     )
 

@@ -161,7 +161,8 @@ def _pointing(
             if not lesion.any():
                 continue
             near = cv2.dilate(
-                lesion.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_NEAR, _NEAR))
+                lesion.astype(np.uint8),
+                cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_NEAR, _NEAR)),
             )[inside].astype(bool)
             peak = values[inside]
             hits[name].append(float(near[peak == peak.max()].mean()))

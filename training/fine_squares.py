@@ -140,7 +140,12 @@ class FineSquares:
 
     @classmethod
     def build(
-        cls, rows: Sequence[FineSquare], cache: Path, preparation: Preparation, *, quiet: bool = False
+        cls,
+        rows: Sequence[FineSquare],
+        cache: Path,
+        preparation: Preparation,
+        *,
+        quiet: bool = False,
     ) -> FineSquares:
         """Warp photographs, or open what an earlier run has warped.
 

@@ -80,8 +80,8 @@ class TileRecipe:
     rate: float = 4e-4
     weight_decay: float = 0.02
     average: float = 0.99
-    focus: float = 2.0
-    positive: float = 2.0
+    focus: float = 1.0
+    positive: float = 1.5
     changes: TileChanges = TileChanges()
     seed: int = 20
 
@@ -115,9 +115,7 @@ class _Sources:
     masked: list[int]
     healthy: list[list[int]]  # by data set, so that each is drawn alike
 
-    def tile(
-        self, kind: str, recipe: TileRecipe, rng: np.random.Generator
-    ) -> tuple[Tile, bool]:
+    def tile(self, kind: str, recipe: TileRecipe, rng: np.random.Generator) -> tuple[Tile, bool]:
         """Draw a tile of a kind; and whether its photograph is healthy."""
         centre: tuple[float, float] | None = None
         if kind in ("dots", "others"):
@@ -138,7 +136,9 @@ class _Sources:
             paste(tile, self.dots.spots, rng, int(rng.integers(1, 5)))
             tile.mask[tile.mask == 64] = 0
         sharp = bool(self.squares.widths[index] >= _SHARP)
-        return Tile(change_tone(tile.contrast, recipe.changes, rng, sharp=sharp), tile.mask), healthy
+        return Tile(
+            change_tone(tile.contrast, recipe.changes, rng, sharp=sharp), tile.mask
+        ), healthy
 
 
 def _sources(squares: FineSquares) -> _Sources:
@@ -184,7 +184,11 @@ class Run:
         trunk = [p for p in network.parameters() if id(p) not in head]
         self.optimiser = torch.optim.AdamW(
             [
-                {"params": [p for p in trunk if p.dim() > 1], "weight_decay": weight_decay, "of": 1.0},
+                {
+                    "params": [p for p in trunk if p.dim() > 1],
+                    "weight_decay": weight_decay,
+                    "of": 1.0,
+                },
                 {"params": [p for p in trunk if p.dim() <= 1], "weight_decay": 0.0, "of": 1.0},
                 {"params": list(network.linear.parameters()), "weight_decay": 0.0, "of": 3.0},
             ],
