@@ -1,4 +1,4 @@
-"""Teaching the finest scale the sum: `python -m training.finest_grades --from FILE --out runs/fine`.
+"""Teaching the finest scale the sum: `python -m training.finest_grades --from FILE`.
 
 A score is made of a photograph's 4,096 cells, too many to learn from all of them at each step. So
 the evidence of all cells of all photographs is kept, and a step looks anew at two tiles of each of
@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -44,7 +44,7 @@ from training.finest import (
     tile_jobs,
 )
 from training.run_folder import write_whole
-from training.tiles import CELL, change_tone
+from training.tiles import CELL, TileChanges, change_tone
 
 __all__ = ["GRADES", "GradeRecipe", "train_grades"]
 
@@ -62,25 +62,30 @@ class GradeRecipe:
         steps: of the optimiser.
         photographs: with grades a step; two tiles each.
         grades: weight of the loss of grades beside that of cells.
+        changes: random changes of graded photographs; of their tone alone.
         class_power: photographs of a grade are drawn with weight (1 / its frequency) ** power,
             within each data set; data sets by `datasets`.
         datasets: share of the photographs by data set.
         rate: largest learning rate of AdamW.
         average: decay a step of the moving average.
-        link: from the mean of the map to the score.
+        knee: of the link from the mean of the map to the score; the rest of it, and a line from
+            logits to logits that the run starts with, are fitted to the first maps.
     """
 
-    tiles: TileRecipe = TileRecipe(dots=6, others=2, anywhere=2, healthy=4, seed=21)
-    steps: int = 1500
+    tiles: TileRecipe = field(
+        default_factory=lambda: TileRecipe(dots=6, others=2, anywhere=2, healthy=4, seed=21)
+    )
+    steps: int = 1400
     photographs: int = 6
-    grades: float = 2.0
+    grades: float = 5.0
+    changes: TileChanges = TileChanges(coarse=0.2, coarse_factor=2.0, noise_sigma=8.0)
     class_power: float = 0.5
     datasets: tuple[tuple[str, float], ...] = (
         ("messidor2", 0.40), ("eyepacs", 0.30), ("idrid", 0.18), ("healthy", 0.12),
     )  # fmt: skip
-    rate: float = 2e-4
+    rate: float = 3e-4
     average: float = 0.995
-    link: Link = Link(-0.1, 0.75, 0.002)
+    knee: float = 0.002
 
 
 GRADES = GradeRecipe()
@@ -91,16 +96,16 @@ class Bank:
 
     Args:
         squares: the photographs.
-        maps: float16 (m, m) logits, one a graded training photograph.
         indices: their places among the squares.
+        logits: float (N, m, m), one a graded training photograph.
     """
 
     def __init__(
-        self, squares: FineSquares, indices: list[int], maps: list[NDArray[np.float16]]
+        self, squares: FineSquares, indices: list[int], logits: NDArray[np.float32]
     ) -> None:
         self.squares, self.indices = squares, indices
-        self.cells = np.stack([np.logaddexp(0, m.astype(np.float32)) for m in maps])
-        self.share = np.stack([coverage_of(squares, i, maps[0].shape[0]) for i in indices])
+        self.cells = np.logaddexp(0, logits)
+        self.share = np.stack([coverage_of(squares, i, logits.shape[1]) for i in indices])
         self.grades = np.array([squares.rows[i].grade for i in indices])
         self.datasets = np.array([squares.rows[i].dataset for i in indices])
 
@@ -145,7 +150,7 @@ def _back(values: Tensor, turn: int) -> Tensor:
 
 
 def grade_jobs(
-    folded: Folded, bank: Bank, chances: NDArray[np.float64], recipe: GradeRecipe,
+    folded: Folded, bank: Bank, chances: NDArray[np.float64], recipe: GradeRecipe, link: Link,
     preparation: Preparation, number: int,
 ) -> list[Callable[[list[Tensor]], tuple[Tensor, Tensor]]]:  # fmt: skip
     """The graded photographs of one step, one to a job."""
@@ -164,7 +169,7 @@ def grade_jobs(
             top, left = (row - _EDGE) * CELL, (column - _EDGE) * CELL
             side = _CELLS * CELL
             part = np.asarray(bank.squares.contrast[index, top : top + side, left : left + side])
-            part = part if plain else change_tone(part, recipe.tiles.changes, own, sharp=sharp)
+            part = part if plain else change_tone(part, recipe.changes, own, sharp=sharp)
             shown.append(_turned(part, int(turn)))
         logits = logits_of(folded, normalised(shown, preparation), leaves)
         total = torch.tensor(float((bank.cells[place] * bank.share[place]).sum()))
@@ -176,7 +181,6 @@ def grade_jobs(
             share = torch.from_numpy(bank.share[place][where])
             total = total + ((new - torch.from_numpy(bank.cells[place][where])) * share).sum()
             bank.cells[place][where] += 0.7 * (new.detach().numpy() - bank.cells[place][where])
-        link = recipe.link
         score = link.bias + link.slope * torch.log1p(total.clamp_min(0) / area / link.knee)
         truth = torch.tensor(float(bank.grades[place]))
         loss = functional.smooth_l1_loss(score, truth, beta=0.5)
@@ -194,6 +198,50 @@ def _padded(
         return loss, functional.pad(figures, (0, 3))
 
     return run
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a run on grades starts with: logits `factor * z + offset`, and the link."""
+
+    factor: float
+    offset: float
+    link: Link
+
+
+def fit_start(
+    logits: NDArray[np.float32],
+    share: NDArray[np.float32],
+    grades: NDArray[np.float64],
+    chances: NDArray[np.float64],
+    knee: float,
+) -> Start:
+    """Choose the line from logits to logits, and the link, with which maps tell the grade best.
+
+    Args:
+        logits: float (N, m, m).
+        share: float (N, m, m), share of each cell that is retina.
+        grades: (N,).
+        chances: (N,), weights, sum 1.
+        knee: of the link.
+
+    Returns:
+        The start of smallest squared error.
+    """
+    best = (np.inf, Start(1.0, 0.0, Link(0.0, 1.0, knee)))
+    for factor in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0):
+        for zero in np.arange(-2.0, 2.51, 0.5):
+            cells = np.logaddexp(0, factor * (logits - np.float32(zero)))
+            means = (cells * share).sum((1, 2)) / share.sum((1, 2))
+            x = np.log1p(means / knee)
+            centre, middle = chances @ x, chances @ grades
+            slope = (chances @ ((x - centre) * (grades - middle))) / (chances @ (x - centre) ** 2)
+            bias = middle - slope * centre
+            error = float(chances @ (bias + slope * x - grades) ** 2)
+            if error < best[0]:
+                link = Link(round(float(bias), 3), round(float(slope), 4), knee)
+                best = (error, Start(factor, float(-factor * zero), link))
+    return best[1]
 
 
 def train_grades(
@@ -217,55 +265,68 @@ def train_grades(
     sources = _sources(squares)
     network = started(recipe.tiles.preset)
     network.load_state_dict(load_file(start))
-    run = Run(network, recipe.rate, recipe.tiles.weight_decay, out / "grades")
-    folded = Folded(run.network)
     indices = [
         i for i, row in enumerate(squares.rows)
         if row.split == "train" and row.grade is not None and row.dataset in dict(recipe.datasets)
     ]  # fmt: skip
     (out / "grades.recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
     with ThreadPoolExecutor(2) as pool:
-        bank = Bank(squares, indices, _first_maps(run, squares, indices, preparation, out, pool))
+        logits = _first_maps(network, squares, indices, preparation, out, pool)
+        bank = Bank(squares, indices, logits)
         chances = bank.chances(recipe)
-        sums, began = torch.zeros(8), time.perf_counter()
+        begin = fit_start(logits, bank.share, bank.grades, chances, recipe.knee)
+        (out / "start.json").write_text(json.dumps(asdict(begin), indent=1))
+        with torch.no_grad():
+            network.linear.weight *= begin.factor
+            network.linear.bias *= begin.factor
+            network.linear.bias += begin.offset
+        run = Run(network, recipe.rate, recipe.tiles.weight_decay, out / "grades")
+        if run.done:
+            bank.cells = np.load(out / "bank.npy").astype(np.float32)
+        else:
+            bank.cells = np.logaddexp(0, begin.factor * logits + np.float32(begin.offset))
+        folded, sums, began = Folded(run.network), torch.zeros(8), time.perf_counter()
         while run.done < recipe.steps:
-            jobs = grade_jobs(folded, bank, chances, recipe, preparation, run.done)
+            jobs = grade_jobs(folded, bank, chances, recipe, begin.link, preparation, run.done)
             tiles = tile_jobs(folded, sources, recipe.tiles, preparation, run.done)
             sums += step(shared(folded), [*jobs, *map(_padded, tiles)], pool)
             run.update(schedule(run.done, recipe.steps), recipe.average)
             if run.done % 25 == 0 or run.done == recipe.steps:
-                _log(run, sums, time.perf_counter() - began, bank, recipe, out)
+                _log(run, sums, time.perf_counter() - began, bank, recipe, begin.link, out)
                 sums, began = torch.zeros(8), time.perf_counter()
-            if run.done % 100 == 0 or run.done == recipe.steps:
+            if run.done % 50 == 0 or run.done == recipe.steps:
                 run.save()
                 np.save(out / "bank.npy", bank.cells.astype(np.float16))
     return run.network
 
 
 def _first_maps(
-    run: Run, squares: FineSquares, indices: list[int], preparation: Preparation, out: Path,
-    pool: ThreadPoolExecutor,
-) -> list[NDArray[np.float16]]:  # fmt: skip
+    network: RamNetwork, squares: FineSquares, indices: list[int], preparation: Preparation,
+    out: Path, pool: ThreadPoolExecutor,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Logits of the weights that the run starts from, kept in its folder."""
     kept = out / "first.npy"
     if not kept.exists():
-        maps = np.stack(list(logit_maps(run.network, squares, indices, preparation, pool)))
+        maps = np.stack(list(logit_maps(network, squares, indices, preparation, pool)))
 
         def write(path: Path) -> None:
             with path.open("wb") as file:
                 np.save(file, maps)
 
         write_whole(kept, write)
-    maps = np.load(kept)
-    if (out / "bank.npy").exists() and run.done:
-        cells = np.load(out / "bank.npy").astype(np.float32)
-        maps = np.log(np.expm1(np.maximum(cells, 1e-6)))
-    return list(maps)
+    return np.asarray(np.load(kept), np.float32)
 
 
 def _log(
-    run: Run, sums: Tensor, seconds: float, bank: Bank, recipe: GradeRecipe, out: Path
+    run: Run,
+    sums: Tensor,
+    seconds: float,
+    bank: Bank,
+    recipe: GradeRecipe,
+    link: Link,
+    out: Path,
 ) -> None:
-    scores = recipe.link.score(bank.means())
+    scores = link.score(bank.means())
     line = {
         "step": run.done,
         "cells": round(float(sums[0]) / 25, 4),
@@ -295,7 +356,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     preparation = Preparation()
     squares = open_squares(read_fine_rows(data_root()), given.cache, preparation, TRAINED_ON)
-    train_grades(GRADES, squares, given.start, given.out, preparation)
+    recipe = GRADES if given.steps is None else replace(GRADES, steps=given.steps)
+    train_grades(recipe, squares, given.start, given.out, preparation)
 
 
 if __name__ == "__main__":
