@@ -274,8 +274,7 @@ def train_grades(
         logits = _first_maps(network, squares, indices, preparation, out, pool)
         bank = Bank(squares, indices, logits)
         chances = bank.chances(recipe)
-        begin = fit_start(logits, bank.share, bank.grades, chances, recipe.knee)
-        (out / "start.json").write_text(json.dumps(asdict(begin), indent=1))
+        begin = _begin(bank, logits, chances, recipe, out)
         with torch.no_grad():
             network.linear.weight *= begin.factor
             network.linear.bias *= begin.factor
@@ -298,6 +297,22 @@ def train_grades(
                 run.save()
                 np.save(out / "bank.npy", bank.cells.astype(np.float16))
     return run.network
+
+
+def _begin(
+    bank: Bank,
+    logits: NDArray[np.float32],
+    chances: NDArray[np.float64],
+    recipe: GradeRecipe,
+    out: Path,
+) -> Start:
+    """The start of a run, fitted once and kept in its folder."""
+    kept = out / "start.json"
+    if not kept.exists():
+        begin = fit_start(logits, bank.share, bank.grades, chances, recipe.knee)
+        kept.write_text(json.dumps(asdict(begin), indent=1))
+    read = json.loads(kept.read_text())
+    return Start(read["factor"], read["offset"], Link(**read["link"]))
 
 
 def _first_maps(
