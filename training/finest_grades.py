@@ -70,6 +70,7 @@ class GradeRecipe:
         average: decay a step of the moving average.
         knee: of the link from the mean of the map to the score; the rest of it, and a line from
             logits to logits that the run starts with, are fitted to the first maps.
+        frozen: blocks from the input that stay as they are.
     """
 
     tiles: TileRecipe = field(
@@ -86,6 +87,7 @@ class GradeRecipe:
     rate: float = 3e-4
     average: float = 0.995
     knee: float = 0.002
+    frozen: int = 5
 
 
 GRADES = GradeRecipe()
@@ -284,7 +286,11 @@ def train_grades(
             bank.cells = np.load(out / "bank.npy").astype(np.float32)
         else:
             bank.cells = np.logaddexp(0, begin.factor * logits + np.float32(begin.offset))
-        folded, sums, began = Folded(run.network), torch.zeros(8), time.perf_counter()
+        folded, sums, began = (
+            Folded(run.network, recipe.frozen),
+            torch.zeros(8),
+            time.perf_counter(),
+        )
         while run.done < recipe.steps:
             jobs = grade_jobs(folded, bank, chances, recipe, begin.link, preparation, run.done)
             tiles = tile_jobs(folded, sources, recipe.tiles, preparation, run.done)

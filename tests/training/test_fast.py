@@ -103,3 +103,16 @@ def test_depthwise_gradients(geometry: Geometry) -> None:
     for narrow, exact in zip(given, wide, strict=True):
         assert narrow.grad is not None and exact.grad is not None
         assert (narrow.grad.float() - exact.grad).norm() < 0.01 * exact.grad.norm()
+
+
+def test_frozen_blocks_get_no_gradient(network: RamNetwork) -> None:
+    squares, wanted = _squares()
+    folded = Folded(network, frozen=2)
+
+    def job(leaves: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return (folded.features(squares, leaves).float() * wanted).sum(), torch.ones(1)
+
+    with ThreadPoolExecutor(1) as pool:
+        step(folded.fold(), [job], pool)
+    assert all(p.grad is None for p in network.blocks[:2].parameters())
+    assert all(p.grad is not None for p in network.blocks[2:].parameters())
