@@ -78,8 +78,10 @@ class GradeRecipe:
     )
     steps: int = 1400
     photographs: int = 6
-    grades: float = 5.0
-    changes: TileChanges = TileChanges(coarse=0.2, coarse_factor=2.0, noise_sigma=8.0)
+    grades: float = 10.0
+    changes: TileChanges = field(
+        default_factory=lambda: TileChanges(coarse=0.2, coarse_factor=2.0, noise_sigma=8.0)
+    )
     class_power: float = 0.5
     datasets: tuple[tuple[str, float], ...] = (
         ("messidor2", 0.40), ("eyepacs", 0.30), ("idrid", 0.18), ("healthy", 0.12),
