@@ -65,6 +65,8 @@ class TileRecipe:
         average: decay a step of the moving average of weights.
         focus: exponent of the focal loss (Lin et al. 2017).
         positive: weight of cells with a lesion.
+        temperature: logits are divided by it before the focal loss, where the map is to be sharper
+            than the probabilities.
         changes: random changes.
         seed: of everything random.
     """
@@ -82,6 +84,7 @@ class TileRecipe:
     average: float = 0.99
     focus: float = 1.0
     positive: float = 1.5
+    temperature: float = 1.0
     changes: TileChanges = TileChanges()
     seed: int = 20
 
@@ -294,7 +297,7 @@ def tile_jobs(
         labels = [cell_labels(tile.mask, healthy=healthy) for tile, healthy in drawn]
         label, weight = (torch.from_numpy(np.stack(side)) for side in zip(*labels, strict=True))
         logits = logits_of(folded, normalised([t.contrast for t, _ in drawn], preparation), leaves)
-        loss = cell_loss(logits, label, weight, recipe) * (scale / len(kinds))
+        loss = cell_loss(logits / recipe.temperature, label, weight, recipe) * (scale / len(kinds))
         with torch.no_grad():
             held = (torch.sigmoid(logits) * label * weight).sum()
             false = (torch.sigmoid(logits) * (1 - label) * weight).sum()

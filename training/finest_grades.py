@@ -74,7 +74,9 @@ class GradeRecipe:
     """
 
     tiles: TileRecipe = field(
-        default_factory=lambda: TileRecipe(dots=6, others=2, anywhere=2, healthy=4, seed=21)
+        default_factory=lambda: TileRecipe(
+            dots=6, others=2, anywhere=2, healthy=4, temperature=3.0, seed=21
+        )
     )
     steps: int = 1400
     photographs: int = 6
@@ -86,7 +88,7 @@ class GradeRecipe:
     datasets: tuple[tuple[str, float], ...] = (
         ("messidor2", 0.40), ("eyepacs", 0.30), ("idrid", 0.18), ("healthy", 0.12),
     )  # fmt: skip
-    rate: float = 3e-4
+    rate: float = 2e-4
     average: float = 0.995
     knee: float = 0.002
     frozen: int = 5
