@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.augment import compressed
-from training.fine_squares import FINE, OUTSIDE, UNKNOWN, FineSquares
+from training.data.augmentation import compressed
+from training.finest_scale.squares import FINE, OUTSIDE, UNKNOWN, FineSquares
 
 __all__ = ["CELL", "Dots", "Tile", "TileChanges", "cell_labels", "draw_tile", "find_dots", "paste"]
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from drcore.agreement import roc_auc
-from drcore.network import RamNetwork
-from drcore.prepare import Preparation
-from training.fast import Folded
-from training.fine_squares import OUTSIDE, FineSquares
-from training.finest import logits_of, normalised, shared
-from training.localise import average_precision
+from drcore.agreement.statistics import roc_auc
+from drcore.model.network import RamNetwork
+from drcore.preprocessing.network_input import Preprocessing
+from training.evaluation.localisation import average_precision
+from training.finest_scale.arithmetic import Folded
+from training.finest_scale.squares import OUTSIDE, FineSquares
+from training.finest_scale.tile_training import logits_of, normalised, shared
 
 __all__ = ["Link", "coverage_of", "evidence", "figures", "logit_maps"]
 
@@ -52,7 +52,7 @@ def logit_maps(
     network: RamNetwork,
     squares: FineSquares,
     indices: Sequence[int],
-    preparation: Preparation,
+    preparation: Preprocessing,
     pool: ThreadPoolExecutor,
     size: int | None = None,
 ) -> Iterator[NDArray[np.float16]]:

@@ -7,8 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.fine_squares import FINE, OUTSIDE, UNKNOWN, FineSquare, FineSquares
-from training.tiles import TileChanges, cell_labels, change_tone, draw_tile, find_dots, paste
+from training.finest_scale.squares import FINE, OUTSIDE, UNKNOWN, FineSquare, FineSquares
+from training.finest_scale.tiles import (
+    TileChanges,
+    cell_labels,
+    change_tone,
+    draw_tile,
+    find_dots,
+    paste,
+)
 
 
 @pytest.fixture

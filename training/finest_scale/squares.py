@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from drcore.field_of_view import find_field_of_view
-from drcore.frame import Frame
-from drcore.photograph import read_photograph
-from drcore.prepare import Preparation
-from training.data import Labelled, read_labels
-from training.lesions import read_lesions
+from drcore.photographs.reader import read_photograph
+from drcore.preprocessing.field_of_view import find_field_of_view
+from drcore.preprocessing.network_input import Preprocessing
+from drcore.preprocessing.retina_square import RetinaSquare
+from training.data.labels import Labelled, read_labels
+from training.data.lesion_masks import read_lesions
 
 __all__ = ["FINE", "OUTSIDE", "UNKNOWN", "FineSquare", "FineSquares", "read_fine_rows"]
 
@@ -128,7 +128,7 @@ class FineSquares:
     Attributes:
         rows: N photographs.
         contrast: uint8 (N, 1024, 1024, 3), memory-mapped; 128 where nothing stands out.
-        masks: uint8 (N, 1024, 1024), memory-mapped; lesion bits of `training.phantom.MASK_FLAGS`,
+        masks: uint8 (N, 1024, 1024), memory-mapped; lesion bits of `MASK_FLAGS`,
             `UNKNOWN` and `OUTSIDE`.
         widths: int (N,), diameter of the field of view in the photograph's pixels.
     """
@@ -143,7 +143,7 @@ class FineSquares:
         cls,
         rows: Sequence[FineSquare],
         cache: Path,
-        preparation: Preparation,
+        preparation: Preprocessing,
         *,
         quiet: bool = False,
     ) -> FineSquares:
@@ -179,11 +179,11 @@ class FineSquares:
 
 
 def _warped(
-    row: FineSquare, preparation: Preparation
+    row: FineSquare, preparation: Preprocessing
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int]:
     photograph = read_photograph(row.path, for_grading=True)
     fov = find_field_of_view(photograph.rgb).scaled(photograph.reduction)
-    frame = Frame(fov, photograph.width, photograph.height, FINE)
+    frame = RetinaSquare(fov, photograph.width, photograph.height, FINE)
     inside = frame.mask(preparation.margin)
     square = np.asarray(frame.warp(photograph.rgb), np.uint8)
     contrast = preparation.contrast(square, inside, FINE)

@@ -1,4 +1,4 @@
-"""Teaching the finest scale the sum: `python -m training.finest_grades --from FILE`.
+"""Teaching the finest scale the sum: `python -m training.finest grades --from FILE`.
 
 A score is made of a photograph's 4,096 cells, too many to learn from all of them at each step. So
 the evidence of all cells of all photographs is kept, and a step looks anew at two tiles of each of
@@ -8,12 +8,11 @@ tiles' new cells in place; its gradient reaches those cells. Tiles with masks go
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import cv2
@@ -24,27 +23,24 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from drcore.network import RamNetwork
-from drcore.prepare import Preparation
-from training.data import data_root
-from training.fast import Folded, step
-from training.fine_maps import Link, coverage_of, logit_maps
-from training.fine_squares import FineSquares, read_fine_rows
-from training.finest import (
-    TRAINED_ON,
+from drcore.files import replacing
+from drcore.model.network import RamNetwork
+from drcore.preprocessing.network_input import Preprocessing
+from training.finest_scale.arithmetic import Folded, step
+from training.finest_scale.maps import Link, coverage_of, logit_maps
+from training.finest_scale.squares import FineSquares
+from training.finest_scale.tile_training import (
     Run,
     TileRecipe,
     _sources,
     logits_of,
     normalised,
-    open_squares,
     schedule,
     shared,
     started,
     tile_jobs,
 )
-from training.run_folder import write_whole
-from training.tiles import CELL, TileChanges, change_tone
+from training.finest_scale.tiles import CELL, TileChanges, change_tone
 
 __all__ = ["GRADES", "GradeRecipe", "train_grades"]
 
@@ -157,7 +153,7 @@ def _back(values: Tensor, turn: int) -> Tensor:
 
 def grade_jobs(
     folded: Folded, bank: Bank, chances: NDArray[np.float64], recipe: GradeRecipe, link: Link,
-    preparation: Preparation, number: int,
+    preparation: Preprocessing, number: int,
 ) -> list[Callable[[list[Tensor]], tuple[Tensor, Tensor]]]:  # fmt: skip
     """The graded photographs of one step, one to a job."""
     rng = np.random.default_rng((recipe.tiles.seed, number, 7))
@@ -251,7 +247,7 @@ def fit_start(
 
 
 def train_grades(
-    recipe: GradeRecipe, squares: FineSquares, start: Path, out: Path, preparation: Preparation
+    recipe: GradeRecipe, squares: FineSquares, start: Path, out: Path, preparation: Preprocessing
 ) -> RamNetwork:
     """Teach the sum, beside the cells.
 
@@ -326,19 +322,15 @@ def _begin(
 
 
 def _first_maps(
-    network: RamNetwork, squares: FineSquares, indices: list[int], preparation: Preparation,
+    network: RamNetwork, squares: FineSquares, indices: list[int], preparation: Preprocessing,
     out: Path, pool: ThreadPoolExecutor,
 ) -> NDArray[np.float32]:  # fmt: skip
     """Logits of the weights that the run starts from, kept in its folder."""
     kept = out / "first.npy"
     if not kept.exists():
         maps = np.stack(list(logit_maps(network, squares, indices, preparation, pool)))
-
-        def write(path: Path) -> None:
-            with path.open("wb") as file:
-                np.save(file, maps)
-
-        write_whole(kept, write)
+        with replacing(kept) as part, part.open("wb") as file:
+            np.save(file, maps)
     return np.asarray(np.load(kept), np.float32)
 
 
@@ -369,21 +361,3 @@ def _log(
     }
     with (out / "grades.metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Train the finest scale on grades from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.finest_grades", description=__doc__)
-    parser.add_argument("--from", type=Path, dest="start", required=True, help="weights to begin")
-    parser.add_argument("--out", type=Path, default=Path("runs/fine"), help="folder of the run")
-    parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for squares")
-    parser.add_argument("--steps", type=int, help="instead of the recipe's")
-    given = parser.parse_args(arguments)
-    preparation = Preparation()
-    squares = open_squares(read_fine_rows(data_root()), given.cache, preparation, TRAINED_ON)
-    recipe = GRADES if given.steps is None else replace(GRADES, steps=given.steps)
-    train_grades(recipe, squares, given.start, given.out, preparation)
-
-
-if __name__ == "__main__":
-    main()

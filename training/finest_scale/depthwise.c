@@ -2,7 +2,7 @@
  *
  * PyTorch's gradients of these on processors take most of a training step. Here each of 16 channels
  * keeps its taps, or the gradients of its taps, in registers while a row is passed over.
- * Channels must be a multiple of 16. Compiled by training/fast.py. */
+ * Channels must be a multiple of 16. Compiled by arithmetic.py. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from drcore.errors import DrcoreError
-from drcore.network import RamNetwork
+from drcore.model.network import RamNetwork
 
 __all__ = ["Folded", "Geometry", "depthwise", "step"]
 
@@ -73,7 +73,7 @@ def _compiled() -> ctypes.CDLL:
         except (OSError, subprocess.CalledProcessError) as error:
             said = getattr(error, "stderr", None) or error
             raise CompilerError(
-                f"training/depthwise.c cannot be compiled ({said}). Install a C compiler, or "
+                f"{_SOURCE.name} cannot be compiled ({said}). Install a C compiler, or "
                 "train without the faster arithmetic."
             ) from error
         part.replace(file)

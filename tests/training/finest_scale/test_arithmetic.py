@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from drcore.network import PRESETS, RamNetwork, Stage
-from training.fast import Folded, Geometry, depthwise, step
+from drcore.model.network import PRESETS, RamNetwork, Stage
+from training.finest_scale.arithmetic import Folded, Geometry, depthwise, step
 
 # One of each: kernels of 3 and 5, strides, a dilation, the stride that samples late.
 _SMALL = replace(
@@ -101,7 +101,8 @@ def test_depthwise_gradients(geometry: Geometry) -> None:
     fast.backward(wanted)
     plain.backward(wanted.float())
     for narrow, exact in zip(given, wide, strict=True):
-        assert narrow.grad is not None and exact.grad is not None
+        assert narrow.grad is not None
+        assert exact.grad is not None
         assert (narrow.grad.float() - exact.grad).norm() < 0.01 * exact.grad.norm()
 
 
