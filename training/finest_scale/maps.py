@@ -30,16 +30,21 @@ _NEAR = 21  # px of 1,024: within 1 % of the field of view
 class Link:
     """The fixed, increasing link from the mean of a map to the score.
 
-    `score = bias + slope * log(1 + mean / knee)`.
+    `s = bias + slope * log(1 + mean / knee)`, and with a ceiling `ceiling * tanh(s / ceiling)`: many
+    microaneurysms say little of grades above 2, which the coarser scales tell.
     """
 
     bias: float
     slope: float
     knee: float
+    ceiling: float | None = None
 
     def score(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores in grades."""
-        return np.asarray(self.bias + self.slope * np.log1p(mean / self.knee))
+        plain = np.asarray(self.bias + self.slope * np.log1p(mean / self.knee))
+        if self.ceiling is None:
+            return plain
+        return np.asarray(self.ceiling * np.tanh(plain / self.ceiling))
 
 
 def coverage_of(squares: FineSquares, index: int, cells: int) -> NDArray[np.float32]:
