@@ -187,9 +187,9 @@ class StoredWorklist:
         """Yield the entries of the list, each with its `source_identity`."""
         for row in self.photographs():
             path = self.folder / row.file if row.file else Path(row.path)
-            identity = f"sha256 {row.file}" if row.file else f"path {path}"
+            content = f"sha256 {row.file}" if row.file else f"path {path}"
             entry = self.store.shared.get((self.id, row.key)) or self._entry(row, path)
-            yield entry, f"{identity} {row.frame}" if row.frame else identity
+            yield entry, f"{content} {row.frame} {row.name}"
 
     def share(self, entry: Entry) -> None:
         """Let other pages of this list have the same entry: what one grades, all have."""
@@ -276,12 +276,15 @@ class StoredWorklist:
             return False
 
 
-def source_identity(source: bytes | Path | DicomFrame) -> str:
-    """Return a text that is the same for the same photograph: hash or path, and frame number."""
+def source_identity(source: bytes | Path | DicomFrame, name: str) -> str:
+    """Return a text that is the same for the same photograph: hash or path, frame and name.
+
+    A file under two names may be meant as two patients: each has its row, as in a table.
+    """
     file, number = _file_and_frame(source)
-    text = f"sha256 {hashlib.sha256(file).hexdigest()}" if isinstance(file, bytes) else ""
-    text = text or f"path {file}"
-    return f"{text} {number}" if number else text
+    is_data = isinstance(file, bytes)
+    content = f"sha256 {hashlib.sha256(file).hexdigest()}" if is_data else f"path {file}"
+    return f"{content} {number} {name}"
 
 
 def file_stamp(source: bytes | Path | DicomFrame) -> str:

@@ -211,7 +211,7 @@ class Worklist:
         origin: str = "",
         identity: Identity | None = None,
     ) -> Entry:
-        """Add a photograph; the same file again is the entry that is there already.
+        """Add a photograph; the same file of the same name is the entry that is there already.
 
         Names are untrusted; `origin` is our own text; `identity` is what path and pattern say, the
         name alone if omitted. Raises `SourceError` if the list is full, or there is no space to
@@ -219,7 +219,8 @@ class Worklist:
         """
         from drcore.text import clean_name
 
-        content = source_identity(source)
+        label = clean_name(name)
+        content = source_identity(source, label)
         with self._lock:
             if content in self._identity:
                 return self._identity[content]
@@ -227,7 +228,6 @@ class Worklist:
                 raise SourceError(
                     f"The list is full ({MAX_ENTRIES:,} images). Clear it, then add the rest."
                 )
-            label = clean_name(name)
             facts = facts_of(label, source, identity)
             self._begin_storing()
             if self._stored is not None:

@@ -65,16 +65,17 @@ def test_many_files_at_once_each_get_a_row_or_a_sentence():
             ("clinic/empty.jpg", b""),
             ("clinic/nothing", b""),
             ("clinic/copy.jpg", picture(1)),
+            ("again/a_OD.jpg", picture(1)),
             ("clinic/.DS_Store", b"x"),
             ("clinic/.git/a.jpg", picture(4)),
             ("clinic/Thumbs.db", b"x"),
         ],
     )
-    assert names(worklist) == ["a_OD.jpg", "without ending", "cut.jpg", "empty.jpg"]
-    assert (arrival.added, arrival.first) == (4, worklist.everything[0])
+    assert names(worklist) == ["a_OD.jpg", "without ending", "cut.jpg", "empty.jpg", "copy.jpg"]
+    assert (arrival.added, arrival.first) == (5, worklist.everything[0])
     assert sorted(arrival.sentences) == [
         "3 hidden files skipped.",
-        "Already in the list: copy.jpg.",
+        "Already in the list: a_OD.jpg.",
         "Empty files: empty.jpg, nothing. Please re-export them.",
         "Skipped (not images): notes.txt, more.txt.",
     ]
@@ -157,8 +158,8 @@ def test_each_frame_of_a_dicom_file_is_an_entry_of_its_own(grader, phantom, tmp_
     reports = [entry.report for entry in worklist.everything]
     assert [r.sha256 for r in reports] == list(read_header(data).sha256)
     assert {(r.status, r.laterality, r.patient) for r in reports} == {("graded", "OD", "P-7")}
-    assert import_files(worklist, [("again.dcm", data)]).sentences == [
-        "Already in the list: again.dcm."
+    assert import_files(worklist, [("12_left.dcm", data)]).sentences == [
+        "Already in the list: 12_left.dcm."
     ]
     back = Worklist.reopened(WorklistStore(tmp_path, Limits(reserve=0)), worklist.token)
     assert [e.sha256 for e in back.everything] == [r.sha256 for r in reports]

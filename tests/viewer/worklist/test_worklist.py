@@ -67,14 +67,27 @@ def test_moving_about():
     assert (len(worklist), worklist.selected) == (0, None)
 
 
-def test_the_same_bytes_are_one_entry_and_are_kept_once():
+def test_the_same_file_is_one_entry_but_two_names_are_two():
     worklist = Worklist()
     data = b"photograph"
     first = worklist.add("a.jpg", data)
-    assert worklist.add("b.jpg", b"photo" + b"graph") is first
+    assert worklist.add("a.jpg", b"photo" + b"graph") is first
     assert first.source is data
+    other = worklist.add("b.jpg", data)
+    assert [entry.file_name for entry in worklist.everything] == ["a.jpg", "b.jpg"]
     worklist.remove(first.key)
+    assert worklist.everything == [other]
     assert worklist.add("a.jpg", data) is not first
+
+
+def test_a_file_under_two_names_is_stored_once(store, photographs):
+    worklist = Worklist(store)
+    first, other = worklist.add("a.jpg", photographs(1)), worklist.add("b.jpg", photographs(1))
+    assert first.source == other.source
+    worklist.remove(first.key)
+    back = Worklist.reopened(store, worklist.token)
+    assert back.everything[0].source.read_bytes() == photographs(1)
+    assert back.add("b.jpg", photographs(1)) is back.everything[0]
 
 
 def test_what_is_on_screen_is_graded_first(photographs, grader):
@@ -311,7 +324,7 @@ def test_a_list_comes_back_as_it_was_left(store, photographs, grader):
         assert entry.report.patient == before.patient
     assert [e.decision for e in back.everything] == [None, decision, None]
     assert back.add("3_left.jpg", photographs(3)).key == "p4"
-    assert back.add("again.jpg", photographs(1)) is back.everything[1]
+    assert back.add(back.everything[1].file_name, photographs(1)) is back.everything[1]
     assert back.selected.renditions().sha256 == back.selected.report.sha256
 
 
