@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.fine_maps import Link, evidence, figures
-from training.fine_squares import FineSquare, FineSquares
-from training.finest_grades import fit_start
+from training.finest_scale.grade_training import fit_start
+from training.finest_scale.maps import Link, evidence, figures
+from training.finest_scale.squares import FineSquare, FineSquares
 
 
 @pytest.mark.parametrize("ceiling", [None, 2.5])
