@@ -15,12 +15,12 @@ from training.optimisation.checkpoints import load_average, read_record
 __all__ = ["bundle_of_run"]
 
 LICENCE = (
-    "Code and weights Apache-2.0. Trained on IDRiD (CC-BY 4.0) and on APTOS 2019 and EyePACS "
-    "competition photographs, whose terms allow research use only: so are these weights."
+    "Weights: research use only. They were trained on IDRiD (CC-BY 4.0) and on APTOS 2019 and EyePACS "
+    "competition images, whose terms allow nothing else. The code is Apache-2.0."
 )
 INTENDED_USE = (
-    "Research on diabetic retinopathy grading from colour fundus photographs. "
-    "Decision support, not a medical device. Macular oedema is not graded."
+    "Intended for research on grading diabetic retinopathy from colour fundus photographs. "
+    "Decision support only; not a medical device. DMO is not assessed."
 )
 
 
