@@ -15,8 +15,8 @@ from training.optimisation.checkpoints import load_average, read_record
 __all__ = ["bundle_of_run"]
 
 LICENCE = (
-    "Weights: research use only. They were trained on IDRiD (CC-BY 4.0) and on APTOS 2019 and EyePACS "
-    "competition images, whose terms allow nothing else. The code is Apache-2.0."
+    "Weights: research use only. They were trained on IDRiD (CC-BY 4.0) and on APTOS 2019 and "
+    "EyePACS competition images, whose terms allow nothing else. The code is Apache-2.0."
 )
 INTENDED_USE = (
     "Intended for research on grading diabetic retinopathy from colour fundus photographs. "
