@@ -95,6 +95,8 @@ PRESETS: dict[str, NetworkConfig] = {
     "ram-128": NetworkConfig("ram-128", 128, 32, _fine(_LITE0)),
     "ram-256": NetworkConfig("ram-256", 256, 32, _fine(_LITE0)),
     "ram-512": NetworkConfig("ram-512", 512, 32, _LITE0),
+    # Microaneurysms are a few pixels across at 1,024 px: a cell sees 147 px, which is enough.
+    "ram-1024": NetworkConfig("ram-1024", 1024, 32, _LITE0[:4]),
     "ram-256-lite2": NetworkConfig("ram-256-lite2", 256, 32, _fine(_LITE2)),
     "ram-512-lite2": NetworkConfig("ram-512-lite2", 512, 32, _LITE2),
     # For tests and demonstrations: trains in seconds, a cell sees 23 px.

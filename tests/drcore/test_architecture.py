@@ -50,6 +50,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "optimisation": {"data"},
         "evaluation": {"data", "synthetic"},
         "reproduction": {"data", "optimisation", "evaluation"},
+        "finest_scale": {"data", "optimisation", "evaluation"},
     },
 }
 """By package: the packages beside it that it may import. Root modules may be imported by all."""
@@ -60,7 +61,7 @@ ENTRIES = {
     "training": {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
         "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing",
-        "composites", "cli", "pack", "train_bundle",
+        "composites", "cli", "pack", "train_bundle", "finest",
     },
 }  # fmt: skip
 """Root modules that are entries: they may import every package, and no package imports them."""

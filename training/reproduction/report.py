@@ -341,7 +341,15 @@ def _render_empty(
         empty.append(("kappa, public and private", f"{effort} --data FOLDER --cells heads sizes"))
     if not empty:
         return []
-    return ["## Empty cells", "", *(f"- {what}: `{command}`" for what, command in empty), ""]
+    return [
+        "## Empty cells",
+        "",
+        "As many as fit into some minutes of one GPU, most valuable first: "
+        "`python -m training.reproduce --plan gpu --minutes 13`. One by one:",
+        "",
+        *(f"- {what}: `{command}`" for what, command in empty),
+        "",
+    ]
 
 
 def _render_runs(results: dict[str, dict[str, Any]]) -> list[str]:

@@ -1,0 +1,60 @@
+"""The square sets that the finest scale is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drcore.preprocessing.network_input import Preprocessing
+from training.finest_scale.squares import FineSquare, FineSquares
+
+__all__ = []
+
+
+def joined(parts: list[FineSquares]) -> FineSquares:
+    """Photographs of several caches as one, each still on disk."""
+    return FineSquares(
+        [row for part in parts for row in part.rows],
+        _Rows([part.contrast for part in parts]),  # type: ignore[arg-type]
+        _Rows([part.masks for part in parts]),  # type: ignore[arg-type]
+        np.concatenate([part.widths for part in parts]),
+    )
+
+
+class _Rows:
+    """Arrays one after the other along the first axis, without a copy."""
+
+    def __init__(self, arrays: list[NDArray[np.uint8]]) -> None:
+        self.arrays = arrays
+        self.starts = np.cumsum([0, *(len(a) for a in arrays)])
+
+    def __getitem__(self, key: int | tuple[int, ...]) -> NDArray[np.uint8]:
+        index, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        which = int(np.searchsorted(self.starts, index, side="right")) - 1
+        return self.arrays[which][(index - self.starts[which], *rest)]
+
+
+def open_squares(
+    rows: list[FineSquare], cache: Path, preparation: Preprocessing, names: set[str] | None = None
+) -> FineSquares:
+    """Warp or open photographs, a cache a data set, split and kind of file."""
+    groups: dict[str, list[FineSquare]] = {}
+    for row in rows:
+        key = row.dataset
+        if key == "eyepacs":
+            key = f"eyepacs-{row.split}-{row.path.suffix[1:]}"
+        elif key == "aptos2019":
+            key = f"aptos-{row.split}"
+        groups.setdefault(key, []).append(row)
+    return joined(
+        [
+            FineSquares.build(group, cache / key, preparation, quiet=True)
+            for key, group in groups.items()
+            if names is None or key in names
+        ]
+    )
+
+
+TRAINED_ON = {"eophtha", "idrid-masks", "healthy", "messidor2", "eyepacs-train-webp", "idrid"}
