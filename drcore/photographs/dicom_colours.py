@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drcore.photographs.photograph import RGB
+from drcore.photographs.raster import to_eight_bits
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -49,6 +50,8 @@ def to_rgb(pixels: NDArray[np.generic], photometric: str, dataset: Dataset, layo
 
 
 def _shifted(pixels: NDArray[np.generic], stored: int) -> NDArray[np.uint8]:
+    if stored == 16:  # of which cameras may use 12 only
+        return to_eight_bits(pixels.astype(np.uint16, copy=False))
     whole = pixels.astype(np.uint16, copy=False)
     scaled = whole >> (stored - 8) if stored > 8 else whole << (8 - stored)
     return np.asarray(scaled & 255).astype(np.uint8)

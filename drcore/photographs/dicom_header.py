@@ -58,6 +58,8 @@ _IDENTITY_KEYWORDS = (
 )  # fmt: skip
 _DATE_KEYWORDS = ("AcquisitionDateTime", "AcquisitionDate", "StudyDate", "ContentDate")
 _SIDES: dict[str, Laterality] = {"R": "OD", "L": "OS"}
+_FRAME_LATERALITY = re.compile(rb"\x20\0\x72\x90(?:CS)?\x02\0(?:\0\0)?([RLBU]) ")
+"""In the frame anatomy of a functional group, a sequence that is not parsed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +162,7 @@ def _open(data: bytes, label: str, max_pixels: int) -> tuple[Header, Layout, tup
         layout = read_layout(dataset, syntax, label, max_pixels)
         start, end = _pixel_bounds(data, place, layout, label)
         layout = with_own_colours(layout, end - start)
-        header = _header(data, label, dataset, layout)
+        header = _header(data, label, dataset, layout, place)
     except DrcoreError:
         raise
     except Exception as error:  # a parser raises whatever it likes on hostile bytes
@@ -248,10 +250,13 @@ def _walk(data: bytes, place: int, wanted: set[int], stop: int) -> tuple[dict[in
     raise ValueError(f"it has more than {MAX_ELEMENTS} elements")
 
 
-def _header(data: bytes, label: str, dataset: Dataset, layout: Layout) -> Header:
+def _header(data: bytes, label: str, dataset: Dataset, layout: Layout, place: int) -> Header:
     side = None
     for keyword in ("ImageLaterality", "Laterality"):
         side = side or _SIDES.get(str(dataset.get(keyword) or "").strip().upper())
+    frames = {match[1].decode() for match in _FRAME_LATERALITY.finditer(data, 0, place)}
+    if side is None and len(frames) == 1:
+        side = _SIDES.get(frames.pop())
     burned = str(dataset.get("BurnedInAnnotation") or "").strip().upper()
     digest = hashlib.sha256(data)
     hashes = (

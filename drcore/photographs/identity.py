@@ -52,7 +52,7 @@ _NO_PATIENT = frozenset(
     disc disk papilla papille fovea nasal temporal temp superior inferior sup inf central
     centre center posterior pole periphery upper lower wide widefield uwf fundus retina
     retinal colour color cfp rgb redfree red free img image images photo photos photograph
-    pic picture foto bild scan capture shot frame page dsc dscn dscf pict file untitled
+    pic picture pages frames foto bild scan capture shot frame page dsc dscn dscf pict file untitled
     copy kopie nr no number series of jpg jpeg png tif tiff baseline visit follow up
     followup before after pre post centred centered macular optic retinography retinographie
     retinografie retinografia retinografía retinograma netzhaut augenhintergrund hintergrund fond

@@ -10,7 +10,8 @@ import simplejpeg
 from numpy.typing import NDArray
 
 __all__ = [
-    "Blocks", "blocks_of", "check_jpeg", "decode_jpeg", "names_its_colours", "with_rgb_marker",
+    "Blocks", "blocks_of", "check_jpeg", "decode_jpeg", "names_its_colours", "segments",
+    "with_rgb_marker",
 ]  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def blocks_of(data: bytes) -> Blocks | None:
         The blocks; None for a picture of other than one or three planes, or a damaged head.
     """
     steps: dict[int, int] = {}
-    for marker, body in _segments(data):
+    for marker, body in segments(data):
         if marker == 0xDB:
             _read_steps(body, steps)
         elif marker in {0xC0, 0xC1, 0xC2} and len(body) >= 6:
@@ -100,7 +101,7 @@ def _read_steps(body: bytes, steps: dict[int, int]) -> None:
         place += 1 + (128 if wide else 64)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Markers of a JPEG up to its first scan, with what belongs to each."""
     place = 2
     while place + 4 <= len(data) and data[place] == 0xFF:
@@ -127,7 +128,7 @@ def names_its_colours(data: bytes) -> bool:
     return any(
         (marker == 0xE0 and body.startswith(b"JFIF\0"))
         or (marker == 0xEE and body.startswith(b"Adobe"))
-        for marker, body in _segments(data)
+        for marker, body in segments(data)
     )
 
 

@@ -8,6 +8,7 @@ own: they are skipped, and `Picture.note` says so.
 from __future__ import annotations
 
 import io
+import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from PIL import Image
 
 from drcore.errors import PhotographError
-from drcore.photographs.jpeg import Blocks, blocks_of, check_jpeg
+from drcore.photographs.jpeg import Blocks, blocks_of, check_jpeg, segments
 from drcore.photographs.stream_damage import check_deflated, check_segments
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def picture_of(data: bytes, kind: str, number: int | None, label: str) -> Pictur
     if kind == "TIFF":
         return Picture(_first_page_at(data, place), note=passed)
     if kind == "JPEG":
+        _check_end(data, label)
         return Picture(data[place:] if place else data, note=passed)
     return Picture(data, seek=place)
 
@@ -337,16 +339,38 @@ def _mpo_pictures(file: BinaryIO) -> tuple[list[int], str]:
     for number, entry in enumerate(entries[:MAX_PICTURES]):
         attribute = entry["Attribute"]
         kind = str(attribute["MPType"]) if isinstance(attribute, dict) else ""
-        if number and ("Thumbnail" in kind or "Disparity" in kind):
+        place = base + int(str(entry["DataOffset"])) if number else 0
+        if number and ("Thumbnail" in kind or "Disparity" in kind or _is_gain_map(file, place)):
             twins += 1
             continue
-        places.append(0 if number == 0 else base + int(str(entry["DataOffset"])))
+        places.append(place)
     note = (
-        f"Picture 1 of {len(entries)} was read; the others are smaller copies or stereo twins."
+        f"Picture 1 of {len(entries)} was read; the others are smaller copies, stereo twins or "
+        "gain maps."
         if twins and len(places) == 1
         else ""
     )
     return places or [0], note
+
+
+def _is_gain_map(file: BinaryIO, place: int) -> bool:
+    """Whether a picture holds the brightness for HDR screens, as those of telephones do."""
+    file.seek(place)
+    return re.search(rb"hdrgm:|:ts:21496:|HDRGainMap", file.read(4096)) is not None
+
+
+def _check_end(data: bytes, label: str) -> None:
+    """Refuse a JPEG behind whose end another begins, unless a table of pictures tells of it."""
+    start = 2
+    for marker, body in segments(data):
+        if marker == 0xE2 and body.startswith(b"MPF\0"):
+            return
+        start += len(body) + 4
+    if data.find(b"\xff\xd9\xff\xd8\xff", start) >= 0:
+        raise PhotographError(
+            f"{label}: another picture follows the first one in this file, without a table that "
+            "says what it is. Save each as a file of its own."
+        )
 
 
 # --- animations ---------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from drcore.photographs.pixel_damage import check_blocks, check_rows
 from drcore.photographs.stream_damage import check_stream, shortened_webp
 from drcore.text import one_line
 
-__all__ = []
+__all__ = ["to_eight_bits"]
 
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 _ORIENTATION_TAG = 274
@@ -237,15 +237,15 @@ def _png_ends(data: bytes) -> bool:
 def _bgr_to_rgb(pixels: NDArray[np.generic], *, alpha: bool) -> RGB:
     """OpenCV's grey, BGR or BGRA pixels of any depth as 8-bit RGB, transparency laid on black."""
     if pixels.ndim == 2:
-        return np.repeat(_to_eight_bits(pixels)[..., None], 3, axis=2)
-    rgb = _to_eight_bits(pixels[..., 2::-1])
+        return np.repeat(to_eight_bits(pixels)[..., None], 3, axis=2)
+    rgb = to_eight_bits(pixels[..., 2::-1])
     if pixels.shape[2] == 4 and alpha and pixels[..., 3].any():
-        opacity = _to_eight_bits(pixels[..., 3:]).astype(np.uint16)
+        opacity = to_eight_bits(pixels[..., 3:]).astype(np.uint16)
         rgb = (rgb.astype(np.uint16) * opacity // 255).astype(np.uint8)
     return rgb
 
 
-def _to_eight_bits(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+def to_eight_bits(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Scale by the bit depth that is really used: many cameras put 12 bits into a 16-bit file."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)

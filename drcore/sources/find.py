@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -322,9 +322,11 @@ def _told_apart(entries: list[tuple[str, PhotographSource]]) -> list[PhotographS
     """Give each photograph the first of its names that no other has."""
     images = [printable(item.image) for _, item in entries]
     for place in (lambda before: before, _absolute):
-        counts = Counter(map(csv_safe, images))
+        places: defaultdict[str, set[str]] = defaultdict(set)
+        for image, (before, _) in zip(images, entries, strict=True):
+            places[csv_safe(image)].add(place(before))
         images = [
-            printable(place(before) + item.image) if counts[csv_safe(image)] > 1 else image
+            printable(place(before) + item.image) if len(places[csv_safe(image)]) > 1 else image
             for image, (before, item) in zip(images, entries, strict=True)
         ]
     taken: set[str] = set()

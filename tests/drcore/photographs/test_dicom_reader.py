@@ -577,3 +577,34 @@ def test_without_the_extra_it_is_named(tmp_path):
     )
     assert 'the extra "dicom"' in done.stdout
     assert "drcore[dicom]" in done.stdout
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize(("sides", "eye"), [("L", "OS"), ("RR", "OD"), ("RL", None), ("B", None)])
+def test_the_eye_may_stand_in_the_frame_anatomy_alone(syntax, sides, eye):
+    made = dataset([PICTURE, PICTURE])
+    del made.ImageLaterality
+    groups = []
+    for side in sides:
+        anatomy, group = Dataset(), Dataset()
+        anatomy.FrameLaterality = side
+        group.FrameAnatomySequence = [anatomy]
+        groups.append(group)
+    if len(groups) == 1:
+        made.SharedFunctionalGroupsSequence = groups
+    else:
+        made.PerFrameFunctionalGroupsSequence = groups
+    assert read_header(written(made, syntax)).laterality == eye
+    made.ImageLaterality = "R"
+    assert read_header(written(made, syntax)).laterality == "OD"
+
+
+def test_colours_of_12_bits_in_16_are_not_too_dark_whatever_one_pixel_says():
+    deep = PICTURE.astype(np.uint16) << 4
+    deep[5, 5] = 65535
+    (photograph,) = read_frames(written(dataset(deep)))
+    expected = PICTURE.copy()
+    expected[5, 5] = 255
+    assert np.array_equal(photograph.rgb, expected)
+    full = PICTURE.astype(np.uint16) * 257
+    assert np.array_equal(read_frames(written(dataset(full)))[0].rgb, PICTURE)

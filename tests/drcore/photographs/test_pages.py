@@ -126,6 +126,33 @@ def test_twins_and_thumbnails_of_an_mpo_are_no_second_eye(kind):
     assert "Picture 1 of 2 was read" in photograph.note
 
 
+@pytest.mark.parametrize(
+    "mark",
+    [b"http://ns.adobe.com/xap/1.0/\0 hdrgm:Version='1.0'", b"urn:iso:std:iso:ts:21496:-1\0",
+     b"http://ns.adobe.com/xap/1.0/\0 <HDRGainMap:HDRGainMapVersion>"],
+)  # fmt: skip
+def test_the_gain_map_of_a_telephone_is_no_second_eye(mark):
+    data = saved("MPO", EYES[:2], quality=95)
+    place = data.rindex(b"\xff\xd8\xff") + 2
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(mark)) + mark
+    gained = data[:place] + segment + data[place:]
+    assert frame_count(data) == 2
+    assert frame_count(gained) == 1
+    photograph = read_photograph(gained)
+    assert np.abs(photograph.rgb.astype(int) - EYES[0]).mean() < 4
+    assert "Picture 1 of 2 was read" in photograph.note
+
+
+def test_a_second_jpeg_behind_the_first_is_not_passed_over():
+    first, second = saved("MPO", EYES[:1]), saved("MPO", EYES[2:])
+    with pytest.raises(PhotographError, match="another picture follows the first one"):
+        read_photograph(first + second)
+    # A preview in the camera's notes is none, nor is what no decoder would call a picture.
+    notes = b"\xff\xe1" + struct.pack(">H", 2 + 2 * len(second)) + second * 2
+    for data in (first[:2] + notes + first[2:], first + b"trailer", first + b"\0" * 20 + second):
+        assert np.abs(read_photograph(data).rgb.astype(int) - EYES[0]).mean() < 4
+
+
 def test_picture_shown_by_programs_without_animation_is_not_counted():
     data = saved("PNG", EYES, default_image=True)
     assert frame_count(data) == 2
