@@ -20,7 +20,7 @@ from training.finest_scale.arithmetic import Folded
 from training.finest_scale.squares import OUTSIDE, FineSquares
 from training.finest_scale.tile_training import logits_of, normalised, shared
 
-__all__ = ["Link", "coverage_of", "evidence", "figures", "logit_maps"]
+__all__ = ["Link", "coverage_of", "evidence", "figures", "in_grades", "logit_maps", "shared_out"]
 
 GRID = 512
 _NEAR = 21  # px of 1,024: within 1 % of the field of view
@@ -87,6 +87,46 @@ def logit_maps(
         return np.asarray(z.numpy(), np.float16)
 
     yield from pool.map(look, indices)
+
+
+def in_grades(
+    ram: NDArray[np.float64], share: NDArray[np.float32], link: Link
+) -> tuple[NDArray[np.float64], float, float]:
+    """Bring a map to grade units, so that its mean and the bias are the score.
+
+    Args:
+        ram: float (m, m), not negative.
+        share: float (m, m), share of each cell that is retina.
+        link: from the mean to the score.
+
+    Returns:
+        The map in grades, the bias, and the score: `mean(map) + bias == score` over the retina.
+    """
+    mean = float((ram * share).sum() / share.sum())
+    bias, score = (float(link.score(np.array([at]))[0]) for at in (0.0, mean))
+    return ram * ((score - bias) / max(mean, 1e-12)), bias, score
+
+
+def shared_out(
+    ram: NDArray[np.floating[Any]], contrast: NDArray[np.uint8], neighbourhoods: int = 64
+) -> NDArray[np.float32]:
+    """Share out the evidence of a neighbourhood by squared local contrast, as `drcore.focus` does.
+
+    Args:
+        ram: float (m, m), not negative.
+        contrast: uint8 (S, S), green channel of the local contrast.
+        neighbourhoods: a side; those of the finest scale are one cell wide.
+
+    Returns:
+        float32 (S, S).
+    """
+    size, each = contrast.shape[0], (neighbourhoods, neighbourhoods)
+    smooth = cv2.resize(ram.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+    stands = np.square(cv2.GaussianBlur(np.abs(contrast.astype(np.float32) - 128), (0, 0), 1.5))
+    around = cv2.resize(stands, each, interpolation=cv2.INTER_AREA)
+    around = cv2.resize(around, (size, size), interpolation=cv2.INTER_LINEAR)
+    floor = 0.1 * float(stands.mean()) + 1e-6
+    return np.asarray(smooth * np.minimum((stands + floor) / (around + floor), 40), np.float32)
 
 
 def evidence(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.finest_scale.grade_training import fit_start
-from training.finest_scale.maps import Link, evidence, figures
+from training.finest_scale.maps import Link, evidence, figures, in_grades, shared_out
 from training.finest_scale.squares import FineSquare, FineSquares
 
 
@@ -62,3 +62,28 @@ def test_figures_know_a_map_that_points_and_one_that_grades() -> None:
     assert result["made/val"]["ap_MA"] > 0.05
     assert result["graded/val"]["referable"] == 1
     assert result["graded/val"]["above1"] == 0
+
+
+@pytest.mark.parametrize("ceiling", [None, 2.5])
+def test_map_in_grades_sums_to_the_score(ceiling: float | None) -> None:
+    rng = np.random.default_rng(1)
+    share = rng.random((64, 64)).astype(np.float32)
+    link = Link(-0.028, 0.714, 0.002, ceiling)
+    for ram in (rng.exponential(0.05, (64, 64)), np.zeros((64, 64))):
+        grades, bias, score = in_grades(ram, share, link)
+        mean = float((ram * share).sum() / share.sum())
+        assert score == pytest.approx(float(link.score(np.array([mean]))[0]))
+        assert float((grades * share).sum() / share.sum()) + bias == pytest.approx(score, abs=1e-9)
+        assert (grades >= 0).all()
+
+
+def test_evidence_goes_to_what_stands_out() -> None:
+    ram = np.zeros((64, 64))
+    ram[20, 30] = 1.0
+    contrast = np.full((1024, 1024), 128, np.uint8)
+    contrast[322:328, 490:496] = 60
+    shown = shared_out(ram, contrast)
+    row, column = np.unravel_index(int(shown.argmax()), shown.shape)
+    assert 318 <= row <= 332
+    assert 486 <= column <= 500
+    assert (shown >= 0).all()
