@@ -158,7 +158,8 @@ def test_a_dropped_folder(app_of, stems, phantom, encoded):
     files = [(f"{folder}/{name}", good + bytes([n]), "image/jpeg")
              for n, name in enumerate(names(stems))]  # fmt: skip
     files.append((f"{folder}/bad<b>.jpg", b"text", "image/jpeg"))
-    app.file_uploader[0].set_value(files).run()
+    notes = [(f"{folder}/{name}", b"x", "text/plain") for name in names(stems, ".txt")]
+    app.file_uploader[0].set_value(files + notes).run()
     assert harm(app) == []
     job = panel.jobs().get(app.session_state["run"])
     job.join(180)
@@ -166,6 +167,7 @@ def test_a_dropped_folder(app_of, stems, phantom, encoded):
     assert not app.exception
     assert job.title == folder
     assert len(job.rows) == len(files)
+    assert len(job.left_out) == len(notes)
     assert harm(app) == []
     app.text_input(key=f"find-{job.token}").set_value("<img").run()
     assert harm(app) == []

@@ -29,7 +29,7 @@ def test_one_hostile_folder_three_ways(tmp_path, grader, monkeypatch):
         rows = list(csv.DictReader(lines))
 
     uploads = [(f"hostile/{name}", data) for name, data in files.items()]
-    found, copies = save_upload(uploads)
+    found, copies, _ = save_upload(uploads)
     batch = [row for row, _ in grade_batch(grader, found)]
     by_name = {row["image"].removeprefix("hostile/"): {**row, "image": ""} for row in batch}
     assert by_name == {row["image"].lstrip("'"): {**row, "image": ""} for row in rows}

@@ -16,6 +16,7 @@ from viewer.server.jobs import Job
 if TYPE_CHECKING:
     from drcore.grading.grader import Grader
     from drcore.results.columns import Row
+    from drcore.sources.listing import LeftOut
     from drcore.sources.source import PhotographSource
     from viewer.server.model_loader import Engine
     from viewer.server.temporary_folder import TemporaryFolder
@@ -47,16 +48,22 @@ class BatchJob(Job):
         found: the photographs, in order.
         title: what the page calls the batch; untrusted text.
         files: uploaded copies, deleted when the batch is forgotten.
+        left_out: files of the folder that are not graded.
     """
 
     TITLE = "batch"
 
     def __init__(
-        self, found: Sequence[PhotographSource], title: str, files: TemporaryFolder | None = None
+        self,
+        found: Sequence[PhotographSource],
+        title: str,
+        files: TemporaryFolder | None = None,
+        left_out: Sequence[LeftOut] = (),
     ) -> None:
         super().__init__(files)
         self.found = list(found)
         self.title = title
+        self.left_out = tuple(left_out)
         self._rows: list[Row] = []
         self._began = 0.0  # of this part of the work, 0 while none is under way
         self._before = 0.0  # seconds of the parts before a stop

@@ -29,6 +29,9 @@ POLL = 1.0
 MAX_TO_REVIEW = 1000
 """Photographs that are opened in Review at once."""
 
+MAX_NAMES = 50
+"""Names of files left out that are listed."""
+
 LATEST = 12
 """Rows that are shown while the batch runs."""
 
@@ -105,6 +108,7 @@ def choose() -> None:
 
 def start_on_server(wanted: str) -> None:
     """Start a batch over a path below the configured root, or leave an error for the page."""
+    from drcore.batch.summary import left_out_in_words
     from drcore.sources.find import find_inputs
     from drcore.sources.folders import inside_root
 
@@ -112,20 +116,22 @@ def start_on_server(wanted: str) -> None:
     try:
         if root is None:
             raise SourceError("No server folder configured.")
-        found = find_inputs([inside_root(root, name)], name_rules()).photographs
-        if not found:
-            raise SourceError(f"No images found in {name or 'this folder'}.")
+        inputs = find_inputs([inside_root(root, name)], name_rules())
+        if not inputs.photographs:
+            left_out = left_out_in_words(inputs.left_out, " (", ")")
+            raise SourceError(f"No images found in {name or 'this folder'}{left_out}.")
     except (DrcoreError, OSError) as error:
         known = isinstance(error, DrcoreError)
         st.session_state["batch-error"] = str(error) if known else "The folder cannot be read."
         return
-    _start(BatchJob(found, name or root.name))
+    _start(BatchJob(inputs.photographs, name or root.name, left_out=inputs.left_out))
 
 
 def show(job: BatchJob) -> None:
     """Show a batch: its progress while it runs, then its results."""
     st.html(f'<h1 class="name">{escape(job.title)}</h1>')
     if job.active:
+        _left_out(job)
         st.fragment(_watch, run_every=POLL)(job)
         return
     done, total, rate = job.progress.done, job.progress.total, job.progress.rate
@@ -139,6 +145,7 @@ def show(job: BatchJob) -> None:
     )
     if job.error:
         messages.problem(job.error)
+    _left_out(job)
     rows = job.rows
     if rows:
         _histogram(rows)
@@ -178,12 +185,13 @@ def _start_uploaded(key: str) -> None:
         return
     try:
         check_upload([file.size for file in files])
-        found, folder = save_upload(uploads.one_by_one(files))
+        found, folder, left_out = save_upload(uploads.one_by_one(files))
     except DrcoreError as error:
         st.session_state["batch-error"] = str(error)
     else:
         top = {file.name.split("/")[0] for file in files if "/" in file.name}
-        _start(BatchJob(found, top.pop() if len(top) == 1 else "Uploaded folder", folder))
+        title = top.pop() if len(top) == 1 else "Uploaded folder"
+        _start(BatchJob(found, title, folder, left_out))
     finally:
         uploads.release(files)
         st.session_state["folder-generation"] += 1
@@ -191,6 +199,22 @@ def _start_uploaded(key: str) -> None:
 
 def _start(job: BatchJob) -> None:
     start_job(jobs(), PARAMETER, job, state.engine())
+
+
+def _left_out(job: BatchJob) -> None:
+    """Say what is not graded; names are untrusted, so they never become Markdown."""
+    from drcore.batch.summary import left_out_in_words
+
+    if not job.left_out:
+        return
+    with st.expander(left_out_in_words(job.left_out, "", "")):
+        items = "".join(
+            f"<li>{escape(left.path)} \u2013 {left.reason}</li>"
+            for left in job.left_out[:MAX_NAMES]
+        )
+        st.html(f'<ul style="font-size:13px;line-height:1.5;overflow-wrap:anywhere">{items}</ul>')
+        if len(job.left_out) > MAX_NAMES:
+            st.caption(f"And {len(job.left_out) - MAX_NAMES} more.")
 
 
 def _watch(job: BatchJob) -> None:

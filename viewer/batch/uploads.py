@@ -14,6 +14,7 @@ from viewer.server.settings import name_rules
 from viewer.server.temporary_folder import TemporaryFolder
 
 if TYPE_CHECKING:
+    from drcore.sources.listing import LeftOut
     from drcore.sources.source import PhotographSource
 
 MAX_FILES = 10_000
@@ -28,13 +29,14 @@ RESERVE = 256 * 1024 * 1024
 
 def save_upload(
     files: Iterable[tuple[str, bytes]],
-) -> tuple[list[PhotographSource], TemporaryFolder]:
+) -> tuple[list[PhotographSource], TemporaryFolder, list[LeftOut]]:
     """Write the files of an uploaded folder to a private temporary folder.
 
     Names are untrusted: each copy lies in a numbered folder of its own, under a harmless form of
-    its name. What is a photograph is decided as by `drcore grade`. Raises `SourceError` if nothing
-    is left, or the disk is full.
+    its name. What is a photograph is decided as by `drcore grade`. Returns the photographs, that
+    folder and the files left out. Raises `SourceError` if nothing is left, or the disk is full.
     """
+    from drcore.batch.summary import left_out_in_words
     from drcore.sources.find import find_uploads
 
     try:
@@ -46,14 +48,15 @@ def save_upload(
             (name, _copied(folder.path / f"{number:06d}", name, data))
             for number, (name, data) in enumerate(files, start=1)
         ]
-        found = find_uploads(copies, name_rules()).photographs
+        inputs = find_uploads(copies, name_rules())
     except OSError as error:
         folder.cleanup()
         raise _full(error) from error
-    if not found:
+    if not inputs.photographs:
         folder.cleanup()
-        raise SourceError("No images in this folder. Choose another folder.")
-    return found, folder
+        left_out = left_out_in_words(inputs.left_out, " (", ")")
+        raise SourceError(f"No images in this folder{left_out}. Choose another folder.")
+    return inputs.photographs, folder, inputs.left_out
 
 
 def check_upload(sizes: Sequence[int]) -> None:

@@ -206,7 +206,7 @@ def test_runs_are_found_by_token_and_the_oldest_ended_goes():
 
 
 def test_a_run_is_forgotten_a_day_after_its_end_and_its_copies_with_it(monkeypatch):
-    found, folder = save_upload([("clinic/10_left.jpg", b"a")])
+    found, folder, _ = save_upload([("clinic/10_left.jpg", b"a")])
     kept = JobRegistry()
     job = BatchJob(found, "clinic", folder)
     kept.add(job)
@@ -220,7 +220,7 @@ def test_a_run_is_forgotten_a_day_after_its_end_and_its_copies_with_it(monkeypat
 
 
 def test_forgetting_a_run_deletes_its_copies(ready):
-    found, folder = save_upload([("clinic/10_left.jpg", b"a")])
+    found, folder, _ = save_upload([("clinic/10_left.jpg", b"a")])
     kept = JobRegistry()
     job = BatchJob(found, "clinic", folder)
     kept.add(job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 
 import pytest
 
@@ -133,11 +134,59 @@ def test_a_dropped_folder_is_graded(open_app, phantom, encoded):
     assert "run" not in app.session_state
 
 
+LEFT_OUT = {"x.txt": b"x", "<img src=x> **b**.md": b"x", ".hidden.jpg": b"x"}
+"""Three files that are no photograph, one of them with a hostile name."""
+
+
+def assert_tells_left_out(app, html):
+    (expander,) = app.expander
+    assert expander.label == "3 left out: 2 not a photograph, 1 hidden"
+    assert "x.txt \u2013 not a photograph" in html(app)
+    assert ".hidden.jpg \u2013 hidden" in html(app)
+    assert "&lt;img src=x&gt; **b**.md" in html(app)
+    assert "<img" not in html(app)
+    assert not any("**b**" in element.value for element in [*app.markdown, *app.caption])
+
+
+@pytest.mark.parametrize("uploaded", [False, True])
+def test_files_left_out_are_counted_and_named(
+    open_app, root, html, phantom, encoded, monkeypatch, uploaded
+):
+    work, go_on = panel.BatchJob.work, threading.Event()
+    monkeypatch.setattr(
+        panel.BatchJob, "work", lambda job, engine: go_on.wait(60) and work(job, engine)
+    )
+    app = open_app(page="batch/page.py")
+    if uploaded:
+        files = {"5_left.jpg": encoded(phantom(seed=1).rgb, "JPEG"), **LEFT_OUT}
+        app.file_uploader[0].set_value(
+            [(f"clinic/{name}", data, "image/jpeg") for name, data in files.items()]
+        ).run()
+    else:
+        for name, data in LEFT_OUT.items():
+            (root() / "b" / name).write_bytes(data)
+        start(app, "b")
+    assert panel.jobs().get(app.session_state["run"]).active
+    assert_tells_left_out(app, html)
+    go_on.set()
+    assert len(finished(app).rows) == 1
+    assert_tells_left_out(app, html)
+
+
+def test_only_the_first_files_left_out_are_named(open_app, root, html):
+    app = open_app(page="batch/page.py")
+    for number in range(panel.MAX_NAMES + 2):
+        (root() / "b" / f"notes{number:02d}.txt").write_bytes(b"x")
+    finished(start(app, "b"))
+    assert html(app).count("<li>") == panel.MAX_NAMES == 50
+    assert "And 2 more." in [caption.value for caption in app.caption]
+
+
 def test_a_dropped_folder_without_photographs_is_told(open_app, html):
     app = open_app(page="batch/page.py")
     app.file_uploader[0].set_value([("clinic/x.txt", b"x", "text/plain")]).run()
     assert not app.exception
-    assert "No images in this folder" in html(app)
+    assert "No images in this folder (1 left out: 1 not a photograph)" in html(app)
 
 
 def test_a_run_is_found_again_by_the_address_of_its_page(open_app, root):

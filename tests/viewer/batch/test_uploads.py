@@ -29,6 +29,16 @@ def temporary(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", None)
 
 
+def test_files_left_out_are_returned_with_the_reason():
+    names = ["clinic/10_left.jpg", "clinic/notes.txt", "clinic/.hidden.jpg"]
+    found, folder, left_out = save_upload([(name, b"a") for name in names])
+    assert [item.image for item in found] == names[:1]
+    assert [(left.path, left.reason) for left in left_out] == [
+        (names[1], "not a photograph"), (names[2], "hidden"),
+    ]  # fmt: skip
+    folder.cleanup()
+
+
 def test_uploads_are_spooled_under_harmless_names(temporary):
     files = [
         ("clinic/10_left.jpg", b"a"),
@@ -46,7 +56,7 @@ def test_uploads_are_spooled_under_harmless_names(temporary):
         ("x" * 4096 + "_left.jpg", b"m"),
         ("x" * 4097 + "_left.jpg", b"n"),
     ]
-    found, folder = save_upload(files)
+    found, folder, _ = save_upload(files)
     assert b"".join(item.path.read_bytes() for item in found) == b"acghjklmn"
     assert found[0].path.name == "10_left.jpg"
     for item in found:
@@ -109,7 +119,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(temporary):
 
 
 def test_copies_go_with_their_last_reference(temporary):
-    found, folder = save_upload([("clinic/10_left.jpg", b"x")])
+    found, folder, _ = save_upload([("clinic/10_left.jpg", b"x")])
     assert found[0].path.exists()
     del folder
     gc.collect()
@@ -119,7 +129,7 @@ def test_copies_go_with_their_last_reference(temporary):
 CHILD = """
 import sys
 from viewer.batch.uploads import save_upload
-found, folder = save_upload([("clinic/10_left.jpg", b"x")])
+found, folder, _ = save_upload([("clinic/10_left.jpg", b"x")])
 print(folder.path, flush=True)
 sys.stdin.read()
 """
