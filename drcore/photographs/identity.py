@@ -189,6 +189,7 @@ def read_name(name: str) -> Identity:
         patient is what stands before the eye, or after it where nothing does and it is no counter;
         None in a name without an eye.
     """
+    name = clean_name(name)  # direction marks and the like are no part of a patient
     stem = _ENDING.sub("", unicodedata.normalize("NFC", name))
     exam_date, stem = _take_date(stem)
     parts = _SEPARATORS.split(_glued_apart(stem))  # words at even places
