@@ -30,7 +30,7 @@ _NEAR = 21  # px of 1,024: within 1 % of the field of view
 class Link:
     """The fixed, increasing link from the mean of a map to the score.
 
-    `s = bias + slope * log(1 + mean / knee)`, and with a ceiling `ceiling * tanh(s / ceiling)`: many
+    `s = bias + slope * log(1 + mean / knee)`, with a ceiling `ceiling * tanh(s / ceiling)`: many
     microaneurysms say little of grades above 2, which the coarser scales tell.
     """
 

@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import cv2
@@ -85,7 +85,7 @@ class TileRecipe:
     focus: float = 1.0
     positive: float = 1.5
     temperature: float = 1.0
-    changes: TileChanges = TileChanges()
+    changes: TileChanges = field(default_factory=TileChanges)
     seed: int = 20
 
 
