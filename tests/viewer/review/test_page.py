@@ -250,10 +250,13 @@ def test_an_unusable_record_lets_photographs_be_seen(
     assert "save-next" not in [button.key for button in app.button]
 
 
-def test_the_same_photograph_is_listed_once(open_app, upload, jpeg):
+def test_the_same_file_is_listed_once_and_under_another_name_again(open_app, upload, jpeg):
     app = upload(open_app(), ("10_right.jpg", jpeg))
-    upload(app, ("copy.jpg", jpeg))
+    upload(app, ("10_right.jpg", jpeg))
     assert [entry.name for entry in app.session_state["worklist"].entries] == ["10_right.jpg"]
+    upload(app, ("copy.jpg", jpeg))  # as the command line does: every file has a row
+    names = [entry.name for entry in app.session_state["worklist"].entries]
+    assert names == ["10_right.jpg", "copy.jpg"]
 
 
 def test_removing_the_last_photograph_leads_back_to_the_first_page(open_app, upload, jpeg):
