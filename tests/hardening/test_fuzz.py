@@ -20,7 +20,7 @@ from drcore.photographs.identity import parse_name
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import FieldOfView
 from drcore.preprocessing.retina_square import RetinaSquare
-from drcore.text import clean_name
+from drcore.text import csv_safe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -73,7 +73,7 @@ def test_the_guide_keeps_what_reaches_new_lines_and_what_fails(
     def read_photograph_name(name: str | None) -> str:
         if name is None:
             raise ValueError("not ours")
-        return "".join(map(str, parse_name(name))) if name != "\x00" else clean_name(name)
+        return "".join(map(str, parse_name(name))) if name != "\x00" else csv_safe(name)
 
     monkeypatch.setattr(fuzz, "_grade", graded)
     outcomes = [guide.case(number, 0) for number in range(4)]
