@@ -10,7 +10,10 @@ from drcore.icdr import FULL_NAMES, REFERABLE
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
 
-__all__ = ["cautions", "map_sentence", "model_sentence", "set_sentence"]
+__all__ = [
+    "NEAR", "cautions", "map_sentence", "model_sentence", "near_threshold_sentence",
+    "network_grades", "set_sentence",
+]  # fmt: skip
 
 NEAR = 0.15
 """Distance of a score from a threshold, in grades, that is called near."""
@@ -39,15 +42,31 @@ def _doubts(report: GradeReport) -> list[str]:
         told.append(f"Borderline: score {-away:.2f} below the referral threshold.")
     elif 0 <= away < NEAR:
         told.append(f"Borderline: score {away:.2f} above the referral threshold.")
-    nearest = min(range(4), key=lambda i: abs(report.thresholds[i] - report.score))
-    if nearest != REFERABLE - 1 and abs(report.thresholds[nearest] - report.score) < NEAR:
-        told.append(f"Near the grade {nearest}/{nearest + 1} threshold.")
-    grades = {size: bisect_right(report.thresholds, score) for size, score in report.scores.items()}
-    if grades:
-        each = ", ".join(f"{size} px \u2192 {grade}" for size, grade in sorted(grades.items()))
-        apart = len(set(grades.values())) > 1
-        told.append(f"The networks disagree: {each}." if apart else f"Networks: {each}.")
+    if _nearest_threshold(report) != REFERABLE - 1 and (near := near_threshold_sentence(report)):
+        told.append(near)
+    if report.scores:
+        each, spread = network_grades(report)
+        told.append(f"The networks disagree: {each}." if spread else f"Networks: {each}.")
     return told
+
+
+def near_threshold_sentence(report: GradeReport) -> str:
+    """Say so if the score is near the next grade; empty elsewhere."""
+    nearest = _nearest_threshold(report)
+    if abs(report.thresholds[nearest] - report.score) >= NEAR:
+        return ""
+    return f"Near the grade {nearest}/{nearest + 1} threshold."
+
+
+def network_grades(report: GradeReport) -> tuple[str, int]:
+    """Return the grade of each network in words, and how far they are apart."""
+    grades = {size: bisect_right(report.thresholds, s) for size, s in report.scores.items()}
+    each = ", ".join(f"{size} px \u2192 {grade}" for size, grade in sorted(grades.items()))
+    return each, max(grades.values()) - min(grades.values()) if grades else 0
+
+
+def _nearest_threshold(report: GradeReport) -> int:
+    return min(range(4), key=lambda i: abs(report.thresholds[i] - report.score))
 
 
 def set_sentence(report: GradeReport) -> str:

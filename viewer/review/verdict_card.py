@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from html import escape
 from typing import TYPE_CHECKING
 
+from drcore.export.cautions import NEAR, near_threshold_sentence, network_grades
 from drcore.eye import EYE_NAMES
 from drcore.icdr import FULL_NAMES, REFERABLE
 from viewer.ui import palette
@@ -14,9 +14,6 @@ from viewer.ui.assets import style_tag
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
-
-NEAR = 0.15
-"""A score closer than this to a threshold, in grades, is called near it."""
 
 _TOP = 4.0
 """End of the score's scale, in grades."""
@@ -94,9 +91,7 @@ def set_sentence(report: GradeReport) -> str:
 
 def agreement_sentence(report: GradeReport) -> str:
     """State the grade of each network."""
-    grades = {size: bisect_right(report.thresholds, s) for size, s in report.scores.items()}
-    each = ", ".join(f"{size} px \u2192 {grade}" for size, grade in sorted(grades.items()))
-    spread = max(grades.values()) - min(grades.values()) if grades else 0
+    each, spread = network_grades(report)
     if not spread:
         return f"Networks: {each}."
     return f"The networks disagree: {each}.{' Review carefully.' if spread > 1 else ''}"
@@ -107,14 +102,6 @@ def placement_sentence(report: GradeReport) -> str:
     if report.placed > 0:
         return "Score only slightly above the healthy range; heat map shown at reduced strength."
     return "Score within the range of healthy eyes; no area stands out."
-
-
-def near_threshold_sentence(report: GradeReport) -> str:
-    """Say so if the score is near the next grade; empty elsewhere."""
-    nearest = min(range(4), key=lambda i: abs(report.thresholds[i] - report.score))
-    if abs(report.thresholds[nearest] - report.score) >= NEAR:
-        return ""
-    return f"Near the grade {nearest}/{nearest + 1} threshold."
 
 
 def eye_sentence(report: GradeReport) -> str:
