@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from html import escape
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -14,12 +13,13 @@ from drcore.errors import DrcoreError
 from drcore.model.bundle import bundled_folder
 from drcore.model.manifest import read_manifest
 from viewer.server.settings import reviews_location
+from viewer.server.shipped import shipped
 from viewer.ui import messages
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL_CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
+MODEL_CARD = shipped("MODEL_CARD.md")
 
 _COLUMNS = {
     "kappa": "Kappa",
