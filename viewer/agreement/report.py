@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
     from drcore.agreement.comparison import Agreement
+    from drcore.agreement.findings import FieldCounts
     from drcore.agreement.reading_time import MapGroup, ReadingTimes
     from drcore.agreement.selection import Selection
     from drcore.reviews.decision import Decision
@@ -57,6 +58,7 @@ class Measured:
         between: reader against reader.
         times: by reader and mode.
         groups: by name of the photographs: with the map seen, and without.
+        findings: answers of the structured reading.
     """
 
     decisions: int
@@ -67,6 +69,7 @@ class Measured:
     between: list[Agreement]
     times: dict[tuple[str, str], ReadingTimes]
     groups: dict[str, tuple[MapGroup, MapGroup]]
+    findings: list[FieldCounts]
 
     @property
     def agreements(self) -> list[Agreement]:
@@ -120,6 +123,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
         model_against_readers,
         reader_against_reader,
     )
+    from drcore.agreement.findings import count_findings
     from drcore.agreement.reading_time import map_groups, times_by_reader
     from drcore.agreement.selection import select_decisions
 
@@ -144,6 +148,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
         ],
         times=times_by_reader(chosen),
         groups={"All images": map_groups(chosen), "Model grade \u2265 1": map_groups(suspect)},
+        findings=count_findings(chosen),
     )
 
 
@@ -214,6 +219,9 @@ def _sections(found: Measured) -> None:
     else:
         st.html('<p class="remark">No image was read by two readers.</p>')
     st.html(f'<p class="remark">{REMARK_FIGURES}</p>')
+    if found.findings:
+        st.subheader("Structured reading")
+        st.html(_findings_table(found.findings))
     st.subheader("Reading time per image")
     st.html(_times_table(found.times))
     st.subheader("Heat map viewed vs not viewed")
@@ -270,6 +278,20 @@ def _alt_text(one: Agreement) -> str:
         f"Images by the grade of {one.reference} in rows and of {one.compared} in columns, "
         f"0 to 4. {'; '.join(rows)}."
     )
+
+
+def _findings_table(counts: Sequence[FieldCounts]) -> str:
+    rows = [
+        [
+            one.field.replace("_", " ").capitalize(),
+            ", ".join(f"{answer} ({number})" for answer, number in one.answers.most_common()),
+            str(one.answered),
+            f"{one.alike} of {one.read_twice}" if one.read_twice else "\u2013",
+        ]
+        for one in counts
+    ]
+    heads = ["Finding", "Answers", "Readings", "Readers alike"]
+    return _table(heads, rows, names=2)
 
 
 def _times_table(times: dict[tuple[str, str], ReadingTimes]) -> str:

@@ -120,6 +120,7 @@ function shortcuts(stage) {
       ["A", "Agree with the model", [], null],
       ["0 \u2013 4", "Grade", [], null],
       ["U", "Ungradable", [], null],
+      ["letters", "Findings, as on their buttons", [], null],
       ["S", "Save and next (Shift: save only)", [], null],
     ]],
     ["More", [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError, ReviewError
+from viewer.review import reading_form
 from viewer.session import reading_mode, state
 from viewer.session.state import Choice, SavedDecision
 from viewer.session.viewing_log import viewing_log
@@ -17,6 +18,7 @@ from viewer.ui import messages
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.reviews.decision import Decision
+    from drcore.reviews.findings import Findings
     from drcore.reviews.store import ReviewStore
     from viewer.session.reading_mode import Circumstances
     from viewer.worklist.worklist import Entry, Worklist
@@ -32,6 +34,7 @@ def decide(
     seconds: float | None = None,
     overlay_scales: tuple[str, ...] | None = None,
     circumstances: Circumstances | None = None,
+    findings: Findings | None = None,
 ) -> Decision:
     """Return the decision to store; a grade that equals the model's is an agreement.
 
@@ -67,6 +70,7 @@ def decide(
         patient=report.patient,
         seconds=seconds,
         overlay_scales=overlay_scales,
+        findings=findings,
         **(circumstances or {}),
     )
 
@@ -103,6 +107,7 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool 
         for grade in range(5):
             _choice_button(entry, str(grade), grade, str(grade))
         _choice_button(entry, "Ungradable", "ungradable", "U")
+    reading_form.panel(entry, store, ungradable=choice_of(entry) == "ungradable")
     st.text_area(
         "Note", key=f"note-{entry.key}", height=68, max_chars=2000, placeholder="Note (optional)",
         label_visibility="collapsed", persist_state="session",
@@ -157,6 +162,9 @@ def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> 
             reader=reader, now=now, seconds=log.seconds(entry.key),
             overlay_scales=log.scales(entry.key, reader),
             circumstances=reading_mode.circumstances(entry),
+            findings=reading_form.findings(
+                entry, store, ungradable=choice_of(entry) == "ungradable"
+            ),
         )  # fmt: skip
         number = store.add(decision)
     except DrcoreError as error:
