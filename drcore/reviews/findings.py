@@ -54,6 +54,12 @@ class Findings:
         """All answers, free texts among them, by the id of the field."""
         return {**dict(self.answers), **dict(self.texts)}
 
+    @property
+    def words(self) -> str:
+        """All answers in one line, "macular oedema: none; outcome: rescreen"; untrusted text."""
+        told = self.values.items()
+        return "; ".join(f"{name.replace('_', ' ')}: {answer_words(said)}" for name, said in told)
+
     def to_text(self) -> str:
         """Return the JSON text that the record keeps."""
         kept = {"form": self.form, "answers": dict(self.answers), "texts": dict(self.texts)}

@@ -10,10 +10,12 @@ from dataclasses import replace
 import pydicom
 import pytest
 from fhir.resources.R4B.observation import Observation
+from pypdf import PdfReader
 
 from drcore.export.case import Case
 from drcore.export.deidentification import Disclosure
 from drcore.export.export import write_export
+from drcore.export.pdf.report import patient_pdf
 from drcore.export.result_json import result
 from drcore.export.standards.dicom import structured_report
 from drcore.export.standards.fhir import final_observation
@@ -92,6 +94,14 @@ def test_structured_report(case, source):
         ("OTHER-FINDINGS", "glaucoma suspect"), ("OUTCOME", "rescreen"), ("RESCREEN-MONTHS", "6"),
     } <= set(told)  # fmt: skip
     assert ("text", "Other finding in words: seen with Mr. X") in told
+
+
+def test_pdf(case):
+    for privacy, shown in ((Disclosure(), True), (Disclosure(deidentified=True), False)):
+        data = patient_pdf([privacy.apply(case)], made_at=NOON, privacy=privacy)
+        text = " ".join(PdfReader(io.BytesIO(data)).pages[0].extract_text().split())
+        assert "macular oedema: referable; other findings: drusen, glaucoma suspect" in text
+        assert ("seen with Mr. X" in text) is shown
 
 
 def test_an_export_has_a_table_of_findings(case, tmp_path):
