@@ -13,7 +13,14 @@ from sqlalchemy import Table, insert, select
 from drcore.errors import ReviewError
 from drcore.eye import Laterality
 from drcore.reviews.correction import IdentityCorrection
-from drcore.reviews.database import DECISIONS, IDENTITIES, MARKS, WITHDRAWALS, ReviewDatabase
+from drcore.reviews.database import (
+    DECISION_WITHDRAWALS,
+    DECISIONS,
+    IDENTITIES,
+    MARKS,
+    WITHDRAWALS,
+    ReviewDatabase,
+)
 from drcore.reviews.decision import Decision, ReadingMode
 from drcore.reviews.mark import Mark
 from drcore.reviews.tables import decisions_csv
@@ -35,12 +42,16 @@ _FIELDS = {
 }
 
 
+_STANDING = DECISIONS.c.id.not_in(select(DECISION_WITHDRAWALS.c.decision))
+
+
 class ReviewStore:
     """Decisions, marks and corrections in a database, from any thread and process.
 
     Rows are only ever added: a reader who changes a mind adds another decision, and one who takes
-    back a mark adds a withdrawal. Triggers refuse to change or delete rows. A method that adds
-    returns when the database has the row for good.
+    back a decision or a mark adds a withdrawal; what was withdrawn is returned by no method.
+    Triggers refuse to change or delete rows. A method that adds returns when the database has the
+    row for good.
 
     Args:
         url_or_path: path of an SQLite file, made where missing, or the URL of a PostgreSQL database
@@ -101,6 +112,34 @@ class ReviewStore:
 
         return self._write(write)
 
+    def withdraw(self, number: int, reader: str) -> None:
+        """Withdraw a decision: it stays in the database, with a row that says who and when.
+
+        Args:
+            number: of the decision; one that was withdrawn already stays so.
+            reader: who takes it back, the one who made it.
+
+        Raises:
+            ReviewError: there is no such decision, it is another reader's, or the database cannot
+                be written.
+        """
+
+        def write(connection: Connection) -> None:
+            made = select(DECISIONS.c.reader).where(DECISIONS.c.id == number)
+            if connection.execute(made).scalar() != reader:
+                raise ReviewError(
+                    f"Grade {number} cannot be undone: it is not one of this reader's. Save "
+                    "another grade instead."
+                )
+            known = select(DECISION_WITHDRAWALS.c.id).where(
+                DECISION_WITHDRAWALS.c.decision == number
+            )
+            if connection.execute(known).first() is None:
+                values = {"decision": number, "reader": reader, "withdrawn_at": datetime.now(UTC)}
+                connection.execute(insert(DECISION_WITHDRAWALS).values(**values))
+
+        self._write(write)
+
     def latest(self, sha256: str, reader: str | None = None) -> Decision | None:
         """Return the decision added last for a photograph, None where there is none.
 
@@ -108,7 +147,7 @@ class ReviewStore:
             sha256: of the file, hex.
             reader: only this reader's; anybody's where left out.
         """
-        query = select(DECISIONS).where(DECISIONS.c.sha256 == sha256)
+        query = select(DECISIONS).where(DECISIONS.c.sha256 == sha256, _STANDING)
         if reader is not None:
             query = query.where(DECISIONS.c.reader == reader)
         rows = self._read(query.order_by(DECISIONS.c.id.desc()).limit(1))
@@ -123,7 +162,7 @@ class ReviewStore:
             select(DECISIONS.c.id)
             .where(DECISIONS.c.sha256 == sha256)
             .where(DECISIONS.c.reader == reader)
-            .where(DECISIONS.c.mode == mode)
+            .where(DECISIONS.c.mode == mode, _STANDING)
         )
         rows = self._read(query.order_by(DECISIONS.c.id.desc()).limit(1))
         return int(rows[0][0]) if rows else None
@@ -131,7 +170,7 @@ class ReviewStore:
     def read_by(self, reader: str, mode: ReadingMode) -> frozenset[str]:
         """Return the SHA-256 of the photographs that a reader has decided in a mode of reading."""
         query = select(DECISIONS.c.sha256).distinct()
-        query = query.where(DECISIONS.c.reader == reader).where(DECISIONS.c.mode == mode)
+        query = query.where(DECISIONS.c.reader == reader, DECISIONS.c.mode == mode, _STANDING)
         return frozenset(str(row[0]) for row in self._read(query))
 
     def decisions(self) -> list[Decision]:
@@ -143,7 +182,7 @@ class ReviewStore:
 
         `Decision.revises` is such a number.
         """
-        rows = self._read(select(DECISIONS).order_by(DECISIONS.c.id))
+        rows = self._read(select(DECISIONS).where(_STANDING).order_by(DECISIONS.c.id))
         return [(int(row._mapping["id"]), _made(Decision, row)) for row in rows]  # noqa: SLF001
 
     def decisions_on(self, photographs: Iterable[str]) -> list[Decision]:
@@ -156,7 +195,7 @@ class ReviewStore:
         rows: list[DatabaseRow[Any]] = []
         for start in range(0, len(wanted), 500):  # SQLite takes a limited number of values at once
             part = DECISIONS.c.sha256.in_(wanted[start : start + 500])
-            rows += self._read(select(DECISIONS).where(part))
+            rows += self._read(select(DECISIONS).where(part, _STANDING))
         rows.sort(key=lambda row: int(row._mapping["id"]))  # noqa: SLF001 - public API
         return [_made(Decision, row) for row in rows]
 
