@@ -40,14 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, Engine
     from sqlalchemy.engine import ExceptionContext
 
-__all__ = [
-    "DECISIONS",
-    "DECISION_WITHDRAWALS",
-    "IDENTITIES",
-    "MARKS",
-    "WITHDRAWALS",
-    "ReviewDatabase",
-]
+__all__ = ["DECISIONS", "IDENTITIES", "MARKS", "WITHDRAWALS", "ReviewDatabase"]
 
 T = TypeVar("T")
 
@@ -118,12 +111,6 @@ DECISIONS = _table(
     Column("role", String(16)),
     Column("machine_visible", Boolean),
     Column("revises", Integer),
-)
-DECISION_WITHDRAWALS = _table(
-    "decision_withdrawals",
-    Column("decision", Integer, nullable=False, index=True),
-    Column("reader", String(LONGEST["reader"]), nullable=False),
-    Column("withdrawn_at", _UtcDateTime, nullable=False),
 )
 MARKS = _table(
     "marks",

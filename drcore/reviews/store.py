@@ -8,19 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Table, insert, select
+from sqlalchemy import Table, and_, insert, select
 
 from drcore.errors import ReviewError
 from drcore.eye import Laterality
 from drcore.reviews.correction import IdentityCorrection
-from drcore.reviews.database import (
-    DECISION_WITHDRAWALS,
-    DECISIONS,
-    IDENTITIES,
-    MARKS,
-    WITHDRAWALS,
-    ReviewDatabase,
-)
+from drcore.reviews.database import DECISIONS, IDENTITIES, MARKS, WITHDRAWALS, ReviewDatabase
 from drcore.reviews.decision import Decision, ReadingMode
 from drcore.reviews.mark import Mark
 from drcore.reviews.tables import decisions_csv
@@ -42,7 +35,13 @@ _FIELDS = {
 }
 
 
-_STANDING = DECISIONS.c.id.not_in(select(DECISION_WITHDRAWALS.c.decision))
+WITHDRAWN = "withdrawn"
+"""Action of a row that takes back the decision that it revises."""
+
+_WITHDRAWN = select(DECISIONS.c.revises).where(DECISIONS.c.action == WITHDRAWN).subquery()
+_STANDING = and_(
+    DECISIONS.c.action != WITHDRAWN, DECISIONS.c.id.not_in(select(_WITHDRAWN.c.revises))
+)
 
 
 class ReviewStore:
@@ -113,7 +112,7 @@ class ReviewStore:
         return self._write(write)
 
     def withdraw(self, number: int, reader: str) -> None:
-        """Withdraw a decision: it stays in the database, with a row that says who and when.
+        """Withdraw a decision: it stays in the database, and a further row says who and when.
 
         Args:
             number: of the decision; one that was withdrawn already stays so.
@@ -125,18 +124,19 @@ class ReviewStore:
         """
 
         def write(connection: Connection) -> None:
-            made = select(DECISIONS.c.reader).where(DECISIONS.c.id == number)
-            if connection.execute(made).scalar() != reader:
+            row = connection.execute(select(DECISIONS).where(DECISIONS.c.id == number)).first()
+            made = None if row is None else _made(Decision, row)
+            if made is None or made.reader != reader:
                 raise ReviewError(
                     f"Grade {number} cannot be undone: it is not one of this reader's. Save "
                     "another grade instead."
                 )
-            known = select(DECISION_WITHDRAWALS.c.id).where(
-                DECISION_WITHDRAWALS.c.decision == number
-            )
+            known = select(_WITHDRAWN).where(_WITHDRAWN.c.revises == number)
             if connection.execute(known).first() is None:
-                values = {"decision": number, "reader": reader, "withdrawn_at": datetime.now(UTC)}
-                connection.execute(insert(DECISION_WITHDRAWALS).values(**values))
+                changes = {"action": WITHDRAWN, "grade": None, "note": "", "revises": number}
+                values = {name: getattr(made, name) for name in _FIELDS[Decision]}
+                values |= {"decided_at": datetime.now(UTC), **changes}
+                connection.execute(insert(DECISIONS).values(**values))
 
         self._write(write)
 
@@ -172,6 +172,15 @@ class ReviewStore:
         query = select(DECISIONS.c.sha256).distinct()
         query = query.where(DECISIONS.c.reader == reader, DECISIONS.c.mode == mode, _STANDING)
         return frozenset(str(row[0]) for row in self._read(query))
+
+    def saw_machine(self, sha256: str, reader: str) -> bool:
+        """Say whether a reader has decided on a photograph with the machine's grade on screen."""
+        query = select(DECISIONS.c.id).where(
+            DECISIONS.c.sha256 == sha256,
+            DECISIONS.c.reader == reader,
+            DECISIONS.c.machine_visible.is_(True),
+        )
+        return bool(self._read(query.limit(1)))
 
     def decisions(self) -> list[Decision]:
         """Return all decisions in the order in which they were added."""
