@@ -70,7 +70,6 @@ def bundle_of_run(
         recipes[network.config.name] = recipe
     if fusion and len(fusion) != len(networks):
         raise RunError(f"{len(fusion)} weights were given for {len(networks)} scales.")
-    with_masks = ", ".join(sorted(p for p, recipe in recipes.items() if recipe.get("lesions")))
     return Bundle(
         name=name,
         version=version,
@@ -79,20 +78,27 @@ def bundle_of_run(
         thresholds=(0.5, 1.5, 2.5, 3.5),
         fusion=dict(zip(sorted(networks), fusion, strict=True)) if fusion else {},
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        training={
-            "photographs": {
-                d: sum(r.dataset == d and r.split == "train" for r in rows)
-                for d in sorted({r.dataset for r in rows})
-            },
-            "start": "EfficientNet-Lite, ImageNet weights",
-            "recipes": recipes,
-            "lesion_masks": (
-                f"of IDRiD training photographs, by {with_masks}" if with_masks else "not used"
-            ),
-        },
+        training=_training_record(rows, recipes),
         licence=LICENCE,
         intended_use=INTENDED_USE,
     )
+
+
+def _training_record(
+    rows: Sequence[Labelled], recipes: dict[str, dict[str, object]]
+) -> dict[str, object]:
+    with_masks = ", ".join(sorted(p for p, recipe in recipes.items() if recipe.get("lesions")))
+    return {
+        "photographs": {
+            d: sum(r.dataset == d and r.split == "train" for r in rows)
+            for d in sorted({r.dataset for r in rows})
+        },
+        "start": "EfficientNet-Lite, ImageNet weights",
+        "recipes": recipes,
+        "lesion_masks": (
+            f"of IDRiD training photographs, by {with_masks}" if with_masks else "not used"
+        ),
+    }
 
 
 def finished_network(folder: Path) -> tuple[RamNetwork, dict[str, object]]:
