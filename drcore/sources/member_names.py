@@ -62,16 +62,14 @@ def _fit(letter: str, before: str, after: str, *, usual: bool) -> float:
         return -2.0
     script = _script(letter)
     beside = [_script(other) for other in (before, after) if other.isalpha()]
-    if any(other != script for other in beside):
+    inner = letter.isupper() and (before.islower() or (before.isupper() and after.islower()))
+    # "\u00e2A" and a capital within a word: two bytes of another encoding.
+    turned = script == "LATIN" and letter.islower() and before.isupper() and after.isupper()
+    if inner or turned or any(other != script for other in beside):
         return -1.0
-    if letter.isupper() and (before.islower() or (before.isupper() and after.islower())):
-        return -1.0  # no capital within a word
-    if script == "LATIN" and letter.islower() and before.islower() is False and after.isupper():
-        return -1.0  # "\u00e2A": two bytes of another encoding
-    if script == "HALFWIDTH":
-        return -0.5
-    if script == "LATIN" and any(o.isalpha() and not o.isascii() for o in (before, after)):
-        return -0.25  # accents are rarely neighbours
+    accents = script == "LATIN" and any(o.isalpha() and not o.isascii() for o in (before, after))
+    if accents or script == "HALFWIDTH":
+        return -0.25 if accents else -0.5  # accents are rarely neighbours
     # A letter of two bytes explains more of the name than one of one.
     weights = {"LATIN": 1.0, "CYRILLIC": 1.0, "GREEK": 0.85, "HANGUL": 2.1 if beside else 2.0}
     weight = weights.get(script, 2.0)
