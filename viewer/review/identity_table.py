@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EYES: dict[str, Laterality | None] = {"Unknown": None, "Right (OD)": "OD", "Left (OS)": "OS"}
 _NAMES = {eye: name for name, eye in EYES.items()}
 
+_OPEN = "identity-table-open"
+
 HIDDEN = "(hidden)"
 """Stands for a patient ID that the page may not show; left as it is, the ID is kept."""
 
@@ -38,9 +40,28 @@ class Correction:
     exam_date: str | None
 
 
-@st.dialog("Eye, patient and date of all images", width="large", icon=":material/table_edit:")
-def show(worklist: Worklist) -> None:
-    """Show the table of a list, with a pattern to fill it and a button to save it."""
+def open_table() -> None:
+    """Open the table with the next run of the page; it stays until it is saved or dismissed."""
+    _forget()
+    st.session_state[_OPEN] = True
+
+
+def show_if_open(worklist: Worklist) -> None:
+    """Show the table of a list where it was opened: it outlives runs of the page beside it."""
+    if st.session_state.get(_OPEN):
+        _dialog(worklist)
+
+
+def _close() -> None:
+    st.session_state[_OPEN] = False
+
+
+@st.dialog(
+    "Eye, patient and date of all images", width="large", icon=":material/table_edit:",
+    on_dismiss=_close,
+)  # fmt: skip
+def _dialog(worklist: Worklist) -> None:
+    """A pattern to fill the table with, the table, and a button to save it."""
     entries = [e for e in worklist.everything if e.report and e.report.status != "failed"]
     left = worklist.total - len(entries)
     st.caption(
@@ -70,6 +91,7 @@ def show(worklist: Worklist) -> None:
             messages.problem(str(error))
         else:
             _forget()
+            _close()
             st.rerun()
 
 
@@ -120,7 +142,8 @@ def save(worklist: Worklist, changes: Sequence[Correction]) -> None:
     """Store corrections in the record and in the list; raises `DrcoreError` if that fails."""
     store, reader = state.store(), reading_mode.reader()
     for made in changes:
-        store.correct_identity(made.entry.sha256, made.laterality, made.patient, reader)
+        day = None if made.exam_date == made.entry.exam_date else made.exam_date or ""
+        store.correct_identity(made.entry.sha256, made.laterality, made.patient, reader, day)
         worklist.correct(made.entry.key, made.laterality, made.patient, made.exam_date)
 
 

@@ -73,6 +73,7 @@ def panel(worklist: Worklist) -> None:
     with settings.container(width=290):
         _privacy(worklist)
         _clearing(worklist)
+    identity_table.show_if_open(worklist)
 
 
 def _sorting(worklist: Worklist) -> None:
@@ -155,8 +156,10 @@ def _identity(worklist: Worklist, entry: Entry) -> None:
         on_click=_correct, args=(worklist, entry, patient_hidden),
         disabled=entry.report is None or entry.report.status == "failed",
     )  # fmt: skip
-    if st.button("Edit all images\u2026", key="edit-identities", disabled=worklist.deidentified):
-        identity_table.show(worklist)
+    st.button(
+        "Edit all images\u2026", key="edit-identities", disabled=worklist.deidentified,
+        on_click=identity_table.open_table,
+    )  # fmt: skip
     error = st.session_state.pop("identity-error", "")
     if error:
         messages.problem(error)

@@ -68,7 +68,11 @@ def grade(worklist: Worklist, entry: Entry, grader: Grader, latest: Lookup | Non
             except DrcoreError:  # the page says so when it saves; grading goes on
                 entry.decision = None
         if correction is not None:
-            entry.correct(correction.laterality, correction.patient, entry.exam_date)
+            day = correction.exam_date
+            entry.correct(
+                correction.laterality, correction.patient,
+                entry.exam_date if day is None else day or None,
+            )  # fmt: skip
         worklist.set_report(entry, report, save=saved is None or correction is not None)
 
 
