@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from drcore.errors import PhotographError
 from drcore.photographs.colours import in_srgb
-from drcore.photographs.formats import _DEFLATE, _FORMATS
+from drcore.photographs.formats import _DEFLATE, _FORMATS, register_heif
 from drcore.photographs.jpeg import blocks_of, decode_jpeg
 from drcore.photographs.pages import (
     Picture,
@@ -62,7 +62,7 @@ def _decode(
             rgb = _decode_deep(picture.data, kind, label, max_pixels)
             return _Decoded(rgb, rgb.shape[1], rgb.shape[0], 1, picture.note)
         if kind == "HEIC":
-            _register_heif(label)
+            register_heif(label)
         with Image.open(io.BytesIO(picture.data), formats=_FORMATS) as image:
             check_size(image.width, image.height, label, max_pixels)
             width, height, reduction = image.width, image.height, 1
@@ -134,18 +134,6 @@ def _decode_webp(image: Image.Image, data: bytes) -> RGB:
 def _profile(image: Image.Image) -> bytes:
     profile = image.info.get("icc_profile")
     return profile if isinstance(profile, bytes) and image.mode != "CMYK" else b""
-
-
-def _register_heif(label: str) -> None:
-    """Teach Pillow HEIC. Never by pillow-heif: what that one bundles is under the GPL."""
-    try:
-        import pi_heif
-    except ImportError as error:
-        raise PhotographError(
-            f'{label}: this is a HEIC file, and reading it needs the extra "heif". '
-            'Install it: python -m pip install "drcore[heif]"'
-        ) from error
-    pi_heif.register_heif_opener()
 
 
 def reduction_to(least_side: int | None, width: int, height: int) -> int:

@@ -374,7 +374,9 @@ def _open_in_review(job: BatchJob, indices: list[int]) -> None:
     for found in (job.found[i] for i in indices):
         try:
             source = found.source()[0]
-            entries.append(worklist.add(found.image, source, identity=found.identity))
+            entries.append(
+                worklist.add(found.image, source, identity=found.identity, place=found.image)
+            )
         except PhotographError as error:  # it cannot be fetched any more
             sentences.append(str(error))
         except SourceError as error:  # the list is full

@@ -103,7 +103,7 @@ def test_the_table_is_filtered(open_app, root):
     assert app.dataframe[0].value["status"].tolist() == ["failed"]
     app.pills(key=f"kinds-{job.token}").set_value([]).run()
     app.text_input(key=f"find-{job.token}").set_value("DEEP").run()
-    assert app.dataframe[0].value["image"].tolist() == ["2_right.jpg"]
+    assert app.dataframe[0].value["image"].tolist() == ["a/deep/2_right.jpg"]
 
 
 def test_outcomes_of_images_and_of_patients(open_app, root, html, wait_graded):
