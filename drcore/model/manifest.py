@@ -18,7 +18,7 @@ from pydantic import (
 
 from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
-from drcore.model.calibration import GradeCalibration
+from drcore.model.calibration import Decision, GradeCalibration
 from drcore.model.link import Link
 from drcore.model.manifest_format import FORMAT, FORMAT_VERSION, MANIFEST
 from drcore.preprocessing.network_input import Preprocessing
@@ -28,6 +28,7 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "MANIFEST", "Manifest", "NetworkEntry", "
 
 _MAX_MANIFEST = 1 << 20
 _SINCE_VERSION = {"certainty": 2, "placement": 3}
+_DECISION_SINCE = 4
 _OF_NETWORK_SINCE = dict.fromkeys(("map", "link", "mirrored", "precision"), 4)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -97,6 +98,7 @@ class _Certainty(_Entry):
     coverage: float
     level: float
     sensitive: float
+    decision: Decision = "thresholds"
 
 
 class _Placement(_Entry):
@@ -199,8 +201,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _too_early(content: dict[str, Any], version: int) -> list[str]:
     """Name entries that a manifest of that version does not have."""
-    networks = content.get("networks")
+    certainty, networks = content.get("certainty"), content.get("networks")
     found = [key for key, since in _SINCE_VERSION.items() if version < since and key in content]
+    if version < _DECISION_SINCE and isinstance(certainty, dict) and "decision" in certainty:
+        found.append("certainty.decision")
     for index, entry in enumerate(networks if isinstance(networks, list) else []):
         keys = entry if isinstance(entry, dict) else ()
         found += [

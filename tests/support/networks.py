@@ -7,7 +7,6 @@ import torch
 from drcore.model.link import Link
 from drcore.model.network import PRESETS, RamNetwork
 
-
 LINK = Link(bias=-0.03, slope=0.7, knee=0.002, ceiling=2.5)
 
 

@@ -52,18 +52,7 @@ def bundle_of_run(
     Raises:
         RunError: a network was not trained.
     """
-    networks: dict[int, RamNetwork] = {}
-    recipes: dict[str, dict[str, object]] = {}
-    for preset in presets:
-        if kept is not None and preset in keep:
-            network = next(n for n in kept.networks.values() if n.config.name == preset)
-            recipes[preset] = dict(kept.training["recipes"][preset])
-        else:
-            network = load_average(preset, run)
-            record = read_record(run / f"{preset}.state")
-            # What was done is less than what was planned, where a run was cut short.
-            recipes[preset] = {**record["recipe"], "done": record["progress"]}
-        networks[network.config.input_size] = network
+    networks, recipes = _networks(run, presets, kept, keep)
     if finest is not None:
         network, recipe = finished_network(finest)
         networks[network.config.input_size] = network
@@ -93,6 +82,25 @@ def bundle_of_run(
         licence=LICENCE,
         intended_use=INTENDED_USE,
     )
+
+
+def _networks(
+    run: Path, presets: Sequence[str], kept: Bundle | None, keep: Sequence[str]
+) -> tuple[dict[int, RamNetwork], dict[str, dict[str, object]]]:
+    """Networks by input size, and by preset how they were trained."""
+    networks: dict[int, RamNetwork] = {}
+    recipes: dict[str, dict[str, object]] = {}
+    for preset in presets:
+        if kept is not None and preset in keep:
+            network = next(n for n in kept.networks.values() if n.config.name == preset)
+            recipes[preset] = dict(kept.training["recipes"][preset])
+        else:
+            network = load_average(preset, run)
+            record = read_record(run / f"{preset}.state")
+            # What was done is less than what was planned, where a run was cut short.
+            recipes[preset] = {**record["recipe"], "done": record["progress"]}
+        networks[network.config.input_size] = network
+    return networks, recipes
 
 
 def finished_network(folder: Path) -> tuple[RamNetwork, dict[str, object]]:

@@ -77,6 +77,37 @@ def test_certainty_in_version_one_is_not_understood(spoiled):
     refused(spoiled(lambda m: m.update(format_version=1)), "does not understand: certainty")
 
 
+def test_bundles_before_version_four_grade_by_their_thresholds(spoiled):
+    bundle = load_bundle(spoiled(lambda m: m.update(format_version=3)))
+    assert bundle.certainty.decision == "thresholds"
+    assert bundle.certainty.cuts != bundle.thresholds
+
+
+def test_a_median_has_thresholds_that_are_its_cuts(spoiled):
+    def median(manifest):
+        manifest["certainty"]["decision"] = "median"
+        manifest["thresholds"] = manifest["certainty"]["cuts"]
+
+    bundle = load_bundle(spoiled(median))
+    assert (bundle.certainty.decision, bundle.certainty.cuts) == ("median", bundle.thresholds)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format_version": 4}, "thresholds are not their cuts"),
+        ({"format_version": 3}, "does not understand: certainty.decision"),
+    ],
+    ids=str,
+)
+def test_two_verdicts_in_a_bundle_are_refused(spoiled, change, sentence):
+    def median(manifest):
+        manifest["certainty"]["decision"] = "median"
+        manifest.update(change)
+
+    refused(spoiled(median), sentence)
+
+
 @pytest.mark.parametrize("entry", [None, "missing"])
 def test_weights_that_nobody_calibrated(spoiled, entry):
     def change(manifest):
