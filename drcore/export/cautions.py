@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from drcore.reviews.mark import Mark
 
 __all__ = [
-    "NEAR", "cautions", "laser_sentence", "model_remarks", "near_threshold_sentence",
+    "NEAR", "cautions", "laser_sentence", "median_sentence", "model_remarks", "near_threshold_sentence",
     "network_grades", "networks_sentence", "referral_sentence", "set_sentence",
 ]  # fmt: skip
 
@@ -49,6 +49,7 @@ def cautions(report: GradeReport) -> list[str]:
         view,
         near_threshold_sentence(report) if away else "",
         MILD_IS_HARD if report.grade < REFERABLE else "",
+        median_sentence(report),
         "" if spread else networks,
     ]
     return [sentence for sentence in told if sentence]
@@ -67,6 +68,21 @@ def referral_sentence(report: GradeReport) -> str:
     if report.referable_sensitive and not report.referable:
         return "Would be referred at the high-sensitivity setting."
     return ""
+
+
+def median_sentence(report: GradeReport) -> str:
+    """Say why the grade is not the most probable one, where it is the median; else empty."""
+    chances, grade = report.probabilities, report.grade
+    if chances is None or grade is None:
+        return ""
+    most = max(range(len(chances)), key=lambda i: chances[i])
+    is_median = sum(chances[grade:]) >= 0.5 > sum(chances[grade + 1 :])
+    if most == grade or not is_median:
+        return ""
+    return (
+        f"Grade {grade} is the median of the probabilities; grade {most} is the most probable "
+        "single grade."
+    )
 
 
 def networks_sentence(report: GradeReport) -> tuple[str, int]:
