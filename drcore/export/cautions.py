@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from drcore.reviews.mark import Mark
 
 __all__ = [
-    "NEAR", "cautions", "laser_sentence", "median_sentence", "model_remarks", "near_threshold_sentence",
-    "network_grades", "networks_sentence", "referral_sentence", "set_sentence",
+    "NEAR", "cautions", "laser_sentence", "median_sentence", "model_remarks",
+    "near_threshold_sentence", "network_grades", "networks_sentence", "referral_sentence",
+    "set_sentence",
 ]  # fmt: skip
 
 NEAR = 0.15

@@ -125,6 +125,8 @@ class Panels {
     }
     while (this.panels.length < wanted.length) this.panels.push(this.newPanel());
     this.panels.forEach((panel, i) => { panel.scale = wanted[i]; });
+    this.tip.hidden = true; // of a place that another panel may have now
+    for (const panel of this.panels) panel.cross.hidden = true;
     this.area.dataset.layout = layout;
     this.area.dataset.count = wanted.length;
     this.label();
