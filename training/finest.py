@@ -1,7 +1,9 @@
 """Training the finest scale, 1,024 px: `python -m training.finest tiles --out runs/fine`.
 
 First on tiles with lesion masks, then, from those weights, on the grades of whole photographs:
-`python -m training.finest grades --from runs/fine/tiles.average.safetensors --out runs/fine`.
+`python -m training.finest grades --from runs/fine/tiles.average.safetensors --out runs/fine`; then
+with more cameras and photographs of few pixels, in a folder of its own:
+`python -m training.finest cameras --from runs/fine/grades.average.safetensors --out runs/cameras`.
 """
 
 from __future__ import annotations
@@ -11,9 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from drcore.preprocessing.network_input import Preprocessing
+from training.data.duplicates import read_repeats
 from training.data.labels import data_root
-from training.finest_scale.grade_training import GRADES, train_grades
-from training.finest_scale.square_sets import TRAINED_ON, open_squares
+from training.finest_scale.grade_training import CAMERAS, GRADES, train_grades
+from training.finest_scale.square_sets import (
+    ALL_TRAINED_ON,
+    TRAINED_ON,
+    measured_kept_apart,
+    open_squares,
+)
 from training.finest_scale.squares import read_fine_rows
 from training.finest_scale.tile_training import TILES, train_tiles
 
@@ -21,21 +29,35 @@ from training.finest_scale.tile_training import TILES, train_tiles
 def main(arguments: list[str] | None = None) -> None:
     """Train the finest scale from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.finest", description=__doc__)
-    parser.add_argument("stage", choices=("tiles", "grades"))
+    parser.add_argument("stage", choices=("tiles", "grades", "cameras"))
     parser.add_argument("--from", type=Path, dest="start", help="weights that grades begin with")
     parser.add_argument("--out", type=Path, default=Path("runs/fine"), help="folder of the run")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for squares")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--threads", type=int, default=2, help="that share a step")
+    parser.add_argument(
+        "--without", type=Path, metavar="REPEATS",
+        help="pairs of photographs of one eye, as training.repeats writes them",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
-    if given.stage == "grades" and given.start is None:
-        parser.error("grades need --from, the weights that training on tiles left")
+    if given.stage != "tiles" and given.start is None:
+        parser.error(f"{given.stage} needs --from, the weights that the stage before left")
     preparation = Preprocessing()
-    squares = open_squares(read_fine_rows(data_root()), given.cache, preparation, TRAINED_ON)
+    names = ALL_TRAINED_ON if given.stage == "cameras" else TRAINED_ON
+    squares = open_squares(read_fine_rows(data_root()), given.cache, preparation, names)
+    if given.without:
+        squares = measured_kept_apart(squares, read_repeats(given.without))
     changes = {} if given.steps is None else {"steps": given.steps}
     if given.stage == "tiles":
-        train_tiles(replace(TILES, **changes), squares, given.out, preparation)
+        train_tiles(
+            replace(TILES, **changes), squares, given.out, preparation, threads=given.threads
+        )
     else:
-        train_grades(replace(GRADES, **changes), squares, given.start, given.out, preparation)
+        recipe = CAMERAS if given.stage == "cameras" else GRADES
+        train_grades(
+            replace(recipe, **changes), squares, given.start, given.out, preparation,
+            threads=given.threads,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":
