@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/fine"), help="folder of the run")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for squares")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--seed", type=int, help="instead of the recipe's")
     parser.add_argument("--threads", type=int, default=2, help="that share a step")
     parser.add_argument(
         "--without", type=Path, metavar="REPEATS",
@@ -48,14 +49,15 @@ def main(arguments: list[str] | None = None) -> None:
     if given.without:
         squares = measured_kept_apart(squares, read_repeats(given.without))
     changes = {} if given.steps is None else {"steps": given.steps}
+    seed = {} if given.seed is None else {"seed": given.seed}
     if given.stage == "tiles":
         train_tiles(
-            replace(TILES, **changes), squares, given.out, preparation, threads=given.threads
+            replace(TILES, **changes, **seed), squares, given.out, preparation, threads=given.threads
         )
     else:
         recipe = CAMERAS if given.stage == "cameras" else GRADES
         train_grades(
-            replace(recipe, **changes), squares, given.start, given.out, preparation,
+            replace(recipe, **changes, tiles=replace(recipe.tiles, **seed)), squares, given.start, given.out, preparation,
             threads=given.threads,
         )  # fmt: skip
 

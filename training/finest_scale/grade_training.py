@@ -69,6 +69,7 @@ class GradeRecipe:
             logits to logits that the run starts with, are fitted to the first maps.
         frozen: blocks from the input that stay as they are.
         ceiling: of the link, see `Link`; grades near and above it are learnt as a little less.
+        plain_bank: whether kept cells are renewed only by photographs as they are, not changed.
         keep_every: steps between copies of the averaged weights; 0: none.
     """
 
@@ -92,6 +93,7 @@ class GradeRecipe:
     knee: float = 0.002
     frozen: int = 5
     ceiling: float | None = None
+    plain_bank: bool = False
     keep_every: int = 0
 
 
@@ -114,6 +116,7 @@ CAMERAS = GradeRecipe(
     ),
     frozen=3,
     ceiling=2.5,
+    plain_bank=True,
     keep_every=100,
 )  # fmt: skip
 """Goes on from `GRADES`: more cameras, photographs of few pixels, loud places of healthy eyes."""
@@ -218,7 +221,9 @@ def grade_jobs(
             where = (slice(row, row + _INNER), slice(column, column + _INNER))
             share = torch.from_numpy(bank.share[place][where])
             total = total + ((new - torch.from_numpy(bank.cells[place][where])) * share).sum()
-            bank.cells[place][where] += 0.7 * (new.detach().numpy() - bank.cells[place][where])
+            if plain or not recipe.plain_bank:
+                kept = bank.cells[place][where]
+                kept += 0.7 * (new.detach().numpy() - kept)
         score = link.bias + link.slope * torch.log1p(total.clamp_min(0) / area / link.knee)
         truth = torch.tensor(float(reachable(bank.grades[place], link.ceiling)))
         if link.ceiling is not None:

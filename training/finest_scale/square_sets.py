@@ -14,7 +14,7 @@ from training.data.duplicates import Repeat, with_eyes_in
 from training.data.further_sets import share_of
 from training.finest_scale.squares import FineSquare, FineSquares
 
-__all__ = []
+__all__ = ["ALL_TRAINED_ON", "TRAINED_ON", "joined", "measured_kept_apart", "open_squares"]
 
 
 def joined(parts: list[FineSquares]) -> FineSquares:
