@@ -3,7 +3,9 @@
 First on tiles with lesion masks, then, from those weights, on the grades of whole photographs:
 `python -m training.finest grades --from runs/fine/tiles.average.safetensors --out runs/fine`; then
 with more cameras and photographs of few pixels, in a folder of its own:
-`python -m training.finest cameras --from runs/fine/grades.average.safetensors --out runs/cameras`.
+`python -m training.finest cameras --from runs/fine/grades.average.safetensors --out runs/cameras`;
+then for `training.export --finest`:
+`python -m training.finest finish --from runs/cameras --before runs/fine --out runs/finest`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.duplicates import read_repeats
 from training.data.labels import data_root
+from training.finest_scale.finished import write_finished
 from training.finest_scale.grade_training import CAMERAS, GRADES, train_grades
 from training.finest_scale.square_sets import (
     ALL_TRAINED_ON,
@@ -29,8 +32,13 @@ from training.finest_scale.tile_training import TILES, train_tiles
 def main(arguments: list[str] | None = None) -> None:
     """Train the finest scale from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.finest", description=__doc__)
-    parser.add_argument("stage", choices=("tiles", "grades", "cameras"))
-    parser.add_argument("--from", type=Path, dest="start", help="weights that grades begin with")
+    parser.add_argument("stage", choices=("tiles", "grades", "cameras", "finish"))
+    parser.add_argument(
+        "--from",
+        type=Path,
+        dest="start",
+        help="weights that grades begin with; for finish, the run",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/fine"), help="folder of the run")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for squares")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
@@ -40,9 +48,16 @@ def main(arguments: list[str] | None = None) -> None:
         "--without", type=Path, metavar="REPEATS",
         help="pairs of photographs of one eye, as training.repeats writes them",
     )  # fmt: skip
+    parser.add_argument(
+        "--before", type=Path, nargs="*", default=[], metavar="RUN",
+        help="for finish: folders of the runs before, whose recipes are recorded",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     if given.stage != "tiles" and given.start is None:
         parser.error(f"{given.stage} needs --from, the weights that the stage before left")
+    if given.stage == "finish":
+        write_finished(given.start, given.out, given.before)
+        return
     preparation = Preprocessing()
     names = ALL_TRAINED_ON if given.stage == "cameras" else TRAINED_ON
     squares = open_squares(read_fine_rows(data_root()), given.cache, preparation, names)
@@ -52,7 +67,11 @@ def main(arguments: list[str] | None = None) -> None:
     seed = {} if given.seed is None else {"seed": given.seed}
     if given.stage == "tiles":
         train_tiles(
-            replace(TILES, **changes, **seed), squares, given.out, preparation, threads=given.threads
+            replace(TILES, **changes, **seed),
+            squares,
+            given.out,
+            preparation,
+            threads=given.threads,
         )
     else:
         recipe = CAMERAS if given.stage == "cameras" else GRADES
