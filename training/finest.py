@@ -54,31 +54,30 @@ def main(arguments: list[str] | None = None) -> None:
     )  # fmt: skip
     given = parser.parse_args(arguments)
     if given.stage != "tiles" and given.start is None:
-        parser.error(f"{given.stage} needs --from, the weights that the stage before left")
+        parser.error(f"{given.stage} needs --from, what the stage before left")
     if given.stage == "finish":
         write_finished(given.start, given.out, given.before)
-        return
+    else:
+        _train(given)
+
+
+def _train(given: argparse.Namespace) -> None:
     preparation = Preprocessing()
     names = ALL_TRAINED_ON if given.stage == "cameras" else TRAINED_ON
     squares = open_squares(read_fine_rows(data_root()), given.cache, preparation, names)
     if given.without:
         squares = measured_kept_apart(squares, read_repeats(given.without))
-    changes = {} if given.steps is None else {"steps": given.steps}
+    steps = {} if given.steps is None else {"steps": given.steps}
     seed = {} if given.seed is None else {"seed": given.seed}
     if given.stage == "tiles":
-        train_tiles(
-            replace(TILES, **changes, **seed),
-            squares,
-            given.out,
-            preparation,
-            threads=given.threads,
-        )
-    else:
-        recipe = CAMERAS if given.stage == "cameras" else GRADES
-        train_grades(
-            replace(recipe, **changes, tiles=replace(recipe.tiles, **seed)), squares, given.start, given.out, preparation,
-            threads=given.threads,
-        )  # fmt: skip
+        recipe = replace(TILES, **steps, **seed)
+        train_tiles(recipe, squares, given.out, preparation, threads=given.threads)
+        return
+    chosen = CAMERAS if given.stage == "cameras" else GRADES
+    train_grades(
+        replace(chosen, **steps, tiles=replace(chosen.tiles, **seed)), squares, given.start,
+        given.out, preparation, threads=given.threads,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
