@@ -15,7 +15,7 @@ from training.data.duplicates import (
     read_repeats,
     with_eyes_in,
 )
-from training.data.further_sets import read_healthy, read_microaneurysms
+from training.data.further_sets import read_microaneurysms
 from training.data.labels import Labelled
 from training.data.lesion_masks import Annotated
 from training.data.lesion_squares import LesionSquares, photographs_to_learn_from
@@ -56,8 +56,6 @@ def main(arguments: list[str] | None = None) -> None:
 def _train(given: argparse.Namespace) -> None:
     preparation = Preprocessing()
     rows = cli.labels(given)
-    if given.further:
-        rows += read_healthy(cli.labels_table(given).with_name("healthy.csv"))
     squares = Squares.build(rows, given.cache, preparation)
     if given.without:
         rows = _measured_kept_apart(given, rows)
