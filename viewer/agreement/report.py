@@ -12,6 +12,7 @@ import streamlit as st
 
 from drcore.errors import DrcoreError
 from drcore.text import fold
+from viewer.agreement import findings
 from viewer.server.settings import reviews_location
 from viewer.session import reading_mode, state
 from viewer.session.reading_mode import MODE_NAMES
@@ -59,6 +60,7 @@ class Measured:
         times: by reader and mode.
         groups: by name of the photographs: with the map seen, and without.
         findings: answers of the structured reading.
+        saw_machine: masked reads of the record made after the model's result had been shown.
     """
 
     decisions: int
@@ -70,6 +72,7 @@ class Measured:
     times: dict[tuple[str, str], ReadingTimes]
     groups: dict[str, tuple[MapGroup, MapGroup]]
     findings: list[FieldCounts]
+    saw_machine: int = 0
 
     @property
     def agreements(self) -> list[Agreement]:
@@ -83,6 +86,9 @@ def page(filters: DeltaGenerator) -> None:
     st.header("Agreement")
     if reading_mode.hides_record():
         _empty("Study still masked", "Agreement is available only to coordinators.")
+        return
+    if reading_mode.hides_names():
+        _empty("You are arbitrating", "Readers\u2019 names are hidden until you change the mode.")
         return
     try:
         store = state.store()
@@ -109,7 +115,7 @@ def page(filters: DeltaGenerator) -> None:
     if not found.decisions:
         _empty("No grades match these filters", "Choose other readers, models, modes or days.")
         return
-    _sections(found)
+    _sections(found, counted=selection.saw_machine)
     with filters:
         _download(found)
 
@@ -129,8 +135,9 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
 
     chosen = select_decisions(record, selection)
     identities = store.identities()
+    counted = [one for one in record if selection.saw_machine or not one.saw_machine]
     final = final_against_model(
-        chosen, reading_statuses(record, reading_mode.study_rules()), identities
+        chosen, reading_statuses(counted, reading_mode.study_rules()), identities
     )
     suspect = [one for one in chosen if one.machine_grade]
     return Measured(
@@ -147,6 +154,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
             for (one, other), pairs in reader_against_reader(chosen, identities).items()
         ],
         times=times_by_reader(chosen),
+        saw_machine=sum(one.saw_machine for one in record),
         groups={"All images": map_groups(chosen), "Model grade \u2265 1": map_groups(suspect)},
         findings=count_findings(chosen),
     )
@@ -187,13 +195,24 @@ def _filters(record: Sequence[Decision]) -> Selection:
         format_func=str.capitalize, key="agreement-answer", width="stretch",
         help="First: before the model was revealed. Last: after any correction.",
     )  # fmt: skip
+    saw_machine = st.toggle(
+        "Include masked reads that saw the model", key="agreement-saw-machine",
+        help="Grades given in a masked mode after the model\u2019s result had been shown",
+    )  # fmt: skip
     return Selection(
         readers=frozenset(readers) or None, models=frozenset(models) or None,
         modes=frozenset(chosen) or None, since=since, until=until, answer=answer or "first",
+        saw_machine=saw_machine,
     )  # fmt: skip
 
 
-def _sections(found: Measured) -> None:
+def _saw_machine_sentence(count: int, *, counted: bool) -> str:
+    reads = "1 masked read was" if count == 1 else f"{count} masked reads were"
+    rest = "counted below as well" if counted else "not counted below"
+    return f"{reads} made after the model\u2019s result had been shown: {rest}."
+
+
+def _sections(found: Measured, *, counted: bool) -> None:
     facts = [
         (found.decisions, "grade", "grades"),
         (found.photographs, "image", "images"),
@@ -204,6 +223,10 @@ def _sections(found: Measured) -> None:
         + "".join(f"<span><b>{n}</b>{one if n == 1 else many}</span>" for n, one, many in facts)
         + "</p>"
     )
+    if found.saw_machine:
+        st.html(
+            f'<p class="remark">{_saw_machine_sentence(found.saw_machine, counted=counted)}</p>'
+        )
     st.subheader("Model vs reader")
     _agreements(found.model, "Reader", "Model")
     if found.final:
@@ -221,7 +244,7 @@ def _sections(found: Measured) -> None:
     st.html(f'<p class="remark">{REMARK_FIGURES}</p>')
     if found.findings:
         st.subheader("Structured reading")
-        st.html(_findings_table(found.findings))
+        st.html(_table(findings.HEADS, findings.rows(found.findings), names=2))
     st.subheader("Reading time per image")
     st.html(_times_table(found.times))
     st.subheader("Heat map viewed vs not viewed")
@@ -278,20 +301,6 @@ def _alt_text(one: Agreement) -> str:
         f"Images by the grade of {one.reference} in rows and of {one.compared} in columns, "
         f"0 to 4. {'; '.join(rows)}."
     )
-
-
-def _findings_table(counts: Sequence[FieldCounts]) -> str:
-    rows = [
-        [
-            one.field.replace("_", " ").capitalize(),
-            ", ".join(f"{answer} ({number})" for answer, number in one.answers.most_common()),
-            str(one.answered),
-            f"{one.alike} of {one.read_twice}" if one.read_twice else "\u2013",
-        ]
-        for one in counts
-    ]
-    heads = ["Finding", "Answers", "Readings", "Readers alike"]
-    return _table(heads, rows, names=2)
 
 
 def _times_table(times: dict[tuple[str, str], ReadingTimes]) -> str:
