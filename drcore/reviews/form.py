@@ -17,7 +17,7 @@ from drcore.text import clean_name, one_line
 
 __all__ = ["Form", "FormField", "load_form", "shipped_forms"]
 
-_TAKEN = frozenset("AEFGHKLMQSUVWXZRC")
+_TAKEN = frozenset("ACEFGHJKLMQRSUVWXZ")
 """Letters that mean something on the Review page already, or to Streamlit."""
 
 _LARGEST = 100_000
@@ -34,8 +34,8 @@ class FormField(BaseModel):
         label: shown.
         kind: "one" of the options, "several" of them, "text" or "number".
         options: to choose from.
-        key: letter that steps through the options of "one", empty for none.
-        keys: letters that turn the options of "several" on and off, one each, or none at all.
+        key: letter or digit from 5 that steps through the options of "one", empty for none.
+        keys: letters or digits that turn the options of "several" on and off, one each; or empty.
         when: "gradable", "ungradable", "other_id=option", or empty for always.
         least, most, value: bounds and first value of a number.
     """
@@ -46,8 +46,8 @@ class FormField(BaseModel):
     label: Label
     kind: Literal["one", "several", "text", "number"] = "one"
     options: Annotated[list[Option], Field(max_length=30)] = []
-    key: Annotated[str, Field(pattern="^[A-Z]?$")] = ""
-    keys: list[Annotated[str, Field(pattern="^[A-Z]$")]] = []
+    key: Annotated[str, Field(pattern="^[A-Z5-9]?$")] = ""
+    keys: list[Annotated[str, Field(pattern="^[A-Z5-9]$")]] = []
     when: str = ""
     least: int = 0
     most: int = 1000
