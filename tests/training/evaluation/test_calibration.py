@@ -12,14 +12,7 @@ import pytest
 
 from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.errors import DrcoreError
-from drcore.grading.grader import Grader
-from drcore.model.bundle import load_bundle
-from drcore.model.calibration import GradeCalibration
-from drcore.model.manifest import MANIFEST
-from training.calibrate import main
-from training.data.labels import read_labels
-from training.evaluation.bundle import set_levels
-from training.evaluation.calibration import (
+from drcore.evaluation.calibration_fit import (
     Fitted,
     calibrate,
     cross_validated,
@@ -27,13 +20,18 @@ from training.evaluation.calibration import (
     fit_fusion,
     judge,
 )
-from training.evaluation.calibration_report import (
-    calibration_errors,
-    decision_rules,
-    expected_calibration_error,
-    report,
-)
-from training.evaluation.scored import Scored, folds, score_photographs
+from drcore.evaluation.calibration_report import calibration_errors, report
+from drcore.evaluation.metrics import expected_calibration_error
+from drcore.evaluation.scored import Scored, folds
+from drcore.grading.grader import Grader
+from drcore.model.bundle import load_bundle
+from drcore.model.calibration import GradeCalibration
+from drcore.model.manifest import MANIFEST
+from training.calibrate import main
+from training.data.labels import read_labels
+from training.evaluation.bundle import set_levels
+from training.evaluation.decision_rules import decision_rules
+from training.evaluation.scoring import score_photographs
 from training.evaluation.thresholds import fit_thresholds, grade_with
 from training.phantom import write_dataset
 

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from drcore.errors import DrcoreError
+from drcore.evaluation.scored import Scored, dataset_weights, folds
 from drcore.icdr import REFERABLE
 from drcore.maps.attenuation import Attenuation
 from drcore.model.bundle import Bundle
 from drcore.model.calibration import GradeCalibration, nonconformity
-from training.evaluation.scored import Scored, dataset_weights, folds
-from training.evaluation.thresholds import grade_with
 
 __all__ = [
     "HEALTHY_UNPLACED",
@@ -79,7 +78,7 @@ def fit_certainty(scored: Scored, seed: int = 0) -> GradeCalibration:
     """
     model = fit_probabilities(scored)
     aside = np.empty(len(scored))
-    given = grade_with(model.cuts, scored.score)
+    given = model.grade(scored.score)
     for inside, outside in folds(scored, seed):
         part = fit_probabilities(scored.where(inside))
         shares = part.probabilities(scored.score[outside], scored.spread[outside])
@@ -227,7 +226,7 @@ def fit_placement(scored: Scored) -> Attenuation:
 
 def judge(fitted: Fitted, scored: Scored) -> Judged:
     """Apply a calibration, as the Grader does."""
-    given = grade_with(fitted.thresholds, scored.score)
+    given = fitted.certainty.grade(scored.score)
     shares = fitted.certainty.probabilities(scored.score, scored.spread)
     sets = np.zeros((len(scored), 5), np.bool_)
     for i, (p, grade) in enumerate(zip(shares, given, strict=True)):
