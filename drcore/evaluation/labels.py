@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -161,7 +162,7 @@ def _rows(table: Path) -> tuple[list[tuple[int, dict[str, str | None]]], set[str
         ) from error
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
         rows = [
@@ -179,10 +180,17 @@ def _span(row: dict[str, str | None]) -> tuple[int, int] | str:
     answer = referable.lower()
     if answer and answer not in _YES | _NO:
         return f"referable is {one_line(referable)!r}; give true or false."
-    if not given:
-        if not answer:
-            return "there is neither a grade nor whether it is referable."
-        return (REFERABLE, 4) if answer in _YES else (0, REFERABLE - 1)
+    if not given and not answer:
+        return "there is neither a grade nor whether it is referable."
+    by_answer = (REFERABLE, 4) if answer in _YES else (0, REFERABLE - 1)
+    span = _grades(given) if given else by_answer
+    if isinstance(span, str) or not answer or by_answer[0] <= span[0] <= by_answer[1]:
+        return span
+    return f"grade {one_line(given)!r} and referable {one_line(referable)!r} contradict."
+
+
+def _grades(given: str) -> tuple[int, int] | str:
+    """Return lowest and highest grade of a cell such as "2" or "3-4", or what is wrong with it."""
     match = _GRADES.fullmatch(given)
     if match is None:
         return f"grade {one_line(given)!r} is not an ICDR grade 0 to 4."
@@ -192,6 +200,4 @@ def _span(row: dict[str, str | None]) -> tuple[int, int] | str:
             f"grade {one_line(given)!r} says neither which grade it is nor whether it is "
             "referable; give one grade, or a range within 0-1 or 2-4."
         )
-    if answer and (answer in _YES) != (low >= REFERABLE):
-        return f"grade {one_line(given)!r} and referable {one_line(referable)!r} contradict."
     return low, high

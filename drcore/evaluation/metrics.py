@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,189 @@ from drcore.agreement.statistics import (
     confusion_matrix,
     quadratic_weighted_kappa,
     roc_auc,
+    wilson_interval,
 )
+from drcore.evaluation.intervals import DRAWS, Statistic, patient_intervals
+from drcore.evaluation.outcomes import Outcomes
 from drcore.icdr import REFERABLE
 
-__all__ = ["agreement_figures", "expected_calibration_error"]
+__all__ = [
+    "TITLES", "Figure", "Reliability", "agreement_figures", "confusion_of",
+    "expected_calibration_error", "outcome_figures", "reliability_of",
+]  # fmt: skip
+
+TITLES = {
+    "gradable": "Gradable share",
+    "kappa": "Quadratic weighted kappa",
+    "accuracy": "Exact agreement",
+    "auc": "Referable AUC",
+    "sensitivity": "Sensitivity, default",
+    "specificity": "Specificity, default",
+    "sensitivity_sensitive": "Sensitivity, sensitive",
+    "specificity_sensitive": "Specificity, sensitive",
+    "sensitivity_with_ungradable": "Sensitivity, default, ungradable referred",
+    "specificity_with_ungradable": "Specificity, default, ungradable referred",
+    "calibration_error": "Calibration error",
+    "coverage": "Coverage of the grade set",
+    "set_size": "Grades in the set",
+}
+"""What the figures of `outcome_figures` are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with its 95 % bootstrap interval over patients; NaN where it has no value.
+
+    Attributes:
+        name: key of `TITLES`.
+        value: of all photographs that it is about.
+        low, high: ends of the interval.
+        photographs: that it is about.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    photographs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Photographs with about the same probability of referable disease.
+
+    Attributes:
+        predicted: mean probability, 0-1.
+        observed: share that is referable, 0-1.
+        low, high: 95 % Wilson interval of that share.
+        photographs: number.
+    """
+
+    predicted: float
+    observed: float
+    low: float
+    high: float
+    photographs: int
+
+
+def outcome_figures(outcomes: Outcomes, draws: int = DRAWS) -> list[Figure]:
+    """Return the figures of a model on labelled photographs.
+
+    Kappa, accuracy, calibration error, coverage and size of the sets are of graded photographs
+    whose label is one grade; AUC, sensitivity and specificity of graded photographs. The figures
+    "ungradable referred" are of all photographs that could be read.
+
+    Args:
+        outcomes: of the photographs.
+        draws: resamples of the patients.
+
+    Returns:
+        The figures, in the order of `TITLES`; those without any photograph are NaN.
+    """
+    found = []
+    for kind, chosen in _about(outcomes).items():
+        part = outcomes.where(chosen)
+        statistics = _STATISTICS[kind](part)
+        intervals = patient_intervals(statistics, part.patient, draws=draws)
+        everything = np.arange(len(part))
+        for name, statistic in statistics.items():
+            value = statistic(everything) if len(part) else float("nan")
+            found.append(Figure(name, value, *intervals[name], len(part)))
+    return sorted(found, key=lambda figure: list(TITLES).index(figure.name))
+
+
+def confusion_of(outcomes: Outcomes) -> NDArray[np.int64]:
+    """Return the confusion matrix (5, 5) of graded photographs whose label is one grade."""
+    part = outcomes.where(outcomes.graded & outcomes.exact)
+    return confusion_matrix(part.low, part.grade)
+
+
+def reliability_of(outcomes: Outcomes, bins: int = 10) -> list[Reliability]:
+    """Return how often photographs are referable, by the probability that the model gave.
+
+    Args:
+        outcomes: of the photographs; those without probabilities do not count.
+        bins: of as many photographs each as can be.
+
+    Returns:
+        Rising probabilities, at most `bins`.
+    """
+    part = outcomes.where(np.isfinite(outcomes.probabilities[:, 0]))
+    p = part.probabilities[:, REFERABLE:].sum(axis=1)
+    found = []
+    for chosen in np.array_split(np.argsort(p, kind="stable"), min(bins, max(len(p) // 5, 1))):
+        if len(chosen):
+            hits = int(part.referable[chosen].sum())
+            low, high = wilson_interval(hits, len(chosen))
+            mean = float(p[chosen].mean())
+            found.append(Reliability(mean, hits / len(chosen), low, high, len(chosen)))
+    return found
+
+
+def _about(outcomes: Outcomes) -> dict[str, NDArray[np.bool_]]:
+    """Return which photographs each kind of figure is about."""
+    calibrated = np.isfinite(outcomes.probabilities[:, 0])
+    read = outcomes.status != "failed"
+    graded = outcomes.graded
+    return {
+        "read": read,
+        "exact": graded & outcomes.exact,
+        "graded": graded,
+        "calibrated": graded & calibrated,
+        "calibrated exact": graded & calibrated & outcomes.exact,
+    }
+
+
+def _of_read(part: Outcomes) -> dict[str, Statistic]:
+    called = part.called | ~part.graded
+    return {
+        "gradable": lambda i: float(part.graded[i].mean()),
+        "sensitivity_with_ungradable": lambda i: _share(called[i], part.referable[i]),
+        "specificity_with_ungradable": lambda i: _share(~called[i], ~part.referable[i]),
+    }
+
+
+def _of_exact(part: Outcomes) -> dict[str, Statistic]:
+    return {
+        "kappa": lambda i: quadratic_weighted_kappa(part.low[i], part.grade[i]),
+        "accuracy": lambda i: float((part.low[i] == part.grade[i]).mean()),
+    }
+
+
+def _of_graded(part: Outcomes) -> dict[str, Statistic]:
+    return {
+        "auc": lambda i: roc_auc(part.referable[i], part.score[i]),
+        "sensitivity": lambda i: _share(part.called[i], part.referable[i]),
+        "specificity": lambda i: _share(~part.called[i], ~part.referable[i]),
+    }
+
+
+def _of_calibrated(part: Outcomes) -> dict[str, Statistic]:
+    return {
+        "sensitivity_sensitive": lambda i: _share(part.sensitive[i], part.referable[i]),
+        "specificity_sensitive": lambda i: _share(~part.sensitive[i], ~part.referable[i]),
+    }
+
+
+def _of_calibrated_exact(part: Outcomes) -> dict[str, Statistic]:
+    covered = (part.set_low <= part.low) & (part.low <= part.set_high)
+    size = part.set_high - part.set_low + 1
+    return {
+        "calibration_error": lambda i: expected_calibration_error(
+            part.probabilities[i], part.low[i]
+        ),
+        "coverage": lambda i: float(covered[i].mean()),
+        "set_size": lambda i: float(size[i].mean()),
+    }
+
+
+_STATISTICS = {
+    "read": _of_read,
+    "exact": _of_exact,
+    "graded": _of_graded,
+    "calibrated": _of_calibrated,
+    "calibrated exact": _of_calibrated_exact,
+}
 
 
 def agreement_figures(
