@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from drcore.errors import DrcoreError
-from drcore.evaluation.calibration_fit import Fitted, calibrate, cross_validated, judge
+from drcore.evaluation.calibration_fit import calibrate, cross_validated, judge
 from drcore.evaluation.calibration_report import calibration_errors, report
 from drcore.evaluation.scored import Scored
 from drcore.grading.grader import Grader
@@ -81,9 +81,10 @@ def _printed(grader: Grader, scored: Scored) -> str:
         lines += ["", "Decision rule", decision_rules(val, test), ""]
     if len(test):
         bundle = grader.bundle
-        weights = tuple(bundle.fusion[size] for size in sorted(bundle.networks))
-        fitted = Fitted(weights, certainty, bundle.placement)
-        lines += ["Fitted on the validation photographs", report(test, judge(fitted, test))]
+        lines += [
+            "Fitted on the validation photographs",
+            report(test, judge(certainty, test, bundle.thresholds)),
+        ]
     return "\n".join(lines)
 
 

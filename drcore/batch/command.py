@@ -59,6 +59,7 @@ class GradeOptions:
         quiet, verbose, log_json: what is said meanwhile.
         list_only: print what would be read, and end.
         rules: how eye, patient and date are read from paths.
+        only: names of the photographs to grade, as the table has them; None for all.
     """
 
     paths: tuple[str, ...]
@@ -78,6 +79,7 @@ class GradeOptions:
     log_json: bool = False
     list_only: bool = False
     rules: NameRules = field(default_factory=NameRules)
+    only: frozenset[str] | None = None
 
 
 def grade(options: GradeOptions) -> int:
@@ -102,6 +104,8 @@ def grade(options: GradeOptions) -> int:
         raise MissingInputError(
             f"{', '.join(inputs.missing[:3])}: there is no such file or folder. Check the spelling."
         )
+    if options.only is not None:
+        inputs.photographs = [i for i in inputs.photographs if cell(i.image) in options.only]
     if options.list_only:
         return print_inputs(inputs)
     _check_inputs(inputs, options)
