@@ -75,7 +75,8 @@ def _lines(scored: Scored, judged: Judged) -> list[str]:
 def _drawn(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw a reference grade for each photograph from its probabilities."""
     places = rng.random(len(probabilities))[:, None]
-    return np.minimum((np.cumsum(probabilities, axis=1) < places).sum(axis=1), 4).astype(np.int64)
+    reached = (np.cumsum(probabilities, axis=1) < places).sum(axis=1)
+    return np.asarray(np.minimum(reached, 4), np.int64)
 
 
 def calibration_errors(scored: Scored, partitions: int = 10) -> dict[str, NDArray[np.float64]]:

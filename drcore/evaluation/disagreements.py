@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -117,7 +117,7 @@ def _with_pictures(
     return replace(one, photograph=_data_uri(small), overlay=_data_uri(drawn))
 
 
-def _data_uri(rgb: NDArray[np.uint8]) -> str:
+def _data_uri(rgb: NDArray[Any]) -> str:
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(rgb, np.uint8)).save(
         buffer, "JPEG", quality=85, comment=DERIVED_MARK

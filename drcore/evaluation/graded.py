@@ -97,7 +97,7 @@ def find_labelled(
         if not given.quiet:
             print("\n".join(f"drcore: {p}" for p in problems), file=sys.stderr)
         problems = []
-    check_labels(given.labels, matched, problems)
+    check_labels(given.labels, matched.values(), problems)
     unlabelled = len(names) - len(matched)
     if unlabelled:
         notes.append(f"{unlabelled} photographs have no label and were left out.")

@@ -73,7 +73,7 @@ class Outcomes:
     @property
     def graded(self) -> NDArray[np.bool_]:
         """Whether the model gave a grade, bool (N,)."""
-        return self.status == "graded"
+        return np.asarray(self.status == "graded", np.bool_)
 
     @property
     def referable(self) -> NDArray[np.bool_]:

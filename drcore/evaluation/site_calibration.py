@@ -139,9 +139,9 @@ def _bagged(scored: Scored, parent: GradeCalibration, resamples: int) -> GradeCa
                 scored, parent=parent, class_power=CLASS_POWER, times=drawn[member].astype(float)
             )
         )
-    a, b, c, d = np.round(np.mean([one.cuts for one in fits], axis=0), 4).tolist()
-    width, widening = np.mean([(one.width, one.widening) for one in fits], axis=0).tolist()
-    return replace(fits[0], cuts=(a, b, c, d), width=round(width, 4), widening=round(widening, 4))
+    numbers = np.array([(*one.cuts, one.width, one.widening) for one in fits])
+    a, b, c, d, width, widening = (round(float(value), 4) for value in numbers.mean(axis=0))
+    return replace(fits[0], cuts=(a, b, c, d), width=width, widening=widening)
 
 
 def compare(
