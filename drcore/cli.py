@@ -1,4 +1,4 @@
-"""The command line: `drcore grade` for folders of photographs, `drcore model` for the weights."""
+"""The command line: `drcore grade`, `drcore model`, `drcore record`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from drcore import __version__
 from drcore.batch.signals import CODE, interruptible
 from drcore.errors import DrcoreError, MissingInputError
 from drcore.evaluation.arguments import add_commands as add_evaluation
+from drcore.record.command import add_commands
 
 # Everything else is imported where it is used: `drcore --help` answers at once.
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of the weights in FOLDER (default: $DRCORE_WEIGHTS, else the bundled ones)",
     )  # fmt: skip
     model.set_defaults(run=_model)
+    add_commands(commands)
     return parser
 
 

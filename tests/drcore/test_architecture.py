@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 DRCORE_ALL = {
     "photographs", "preprocessing", "maps", "model", "grading", "sources", "results", "reviews",
-    "agreement", "export", "batch", "evaluation",
+    "agreement", "export", "batch", "record", "evaluation",
 }  # fmt: skip
 VIEWER_BASE = {"ui", "server", "worklist", "session", "image_viewer"}
 
@@ -27,11 +27,12 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "grading": {"photographs", "preprocessing", "maps", "model"},
         "sources": {"photographs"},
         "results": {"photographs", "maps", "grading", "sources"},
-        "batch": DRCORE_ALL - {"batch", "reviews", "agreement", "export", "evaluation"},
+        "batch": DRCORE_ALL - {"batch", "reviews", "record", "agreement", "export", "evaluation"},
         "reviews": set(),
+        "record": {"reviews"},
         "agreement": {"reviews"},
-        "export": DRCORE_ALL - {"export", "batch", "evaluation"},
-        "evaluation": DRCORE_ALL - {"evaluation", "export"},
+        "export": DRCORE_ALL - {"export", "batch", "record", "evaluation"},
+        "evaluation": DRCORE_ALL - {"evaluation", "export", "record"},
     },
     "viewer": {
         "ui": set(),
