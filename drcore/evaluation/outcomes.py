@@ -68,7 +68,7 @@ class Outcomes:
     @property
     def exact(self) -> NDArray[np.bool_]:
         """Whether the label is one grade, bool (N,)."""
-        return self.low == self.high
+        return np.asarray(self.low == self.high, np.bool_)
 
     @property
     def graded(self) -> NDArray[np.bool_]:
