@@ -21,6 +21,7 @@ from drcore.batch.signals import CODE
 from drcore.batch.summary import Summary, left_out_in_words, print_inputs
 from drcore.errors import DrcoreError, MissingInputError, SourceError
 from drcore.grading.grader import Grader
+from drcore.grading.installed import open_grader
 from drcore.grading.report import GradeReport
 from drcore.photographs.identity import NameRules
 from drcore.results.columns import Row, with_identity
@@ -54,7 +55,7 @@ class GradeOptions:
         resume, overwrite: continue or replace a table that is there.
         keep_failed: when continuing, keep the rows of photographs that failed.
         spreadsheet: write the CSV for spreadsheets.
-        weights: folder of the weights; None for the bundled ones.
+        weights: folder of the weights, or name of an installed model; None for the bundled ones.
         device: "cpu" or "cuda"; None for CUDA where there is one.
         quiet, verbose, log_json: what is said meanwhile.
         list_only: print what would be read, and end.
@@ -331,9 +332,7 @@ def _open_grader(options: GradeOptions) -> Grader:
 
         if not torch.cuda.is_available():
             raise DrcoreError("No CUDA device found. Leave --device out, or give cpu.")
-    if options.weights is None:
-        return Grader.bundled(device)
-    return Grader.from_folder(options.weights, device)
+    return open_grader(options.weights, device)
 
 
 def _refuse_other_model(table: ResultTable, grader: Grader, csv: str) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from drcore.errors import DrcoreError
+from drcore.evaluation.likelihood import most_likely
 from drcore.evaluation.scored import Scored, dataset_weights, folds
 from drcore.icdr import REFERABLE
 from drcore.maps.attenuation import Attenuation
@@ -135,53 +135,19 @@ def fit_probabilities(
 
     Args:
         scored: graded photographs.
-        parent: calibration that few photographs stay near: the likelihood is multiplied by normal
-            densities around its cuts, width and widening (`_NEAR`).
+        parent: calibration that few photographs stay near, see `most_likely`.
         class_power: see `fit_weights`.
         times: float64 (N,), how often each photograph was drawn; once where left out.
     """
     weight = fit_weights(scored, class_power) * len(scored)
     if times is not None:
         weight = weight * times
-    index = np.arange(len(scored))
-
-    def model(cuts: NDArray[np.float64], spread: NDArray[np.float64]) -> GradeCalibration:
-        a, b, c, d = cuts.tolist()
-        width, widening = spread.tolist()
-        return GradeCalibration(
-            (a, b, c, d), width, widening, SET_COVERAGE, level=1.0, sensitive=0.0,
-            decision="median",
-        )  # fmt: skip
-
-    def cost(values: NDArray[np.float64]) -> float:
-        fitted = model(np.cumsum(values[:4]), values[4:])
-        shares = fitted.probabilities(scored.score, scored.spread)
-        own = np.maximum(shares[index, scored.truth], 1e-12)
-        return (_distance(fitted, parent) - float((weight * np.log(own)).sum())) / len(scored)
-
-    # Scores of a single scale have no spread, and teach nothing of it.
-    widest = 3.0 if scored.spread.any() else 0.0
-    found = minimize(
-        cost,
-        np.array([1.0, 0.4, 1.0, 0.8, 0.35, min(0.1, widest)]),
-        method="L-BFGS-B",
-        bounds=[(-2.0, 3.0), *[(0.05, 3.0)] * 3, (0.05, 3.0), (0.0, widest)],
-    ).x
-    return model(np.round(np.cumsum(found[:4]), 4), np.round(found[4:], 4))
-
-
-_NEAR = (0.5, 0.5, 0.2)
-"""Standard deviations around a parent: of a cut and of the widening, in grades, and of the
-logarithm of the width."""
-
-
-def _distance(fitted: GradeCalibration, parent: GradeCalibration | None) -> float:
-    """Minus the logarithm of the densities around a parent, up to a constant."""
-    if parent is None:
-        return 0.0
-    cuts = sum(((a - b) / _NEAR[0]) ** 2 for a, b in zip(fitted.cuts, parent.cuts, strict=True))
-    width = (math.log(fitted.width / parent.width) / _NEAR[1]) ** 2
-    return (cuts + width + ((fitted.widening - parent.widening) / _NEAR[2]) ** 2) / 2
+    cuts, width, widening = most_likely(scored, weight, parent)
+    a, b, c, d = np.round(cuts, 4).tolist()
+    return GradeCalibration(
+        (a, b, c, d), round(width, 4), round(widening, 4), SET_COVERAGE, level=1.0, sensitive=0.0,
+        decision="median",
+    )  # fmt: skip
 
 
 def _upper_quantile(

@@ -12,8 +12,7 @@ from drcore.evaluation.graded import LabelledInputs, Stopped, find_labelled, gra
 from drcore.evaluation.outcomes import outcomes_of
 from drcore.evaluation.report import Evaluation, evaluate_outcomes, page, text, to_json
 from drcore.files import replacing
-from drcore.model.bundle import bundled_folder
-from drcore.model.manifest import read_manifest
+from drcore.grading.installed import open_grader, version_and_certainty
 
 __all__ = ["evaluate"]
 
@@ -33,20 +32,17 @@ def evaluate(given: LabelledInputs, out: Path | None) -> int:
         DrcoreError: the labels cannot be used, or the report cannot be written.
     """
     labels, sources, notes = find_labelled(given)
-    manifest = read_manifest(given.weights or bundled_folder())
-    model = f"{manifest.name} {manifest.version}"
+    model, certainty = version_and_certainty(given.weights)
     try:
         with graded_rows(given, labels, model, out) as rows:
-            outcomes = outcomes_of(rows, labels, manifest.calibration())
+            outcomes = outcomes_of(rows, labels, certainty)
     except Stopped as stopped:
         print(f"drcore: {stopped}", file=sys.stderr)
         return stopped.code
     evaluation = evaluate_outcomes(outcomes, model, notes)
     if out is not None:
         if sources and evaluation.worst:
-            from drcore.grading.grader import Grader
-
-            grader = Grader.from_folder(given.weights or bundled_folder(), given.device)
+            grader = open_grader(given.weights, given.device)
             worst = add_pictures(evaluation.worst, sources, grader)
             evaluation = replace(evaluation, worst=worst)
         _write(evaluation, out)

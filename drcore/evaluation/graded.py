@@ -42,7 +42,7 @@ class LabelledInputs:
         labels: CSV of labels.
         paths: photographs, folders, archives, URLs; may be empty where `results` is given.
         results: table that `drcore grade` wrote for them; None to grade them.
-        weights: folder of the weights; None for the bundled ones.
+        weights: folder of the weights, or name of an installed model; None for the bundled ones.
         device: "cpu" or "cuda"; None for CUDA where there is one.
         workers: threads that read photographs.
         quiet: no progress bar.

@@ -14,7 +14,7 @@ from drcore.errors import DrcoreError
 from drcore.grading.report import log_report
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle
 from drcore.model.calibration import spread_of
-from drcore.model.inference import open_runner
+from drcore.model.inference import Runner, open_runner
 from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.photograph import Photograph, Source
 from drcore.photographs.reader import read_photograph
@@ -54,16 +54,19 @@ class Grader:
     Args:
         bundle: networks, thresholds and preparation; later changes to the networks do not count.
         device: "cpu" or "cuda".
+        runner: runs the networks; made for the device where left out.
 
     Attributes:
         bundle, device: as given.
         runner: runs the networks.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
+    def __init__(
+        self, bundle: Bundle, device: str = "cpu", *, runner: Runner | None = None
+    ) -> None:
         self.bundle = bundle
         self.device = device
-        self.runner = open_runner(bundle.networks, device)
+        self.runner = runner or open_runner(bundle.networks, device)
 
     @classmethod
     def bundled(cls, device: str | None = None) -> Grader:
@@ -235,18 +238,29 @@ class Grader:
         frame = RetinaSquare(
             field_of_view.scaled(photograph.reduction), photograph.width, photograph.height, SQUARE
         )
+        inputs, green = self._inputs(frame, photograph.rgb, photograph.rgb)
+        margin = self.bundle.preparation.margin
+        coverage = {
+            size: frame.coverage(network.config.map_size, margin)
+            for size, network in self.bundle.networks.items()
+        }
+        kept = replace(photograph, rgb=np.empty((0, 0, 3), np.uint8))
+        return Prepared(kept, frame, quality, inputs, coverage, green)
+
+    def _inputs(
+        self, frame: RetinaSquare, small: NDArray[np.uint8], rgb: NDArray[np.uint8]
+    ) -> tuple[dict[int, NDArray[np.float32]], NDArray[np.uint8]]:
+        """Network inputs by size, and the green channel of the finest contrast."""
+        del rgb  # no network looks finer yet
         preparation = self.bundle.preparation
-        square = np.asarray(frame.warp(photograph.rgb), np.uint8)
+        square = np.asarray(frame.warp(small), np.uint8)
         mask = frame.mask(preparation.margin)
         finest = preparation.contrast(square, mask, SQUARE)
-        inputs, coverage = {}, {}
-        for size, network in self.bundle.networks.items():
+        inputs = {}
+        for size in self.bundle.networks:
             contrast = finest if size == SQUARE else preparation.contrast(square, mask, size)
             inputs[size] = preparation.normalise(contrast)
-            coverage[size] = frame.coverage(network.config.map_size, preparation.margin)
-        kept = replace(photograph, rgb=np.empty((0, 0, 3), np.uint8))
-        green = np.ascontiguousarray(finest[..., 1])
-        return Prepared(kept, frame, quality, inputs, coverage, green)
+        return inputs, np.ascontiguousarray(finest[..., 1])
 
     def _report(self, prepared: list[Prepared]) -> list[GradeReport]:
         answers = self.runner.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,8 @@ def site_table(
         quiet: print nothing meanwhile.
 
     Returns:
-        A table: figures before, and for each size after with the 95 % interval of the gain.
+        A table: figures before, and for each size after with the 95 % interval of the gain, over
+        all draws, also those that `drcore calibrate` would refuse, whose number stands beside them.
     """
     target = pool if judged is None else judged
     before = judge(parent, target)
@@ -58,7 +60,7 @@ def site_table(
     for size in sizes:
         found, refused = _after(pool, judged, parent, size, draws)
         label = "all" if size is None else str(size)
-        cells = [_gain(name, target, before, found) for name in _FIGURES] if found else []
+        cells = [_gain(name, target, before, found) for name in _FIGURES]
         lines.append(f"{label:<10}{refused:>8}  " + "  ".join(f"{cell:<30}" for cell in cells))
         if not quiet:
             print(lines[-1], flush=True)
@@ -68,40 +70,42 @@ def site_table(
 def _after(
     pool: Scored, judged: Scored | None, parent: GradeCalibration, size: int | None, draws: int
 ) -> tuple[list[Judged], int]:
-    """Return the target as judged after each draw, and how many draws were refused."""
+    """Return the target as judged after each draw, and in how many the command would refuse."""
     found, refused = [], 0
     for seed in range(draws if size is not None or judged is None else 1):
-        try:
-            found.append(_one(pool, judged, parent, size, seed))
-        except DrcoreError:
-            refused += 1
+        every = [(pool, judged)] if judged is not None else [
+            (pool.where(inside), pool.where(outside)) for inside, outside in folds(pool, seed)
+        ]  # fmt: skip
+        parts = [(_some(given, size, seed), target) for given, target in every]
+        refused += any(_is_refused(given) for given, _ in parts)
+        places = [outside for _, outside in folds(pool, seed)] if judged is None else None
+        made = [judge(fit_site(given, parent), target) for given, target in parts]
+        found.append(made[0] if places is None else _in_order(made, places))
     return found, refused
 
 
-def _one(
-    pool: Scored, judged: Scored | None, parent: GradeCalibration, size: int | None, seed: int
-) -> Judged:
-    if judged is not None:
-        return judge(_fit(pool, parent, size, seed), judged)
-    parts = [
-        (outside, judge(_fit(pool.where(inside), parent, size, seed), pool.where(outside)))
-        for inside, outside in folds(pool, seed)
-    ]
-    order = np.argsort(np.concatenate([outside for outside, _ in parts]))
-    columns = ("grade", "probabilities", "sets", "sensitive")
+def _in_order(made: Sequence[Judged], places: Sequence[NDArray[np.int64]]) -> Judged:
+    order = np.argsort(np.concatenate(places))
+    columns = [field.name for field in fields(Judged)]
     return Judged(
-        *(np.concatenate([getattr(part, name) for _, part in parts])[order] for name in columns)
+        **{name: np.concatenate([getattr(m, name) for m in made])[order] for name in columns}
     )
 
 
-def _fit(pool: Scored, parent: GradeCalibration, size: int | None, seed: int) -> GradeCalibration:
-    """Fit on some of the patients, as `drcore calibrate` would, refusing what it refuses."""
-    names = np.unique(pool.patient)
-    if size is not None:
-        drawn = np.random.default_rng(seed).permutation(names)[:size]
-        pool = pool.where(np.isin(pool.patient, drawn))
-    require_enough(References(pool, "labels", {}, ""))
-    return fit_site(pool, parent)
+def _some(pool: Scored, size: int | None, seed: int) -> Scored:
+    """Return the photographs of some of the patients."""
+    if size is None:
+        return pool
+    drawn = np.random.default_rng(seed).permutation(np.unique(pool.patient))[:size]
+    return pool.where(np.isin(pool.patient, drawn))
+
+
+def _is_refused(given: Scored) -> bool:
+    try:
+        require_enough(References(given, "labels", {}, ""))
+    except DrcoreError:
+        return True
+    return False
 
 
 def _kappa(truth: NDArray[np.int64], judged: Judged, i: NDArray[np.int64]) -> float:
