@@ -24,6 +24,7 @@ from drcore.evaluation.site_calibration import (
     require_enough,
     site_bundle,
 )
+from drcore.grading.installed import installed_models
 from drcore.model.bundle import bundled_folder, load_bundle, save_bundle
 from drcore.model.manifest import MANIFEST
 
@@ -54,6 +55,8 @@ def calibrate(
     """
     if (out / MANIFEST).exists():
         raise DrcoreError(f"{out.name} holds a bundle already. Give another folder to --out.")
+    if given.weights is not None and str(given.weights) in installed_models():
+        raise DrcoreError(f"{given.weights} is an installed model: only bundles are calibrated.")
     folder = given.weights or bundled_folder()
     parent = load_bundle(folder)
     if parent.certainty is None:
