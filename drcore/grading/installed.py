@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,4 +208,4 @@ class _Runner:
                     f"{scale}. Update its package."
                 )
             answers[scale] = float(score), cells
-        return cast("Predictions", answers)
+        return answers

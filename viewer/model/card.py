@@ -71,7 +71,9 @@ def thresholds_text(thresholds: list[float]) -> str:
 
 def origin_text(manifest: Manifest, chosen: str | None) -> str:
     """Say where the weights came from."""
-    where = "Shipped with drcore." if chosen is None else f"Loaded from the folder {Path(chosen).name}."
+    where = "Shipped with drcore."
+    if chosen is not None:
+        where = f"Loaded from the folder {Path(chosen).name}."
     site = manifest.training.get("site")
     if not isinstance(site, dict):
         return where
