@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa
+from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.evaluation.calibration_fit import Judged, fit_probabilities
+from drcore.evaluation.intervals import Statistic, patient_intervals
 from drcore.evaluation.metrics import expected_calibration_error
 from drcore.evaluation.scored import Scored, folds
 from drcore.icdr import REFERABLE
 
-__all__ = ["calibration_errors", "report"]
-
-Statistic = Callable[[NDArray[np.int64]], float]
-"""Of the observations with these indices."""
+__all__ = ["calibration_errors", "judged_statistics", "report"]
 
 
 def report(scored: Scored, judged: Judged) -> str:
@@ -32,23 +29,26 @@ def report(scored: Scored, judged: Judged) -> str:
     return "\n".join(lines)
 
 
-def _lines(scored: Scored, judged: Judged) -> list[str]:
-    truth, index = scored.truth, np.arange(len(scored))
-    covered = judged.sets[index, truth].astype(float)
+def judged_statistics(truth: NDArray[np.int64], judged: Judged) -> dict[str, Statistic]:
+    """Return what is measured of a calibration.
+
+    Args:
+        truth: int64 (N,), reference grades.
+        judged: the same photographs.
+
+    Returns:
+        Functions of the indices of photographs, by name.
+    """
+    covered = judged.sets[np.arange(len(truth)), truth].astype(float)
     size = judged.sets.sum(axis=1).astype(float)
-    referable = truth >= REFERABLE
-    called = judged.grade >= REFERABLE
-    rng = np.random.default_rng(0)
-    chance = [
-        expected_calibration_error(judged.probabilities, _drawn(judged.probabilities, rng))
-        for _ in range(200)
-    ]
+    referable, called = truth >= REFERABLE, judged.grade >= REFERABLE
 
     def share(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Statistic:
         return lambda i: float(hit[i][of[i]].mean()) if of[i].any() else float("nan")
 
-    figures: dict[str, Statistic] = {
+    return {
         "quadratic weighted kappa": lambda i: quadratic_weighted_kappa(truth[i], judged.grade[i]),
+        "exact agreement": lambda i: float((truth[i] == judged.grade[i]).mean()),
         "expected calibration error": lambda i: expected_calibration_error(
             judged.probabilities[i], truth[i]
         ),
@@ -62,9 +62,20 @@ def _lines(scored: Scored, judged: Judged) -> list[str]:
         "sensitivity, sensitive": share(judged.sensitive, referable),
         "specificity, sensitive": share(~judged.sensitive, ~referable),
     }
+
+
+def _lines(scored: Scored, judged: Judged) -> list[str]:
+    rng = np.random.default_rng(0)
+    chance = [
+        expected_calibration_error(judged.probabilities, _drawn(judged.probabilities, rng))
+        for _ in range(200)
+    ]
+    index = np.arange(len(scored))
+    figures = judged_statistics(scored.truth, judged)
+    intervals = patient_intervals(figures, scored.patient)
     lines = []
     for name, statistic in figures.items():
-        low, high = bootstrap_interval(statistic, len(scored), groups=scored.patient)
+        low, high = intervals[name]
         text = f"  {name:<28}{statistic(index):>7.3f} ({low:.3f} to {high:.3f})"
         if name == "expected calibration error":
             text += f"; {np.mean(chance):.3f} if every probability were right"

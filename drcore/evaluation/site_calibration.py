@@ -9,9 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.errors import DrcoreError
 from drcore.evaluation.calibration_fit import (
     cross_validated,
@@ -19,15 +17,15 @@ from drcore.evaluation.calibration_fit import (
     fit_probabilities,
     judge,
 )
+from drcore.evaluation.calibration_report import judged_statistics
 from drcore.evaluation.intervals import DRAWS, Statistic, patient_intervals
-from drcore.evaluation.metrics import agreement_figures, expected_calibration_error
+from drcore.evaluation.metrics import agreement_figures
 from drcore.evaluation.references import References
 from drcore.evaluation.scored import Scored
 from drcore.icdr import REFERABLE
 from drcore.model.calibration import GradeCalibration
 
 if TYPE_CHECKING:
-    from drcore.evaluation.calibration_fit import Judged
     from drcore.model.bundle import Bundle
 
 __all__ = [
@@ -162,46 +160,21 @@ def compare(
         draws: of the bootstrap.
 
     Returns:
-        Kappa, exact agreement, calibration error, sensitivity and specificity at both points, and
-        coverage of the sets.
+        What `judged_statistics` measures.
     """
-    before = judge(parent, scored, thresholds)
-    after = cross_validated(scored, lambda part: fit_site(part, parent, resamples))
-    figures = [_statistics(scored, judged) for judged in (before, after)]
+    before = judged_statistics(scored.truth, judge(parent, scored, thresholds))
+    fitted = cross_validated(scored, lambda part: fit_site(part, parent, resamples))
+    after = judged_statistics(scored.truth, fitted)
     index = np.arange(len(scored))
 
-    def gain(title: str) -> Statistic:
-        return lambda i: figures[1][title](i) - figures[0][title](i)
+    def gain(name: str) -> Statistic:
+        return lambda i: after[name](i) - before[name](i)
 
-    intervals = patient_intervals(
-        {title: gain(title) for title in figures[0]}, scored.patient, draws=draws
-    )
+    gains = patient_intervals({name: gain(name) for name in before}, scored.patient, draws=draws)
     return [
-        Change(title, figures[0][title](index), figures[1][title](index), intervals[title])
-        for title in figures[0]
+        Change(name.capitalize(), before[name](index), after[name](index), gains[name])
+        for name in before
     ]
-
-
-def _statistics(scored: Scored, judged: Judged) -> dict[str, Statistic]:
-    truth, referable = scored.truth, scored.truth >= REFERABLE
-    called = judged.grade >= REFERABLE
-    covered = judged.sets[np.arange(len(scored)), truth]
-
-    def share(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Statistic:
-        return lambda i: float(hit[i][of[i]].mean()) if of[i].any() else float("nan")
-
-    return {
-        "Quadratic weighted kappa": lambda i: quadratic_weighted_kappa(truth[i], judged.grade[i]),
-        "Exact agreement": lambda i: float((truth[i] == judged.grade[i]).mean()),
-        "Calibration error": lambda i: expected_calibration_error(
-            judged.probabilities[i], truth[i]
-        ),
-        "Sensitivity, default": share(called, referable),
-        "Specificity, default": share(~called, ~referable),
-        "Sensitivity, sensitive": share(judged.sensitive, referable),
-        "Specificity, sensitive": share(~judged.sensitive, ~referable),
-        "Coverage of the grade set": lambda i: float(covered[i].mean()),
-    }
 
 
 def changes_of(scored: Scored, thresholds: Sequence[float], fitted: GradeCalibration) -> Changes:
