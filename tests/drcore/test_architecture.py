@@ -63,7 +63,7 @@ ENTRIES = {
     "training": {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
         "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing",
-        "composites", "cli", "pack", "train_bundle", "finest", "site_proof",
+        "composites", "cli", "pack", "train_bundle", "finest", "map_scale", "site_proof",
     },
 }  # fmt: skip
 """Root modules that are entries: they may import every package, and no package imports them."""
