@@ -180,7 +180,7 @@ def _without_identity(
         box = 0.0 if new["kind"] == "point" else 1.0
         return new | {"note": "", "x0": 0.0, "y0": 0.0, "x1": box, "y1": box}
     if table is IDENTITIES:
-        return new | {"laterality": None, "patient": patient}
+        return new | {"laterality": None, "patient": patient, "exam_date": None}
     return new | {"image": "erased", "note": "", "machine_score": None, "patient": patient}
 
 

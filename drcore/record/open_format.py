@@ -34,7 +34,7 @@ ISO 8601 and UTC. Empty cells and null mean: not recorded.
 decisions         what readers decided on a photograph, which its SHA-256 names
 marks             points and boxes on photographs, in pixels of the original
 mark_withdrawals  marks that their readers took back
-identities        corrections of eye and patient; the last of a photograph counts
+identities        corrections of eye, patient and date; the last of a photograph counts
 erasures          when patients were erased; their rows name a patient "erased-<number>"
 
 Rows are only ever added: a later decision of a reader on a photograph replaces an earlier one.

@@ -143,6 +143,7 @@ IDENTITIES = _table(
     Column("patient", String(LONGEST["patient"])),
     Column("reader", String(LONGEST["reader"]), nullable=False),
     Column("corrected_at", _UtcDateTime, nullable=False),
+    Column("exam_date", String(10)),
 )
 ERASURES = _table(
     "erasures",

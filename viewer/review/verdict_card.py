@@ -22,8 +22,15 @@ from viewer.ui import palette
 from viewer.ui.assets import style_tag
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from drcore.grading.report import GradeReport
 
+ORIGIN_NAMES = {
+    "dicom": "from DICOM header", "pattern": "by name pattern", "folder": "from folder",
+    "name": "from file name", "hand": "entered by hand",
+}  # fmt: skip
+"""What the pages call the origins of eye, patient and date."""
 DMO = "DMO not assessed \u2013 check the macula yourself."
 
 _STYLES = {"referable": "yes", "borderline": "borderline", "no": "no", "ungradable": "none"}
@@ -70,12 +77,33 @@ def set_sentence(report: GradeReport) -> str:
 
 
 def eye_sentence(report: GradeReport) -> str:
-    """Name eye and patient as far as they are known; untrusted text, to be escaped."""
+    """Say whose eye it is, when it was examined and where that was read.
+
+    Holds untrusted text, to be escaped; empty where nothing is known.
+    """
     eye = report.laterality
-    if eye is None:
+    facts = {
+        "eye": f"{EYE_NAMES[eye]} ({eye})" if eye else "",
+        "patient": f"patient {report.patient}" if report.patient else "",
+        "date": f"examined {report.exam_date}" if report.exam_date else "",
+    }
+    told = ", ".join(filter(None, facts.values()))
+    if not told:
         return ""
-    patient = f", patient {report.patient}" if report.patient else ""
-    return f"{EYE_NAMES[eye]} ({eye}){patient}."
+    source = source_words(report.identity_source, {what for what, text in facts.items() if text})
+    return f"{told[0].upper()}{told[1:]}{f' ({source})' if source else ''}."
+
+
+def source_words(identity_source: str, known: Collection[str] = ("eye", "patient", "date")) -> str:
+    """Say where eye, patient and date were read: `eye and patient from file name`."""
+    by_origin: dict[str, list[str]] = {}
+    for part in identity_source.split():
+        what, _, origin = part.partition("=")
+        if what in known and origin in ORIGIN_NAMES:
+            by_origin.setdefault(origin, []).append(what)
+    return "; ".join(
+        f"{' and '.join(what)} {ORIGIN_NAMES[origin]}" for origin, what in by_origin.items()
+    )
 
 
 def _outcome_line(report: GradeReport) -> str:

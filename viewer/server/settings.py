@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from drcore.errors import DrcoreError
 from drcore.photographs.identity import NameRules
 from drcore.record.places import record_location as reviews_location
 from drcore.record.places import worklists_folder
@@ -33,6 +34,17 @@ def name_rules() -> NameRules:
     """
     folder = os.environ.get("DRCORE_PATIENT_FROM", "").strip().lower() == "folder"
     return NameRules(os.environ.get("DRCORE_NAME_PATTERN", "").strip(), folder)
+
+
+def trouble() -> str:
+    """Say which setting is not valid, before anybody's photographs meet it; empty if all are."""
+    try:
+        name_rules()
+    except DrcoreError as error:
+        return (
+            f"{error} (setting DRCORE_NAME_PATTERN of this server; no images are added until then)"
+        )
+    return ""
 
 
 def allowed_modes(setting: str | None = None) -> tuple[ReadingMode, ...]:

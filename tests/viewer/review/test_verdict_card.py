@@ -89,7 +89,19 @@ def test_untrusted_text_is_escaped(report):
     card = verdict_card.card(replace(report, patient="<script>x</script>"))
     assert "<script>" not in card
     assert "&lt;script&gt;x" in card
-    assert verdict_card.eye_sentence(replace(report, laterality=None)) == ""
+    assert verdict_card.eye_sentence(replace(report, laterality=None, patient=None)) == ""
+
+
+def test_whose_eye_it_is_and_where_that_was_read(report):
+    known = replace(
+        report, laterality="OD", patient="7", exam_date="2024-03-01",
+        identity_source="eye=name patient=hand date=dicom",
+    )  # fmt: skip
+    assert verdict_card.eye_sentence(known) == (
+        "Right eye (OD), patient 7, examined 2024-03-01 (eye from file name; patient entered by "
+        "hand; date from DICOM header)."
+    )
+    assert "patient entered" not in verdict_card.eye_sentence(replace(known, patient=None))
 
 
 def test_chips_tell_grade_and_state(report):
