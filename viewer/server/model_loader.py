@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from drcore import logs
 from drcore.errors import DrcoreError
+from viewer.server import settings
 
 if TYPE_CHECKING:
     from drcore.grading.grader import Grader
@@ -20,7 +21,9 @@ def _bundled() -> Grader:
     # Here and not above: torch takes seconds, and the first page must not wait for it.
     from drcore.grading.grader import Grader
 
-    return Grader.bundled()
+    grader = Grader.bundled()
+    grader.field_degrees = settings.field_degrees()
+    return grader
 
 
 class Engine:
