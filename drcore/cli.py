@@ -42,10 +42,12 @@ patient only with --patient-from folder. The column identity_source says where e
 
 Rows are appended whole, so an interrupted CSV stays valid. --resume keeps the row of each image
 whose content is the same at the same place, and grades the others: new ones, changed ones, and
-failed ones unless --keep-failed is given (the hidden file .OUT.inputs beside a table holds hashes
-of the folders that it was made from). Parquet rows are buffered in OUT.parquet.unfinished.csv,
-which --resume continues from. A table at s3:// or gs:// is uploaded whole: at the start, every
-minute or more, and at the end; two runs must not write one such table.
+failed ones unless --keep-failed is given. Rows of images that are gone from PATH are moved to
+OUT.removed.csv unless --keep-missing is given; rows of inputs that are not given again stay. The
+hidden file .OUT.inputs beside a table says by hashes which input each row came from. Parquet rows
+are buffered in OUT.parquet.unfinished.csv, which --resume continues from. A table at s3:// or gs://
+is uploaded whole: at the start, every minute or more, and at the end; two runs must not write one
+such table.
 
 --maps DIR writes two files for each image that could be read, NAME-HASH.drcore-map.jpg (the fused
 heat map over the image) and NAME-HASH.drcore-map.npz: ram (float32, grades above a healthy retina,
@@ -187,6 +189,8 @@ def _add_output(grade: argparse.ArgumentParser) -> None:
     existing.add_argument("--resume", action="store_true", help="continue an existing table")
     existing.add_argument("--overwrite", action="store_true", help="replace an existing table")
     add("--keep-failed", action="store_true", help="with --resume: do not retry failed images")
+    add("--keep-missing", action="store_true",
+        help="with --resume: keep the rows of images that are no longer in PATH")  # fmt: skip
     add("--spreadsheet", action="store_true",
         help="CSV for Excel and LibreOffice: byte order mark, patient 007 stays 007")  # fmt: skip
 

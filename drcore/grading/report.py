@@ -127,6 +127,11 @@ class GradeReport:
         return None if self.grade is None else self.grade >= REFERABLE
 
     @property
+    def probability_referable(self) -> float | None:
+        """Probability of grade 2 or more, 0-1; None like `probabilities`."""
+        return None if self.probabilities is None else sum(self.probabilities[REFERABLE:])
+
+    @property
     def margin(self) -> float | None:
         """Distance of the score to the nearest threshold, in grades; None without a grade."""
         if self.grade is None:

@@ -29,7 +29,7 @@ COLUMNS = (
     "model_version", "sha256",
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
     "exam_date", "identity_source", "picture", "file_size", "note",
-    "score_1024",
+    "score_1024", "p_referable", "referable_sensitive",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -56,6 +56,9 @@ identity_source: where eye, patient and date were read, "eye=name patient=dicom 
 picture: number of the picture in a file that holds several, from 1; else empty.
 file_size: of the file, in bytes; with sha256 it tells --resume whether the content is the same.
 note: what else the file holds and was passed over, such as a thumbnail or a stereo twin.
+p_referable: probability of grade 2 or more; empty where p0 to p4 are.
+referable_sensitive: true or false, at the sensitive operating point, which misses fewer eyes than
+    `referable` and refers more healthy ones; empty where p0 to p4 are.
 """
 
 
@@ -81,7 +84,7 @@ def row_of(
         "gradable": _flag(report.gradable),
         "grade": "" if report.grade is None else str(report.grade),
         "score": _decimal(report.score),
-        "referable": "" if report.referable is None else _flag(report.referable),
+        "referable": _optional_flag(report.referable),
         **{f"score_{size}": _decimal(report.scores.get(size)) for size in SIZES},
         "laterality": report.laterality or "",
         "patient": report.patient or "",
@@ -102,6 +105,8 @@ def row_of(
         "picture": "" if found is None or found.frame is None else str(found.frame),
         "file_size": str(report.file_size or ""),
         "note": " ".join(report.note.split()),
+        "p_referable": _decimal(report.probability_referable),
+        "referable_sensitive": _optional_flag(report.referable_sensitive),
     }
     return {column: cell(cells[column]) for column in COLUMNS}
 
@@ -126,6 +131,10 @@ def with_identity(row: Row, found: PhotographSource) -> Row:
 
 def _flag(value: bool) -> str:  # noqa: FBT001 - the value itself, not a mode
     return "true" if value else "false"
+
+
+def _optional_flag(value: bool | None) -> str:  # noqa: FBT001
+    return "" if value is None else _flag(value)
 
 
 def _decimal(value: float | None) -> str:

@@ -62,6 +62,11 @@ DRAWN = f"""() => [...{PANELS}].map((panel) => {{
 
 
 def wait_for_map(page, name: str) -> None:
+    """Start to read the list, if that was not done, and wait for a photograph of it."""
+    start = page.get_by_role("button", name="Start reading")
+    start.or_(page.locator("h1.name")).first.wait_for(timeout=PATIENCE)
+    if start.is_visible():
+        start.click()
     page.locator("h1.name", has_text=name).wait_for(timeout=PATIENCE)
     page.wait_for_function(
         f"() => document.querySelector('[data-stage]') && {STAGE}.photograph !== '' && "

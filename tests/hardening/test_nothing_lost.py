@@ -328,7 +328,10 @@ def test_a_folder_that_changes_during_the_run(
         assert (row["status"], row["grade"]) == ("failed", "")
         assert row["reason"].endswith(".")
     assert server.run(*arguments, "--resume") == 0
-    assert [row["image"] for row in rows_of(out)] == [*before, "new_OS.jpg"]
+    there = sorted(path.name for path in photos.iterdir() if path.is_file())
+    assert [row["image"] for row in rows_of(out)] == there
+    lost = [row["image"] for row in rows_of(tmp_path / "out.removed.csv")]
+    assert sorted([*there, *lost]) == sorted([*before, "new_OS.jpg"])
 
 
 def test_a_file_that_never_ends_or_never_answers_is_passed_over(
