@@ -111,7 +111,7 @@ def _with_pictures(
         scale = SIDE / max(photograph.rgb.shape[:2])
         size = tuple(max(1, round(side * scale)) for side in photograph.rgb.shape[1::-1])
         small = cv2.resize(photograph.rgb, size, interpolation=cv2.INTER_AREA)
-        drawn = overlay(np.asarray(small, np.uint8), report.ram())
+        drawn = overlay(np.asarray(small, np.uint8), report.evidence(), report.width)
     except DrcoreError as error:
         return replace(one, problem=str(error))
     return replace(one, photograph=_data_uri(small), overlay=_data_uri(drawn))

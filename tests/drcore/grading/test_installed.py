@@ -83,6 +83,7 @@ def test_a_foreign_network_grades_with_maps(package, phantom):
     assert report.probabilities is None
     assert report.cells(64).values.shape == (16, 16)
     assert report.ram().shape == (report.height, report.width)
+    assert np.isfinite(report.evidence().density).any()
 
 
 def test_the_command_line_takes_its_name(package, folder, tmp_path, capsys):
