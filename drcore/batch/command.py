@@ -21,6 +21,7 @@ from drcore.batch.resume import match_rows, removed_file, set_aside
 from drcore.batch.signals import CODE
 from drcore.batch.summary import Summary, left_out_in_words, print_inputs, reasons_of
 from drcore.errors import DrcoreError, MissingInputError, SourceError
+from drcore.eye import FIELD_DEGREES
 from drcore.grading.grader import Grader
 from drcore.grading.installed import open_grader
 from drcore.grading.report import GradeReport
@@ -59,6 +60,7 @@ class GradeOptions:
         spreadsheet: write the CSV for spreadsheets.
         weights: folder of the weights, or name of an installed model; None for the bundled ones.
         device: "cpu" or "cuda"; None for CUDA where there is one.
+        field_degrees: width of the field of view where the DICOM header does not give it.
         quiet, verbose, log_json: what is said meanwhile.
         list_only: print what would be read, and end.
         rules: how eye, patient and date are read from paths.
@@ -78,6 +80,7 @@ class GradeOptions:
     spreadsheet: bool = False
     weights: Path | None = None
     device: str | None = None
+    field_degrees: float = FIELD_DEGREES
     quiet: bool = False
     verbose: bool = False
     log_json: bool = False
@@ -345,7 +348,9 @@ def _open_grader(options: GradeOptions) -> Grader:
 
         if not torch.cuda.is_available():
             raise DrcoreError("No CUDA device found. Leave --device out, or give cpu.")
-    return open_grader(options.weights, device)
+    grader = open_grader(options.weights, device)
+    grader.field_degrees = options.field_degrees
+    return grader
 
 
 def _refuse_other_model(table: ResultTable, grader: Grader, csv: str) -> None:

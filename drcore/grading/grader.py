@@ -11,8 +11,8 @@ import numpy as np
 
 from drcore import logs
 from drcore.errors import DrcoreError
+from drcore.eye import FIELD_DEGREES
 from drcore.grading.report import log_report
-from drcore.maps.region import FIELD_DEGREES
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle
 from drcore.model.calibration import spread_of
 from drcore.model.inference import Runner, open_runner

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from drcore import logs
 from drcore.errors import DrcoreError
-from viewer.server.settings import weights
+from viewer.server import settings
 
 if TYPE_CHECKING:
     from drcore.grading.grader import Grader
@@ -21,7 +21,9 @@ def _chosen() -> Grader:
     # Here and not above: torch takes seconds, and the first page must not wait for it.
     from drcore.grading.installed import open_grader
 
-    return open_grader(weights())
+    grader = open_grader(settings.weights())
+    grader.field_degrees = settings.field_degrees()
+    return grader
 
 
 class Engine:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from drcore.errors import DrcoreError
+from drcore.eye import FIELD_DEGREES, degrees_of
 from drcore.photographs.identity import NameRules
 from drcore.record.places import record_location as reviews_location
 from drcore.record.places import worklists_folder
@@ -59,8 +60,22 @@ def name_rules() -> NameRules:
     return NameRules(os.environ.get("DRCORE_NAME_PATTERN", "").strip(), folder)
 
 
+def field_degrees() -> float:
+    """Return the field of view, in degrees, of photographs whose header does not give it.
+
+    It is that of DRCORE_FIELD_DEGREES; 45 if that is empty or not a field of view.
+    """
+    return degrees_of(os.environ.get("DRCORE_FIELD_DEGREES", "").strip()) or FIELD_DEGREES
+
+
 def trouble() -> str:
     """Say which setting is not valid, before anybody's photographs meet it; empty if all are."""
+    degrees = os.environ.get("DRCORE_FIELD_DEGREES", "").strip()
+    if degrees and degrees_of(degrees) is None:
+        return (
+            f"{degrees[:40]!r} is no field of view: give 10 to 220 degrees (setting "
+            "DRCORE_FIELD_DEGREES of this server; no images are added until then)"
+        )
     try:
         name_rules()
     except DrcoreError as error:
