@@ -66,7 +66,7 @@ def test_the_list_is_corrected_on_the_page(open_app, upload, phantom, encoded, t
     app = upload(open_app(grade=4), ("a.jpg", data), ("b.jpg", data + b"b"))
     app.text_input(key="reader").set_value("AR").run()
     app.button(key="edit-identities").click().run()
-    app.text_input(key="identity-pattern-text").set_value(r"(?P<patient>[ab])\.").run()
+    app.text_input(key="identity-pattern-text").set_value(r"(?P<patient>[ab])\.")
     next(b for b in app.button if b.label == "Fill the table").click().run()
     assert app.button(key="save-identities").label == "Save 2 changed"
     app.button(key="save-identities").click().run()
