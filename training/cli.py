@@ -13,6 +13,7 @@ from drcore.grading.grader import Grader
 from training.data.labels import Labelled, data_root, read_labels
 
 __all__ = [
+    "add_scales",
     "grader",
     "labels",
     "labels_table",
@@ -50,6 +51,18 @@ def parser(module: str, description: str | None, *shared: str) -> argparse.Argum
     for name in shared:
         made.add_argument(name, **_SHARED[name])
     return made
+
+
+def add_scales(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that put scales together to a bundle."""
+    parser.add_argument(
+        "--finest", type=Path, metavar="FOLDER",
+        help="of the finest scale, such as training/finest_scale/weights (default: without it)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fusion", nargs="+", type=float, default=[], metavar="WEIGHT",
+        help="of each scale in score and map, by rising size (default: equal)",
+    )  # fmt: skip
 
 
 def run(

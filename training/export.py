@@ -25,12 +25,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model-version", default="0.1.0")
     parser.add_argument(
         "--presets", nargs="+", default=SHIPPED, choices=sorted(PRESETS), metavar="PRESET",
-        help="networks of the bundle, one for each input size",
+        help="networks of the bundle, one for each input size, but for the finest",
     )  # fmt: skip
     parser.add_argument(
         "--keep", nargs="+", default=[], choices=sorted(PRESETS), metavar="PRESET",
         help="take these networks from the weights that ship, not from the run",
     )  # fmt: skip
+    cli.add_scales(parser)
     cli.run(parser, _export, arguments)
 
 
@@ -39,6 +40,7 @@ def _export(given: argparse.Namespace) -> None:
     bundle = bundle_of_run(
         given.run, given.presets, rows, name=given.name, version=given.model_version,
         kept=load_bundle(bundled_folder()) if given.keep else None, keep=given.keep,
+        finest=given.finest, fusion=given.fusion,
     )  # fmt: skip
     save_bundle(bundle, given.out)
     # Fitted on what was written: half precision, and a user's path from file to score.

@@ -12,7 +12,7 @@ from drcore.errors import DrcoreError
 from drcore.eye import Laterality
 from drcore.maps.attenuation import attenuate
 from drcore.maps.fusion import FusionRule, fuse, resample
-from drcore.maps.refinement import refine
+from drcore.maps.refinement import neighbourhoods_of, refine
 from drcore.preprocessing.field_of_view import FieldOfView
 from drcore.preprocessing.gradability import Quality
 from drcore.preprocessing.retina_square import RetinaSquare
@@ -27,7 +27,8 @@ __all__ = ["Cells", "GradeReport", "Scale", "Status"]
 
 
 SQUARE = 512
-"""Side of the square from which all network inputs are shrunk, in pixels."""
+"""Side of the square from which network inputs up to this size are shrunk, in pixels; larger ones
+have a square of their own."""
 
 Scale = int | Literal["fused"]
 Status = Literal["graded", "ungradable", "failed"]
@@ -189,7 +190,7 @@ class GradeReport:
             scales: which input sizes to fuse, all if None; only for "fused".
 
         Returns:
-            The map and its place on the photograph, a cell for each pixel of the network's input.
+            The map and its place on the photograph, a cell for each pixel of the finest input.
 
         Raises:
             DrcoreError: the photograph failed, or there is no such scale.
@@ -244,16 +245,47 @@ class GradeReport:
     def _refined(
         self, frame: RetinaSquare, scale: Scale, rule: FusionRule, scales: Sequence[int] | None
     ) -> NDArray[np.float32]:
-        # Fused before it is refined: one pass at the finest scale, and no coarse one that blurs.
-        ram = self._square_map(frame, scale, rule, scales)
-        finest = min(max(self._wanted(scale, scales)), SQUARE)
+        wanted = self._wanted(scale, scales)
+        if scale != "fused" or rule != "mean":
+            return self._refined_part(frame, scale, rule, wanted)
+        # Maps whose evidence moves alike are fused before they are refined: one pass at the finest
+        # of them, and no coarse one that blurs.
+        parts: dict[int, list[int]] = {}
+        for size in wanted:
+            parts.setdefault(neighbourhoods_of(len(self._maps[size])), []).append(size)
+        if len(parts) < 2:
+            return self._refined_part(frame, scale, rule, wanted)
+        fine = frame.coverage(self._side(wanted), self._rim)
+        refined = [
+            resample(
+                self._refined_part(frame, scale, rule, part),
+                frame.coverage(self._side(part), self._rim),
+                fine,
+            )
+            for part in parts.values()
+        ]
+        weights = [sum(self.fusion[size] for size in part) for part in parts.values()]
+        return fuse(
+            refined, fine, rule, weights if any(weights) else list(map(len, parts.values()))
+        )
+
+    def _refined_part(
+        self, frame: RetinaSquare, scale: Scale, rule: FusionRule, wanted: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Refine the fused map of some scales, all at once."""
+        ram = self._square_map(frame, scale, rule, wanted)
         coverage = frame.coverage(ram.shape[0], self._rim)
         return refine(
             attenuate(ram, coverage, self.placed),
             coverage,
             self._contrast,
-            frame.coverage(finest, self._rim),
+            frame.coverage(self._side(wanted), self._rim),
+            min(neighbourhoods_of(len(self._maps[size])) for size in wanted),
         )
+
+    def _side(self, wanted: Sequence[int]) -> int:
+        """Pixels a side to which a map of these scales is refined."""
+        return min(max(wanted), len(self._contrast))
 
     def _wanted(self, scale: Scale, scales: Sequence[int] | None) -> list[int]:
         """Return the input sizes that a map is made of, all of them known."""
@@ -274,6 +306,7 @@ class GradeReport:
         rule: FusionRule,
         scales: Sequence[int] | None,
     ) -> NDArray[np.float32]:
+        """Return the map of a scale, or several fused, with the cells of the finest of them."""
         wanted = self._wanted(scale, scales)
         if scale != "fused":
             return self._maps[wanted[0]]

@@ -37,8 +37,8 @@ MIN_SIDE = 32
 """Shortest side of a photograph that is accepted, in pixels."""
 
 GRADING_SIDE = 640
-"""Reduced decoding keeps at least this many pixels on the short side: above the largest network
-input (512 px), so the reduction costs no detail that the networks could see."""
+"""Reduced decoding keeps at least this many pixels on the short side, if not told otherwise: a
+quarter more than 512 px, so the reduction costs no detail that networks of that input could see."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

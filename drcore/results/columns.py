@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.sources.source import PhotographSource
 
-__all__ = ["COLUMNS", "Row", "row_of", "with_identity"]
+__all__ = ["COLUMNS", "SIZES", "Row", "row_of", "with_identity"]
 
 
 Row = dict[str, str]
 """A row of the CSV by column, every value as it is written there."""
+
+SIZES = (128, 256, 512, 1024)
+"""Input sizes that have a column, in pixels."""
 
 COLUMNS = (
     "image", "status", "reason", "gradable", "grade", "score", "referable",
@@ -26,7 +29,7 @@ COLUMNS = (
     "model_version", "sha256",
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
     "exam_date", "identity_source", "picture", "file_size", "note",
-    "p_referable", "referable_sensitive",
+    "score_1024", "p_referable", "referable_sensitive",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -35,8 +38,9 @@ status: graded, ungradable (read, but not fit for a grade) or failed (not read).
 reason: a sentence where there is no grade.
 gradable, referable, fov_found: true or false; referable is empty without a grade.
 grade: ICDR grade 0-4, empty unless graded.
-score, score_128, score_256, score_512: severity in grades, their mean and by input size in pixels;
-    also of an ungradable photograph, empty for a failed one.
+score, score_128, score_256, score_512, score_1024: severity in grades, their weighted mean and by
+    input size in pixels, empty for a size that the weights do not have; also of an ungradable
+    photograph, empty for a failed one.
 laterality, patient: OD or OS, and whose eye, as DICOM header, pattern, folder or name say for
     certain; else empty.
 width, height: of the original, upright, in pixels.
@@ -81,7 +85,7 @@ def row_of(
         "grade": "" if report.grade is None else str(report.grade),
         "score": _decimal(report.score),
         "referable": _optional_flag(report.referable),
-        **{f"score_{size}": _decimal(report.scores.get(size)) for size in (128, 256, 512)},
+        **{f"score_{size}": _decimal(report.scores.get(size)) for size in SIZES},
         "laterality": report.laterality or "",
         "patient": report.patient or "",
         "width": "" if failed else str(report.width),

@@ -62,6 +62,11 @@ DRAWN = f"""() => [...{PANELS}].map((panel) => {{
 
 
 def wait_for_map(page, name: str) -> None:
+    """Start to read the list, if that was not done, and wait for a photograph of it."""
+    start = page.get_by_role("button", name="Start reading")
+    start.or_(page.locator("h1.name")).first.wait_for(timeout=PATIENCE)
+    if start.is_visible():
+        start.click()
     page.locator("h1.name", has_text=name).wait_for(timeout=PATIENCE)
     page.wait_for_function(
         f"() => document.querySelector('[data-stage]') && {STAGE}.photograph !== '' && "
@@ -111,7 +116,7 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     assert left == right
     assert max(left[:3]) > 20  # retina, and not black
 
-    for key, name in (("q", "128"), ("w", "256"), ("e", "512"), ("f", "fused")):
+    for key, name in (("q", "128"), ("w", "256"), ("e", "512"), ("r", "1024"), ("f", "fused")):
         page.keyboard.press(key)
         wait_until(page, PAINTED, name)
     page.get_by_role("button", name="128 px", exact=True).click()
@@ -123,7 +128,7 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     wait_until(page, f"() => {STAGE}.view", "colour")
     page.keyboard.press("l")
     page.keyboard.press("l")
-    wait_until(page, PAINTED, "128 256 512 fused")
+    wait_until(page, PAINTED, "128 256 512 1024 fused")
     page.keyboard.press("l")
     wait_until(page, PAINTED, "fused")
 

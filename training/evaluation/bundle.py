@@ -23,6 +23,8 @@ def set_levels(bundle: Bundle, scored: Scored) -> None:
     """
     healthy = scored.scales[scored.truth == 0].mean(axis=0)
     for mean, (_, network) in zip(healthy, sorted(bundle.networks.items()), strict=True):
+        if network.link is not None:  # zero already means that there is nothing to see
+            continue
         network.set_level(float(network.linear.bias.detach()) - float(mean))
 
 

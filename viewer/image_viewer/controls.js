@@ -26,7 +26,7 @@ const DEFAULTS = {
   view: "colour", layout: "beside", scale: "fused", opacity: 60, lines: false, level: 3,
   brightness: 100, contrast: 100,
 };
-const SCALE_KEYS = ["q", "w", "e"];
+const SCALE_KEYS = ["q", "w", "e", "r"];
 
 // Remembered for the next photograph and the next day. Brightness and contrast are not: a forgotten
 // dark screen would hide lesions.

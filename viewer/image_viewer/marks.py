@@ -31,6 +31,7 @@ def message(entry: Entry, store: ReviewStore | None) -> dict[str, Any]:
         except DrcoreError as error:
             problem = str(error)
     reader, own_only = reading_mode.reader(), reading_mode.hides_machine(entry)
+    nameless = reading_mode.hides_names()
     return {
         "marking": store is not None,
         "lesions": list(LESIONS),
@@ -39,7 +40,7 @@ def message(entry: Entry, store: ReviewStore | None) -> dict[str, Any]:
             {
                 "number": number, "kind": mark.kind, "lesion": mark.lesion,
                 "x0": mark.x0, "y0": mark.y0, "x1": mark.x1, "y1": mark.y1,
-                "mine": mark.reader == reader, "reader": mark.reader,
+                "mine": mark.reader == reader, "reader": "" if nameless else mark.reader,
             }
             for number, mark in found
             if mark.reader == reader or not own_only

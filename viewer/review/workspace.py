@@ -133,8 +133,9 @@ def _decision(worklist: Worklist, entry: Entry, store: ReviewStore, hidden: bool
         st.rerun()  # the reader changed, or the decision was made elsewhere
     session = state.session()
     saved = session.saved
-    if saved and saved.number != session.saved_shown:
-        session.saved_shown = saved.number
+    number = saved.number if saved else None
+    if number != session.saved_shown or session.marked != worklist.reading.unsaved:
+        session.saved_shown, session.marked = number, worklist.reading.unsaved
         st.rerun()  # the list and the photograph on screen change with it
     redraw.note_choice(worklist)
     if entry.decision is not None and not hidden:
@@ -142,7 +143,12 @@ def _decision(worklist: Worklist, entry: Entry, store: ReviewStore, hidden: bool
     decision_panel.panel(worklist, entry, store, hidden=hidden)
     if saved:
         text = f"<b>{saved.time}</b> \u2013 {escape(saved.text)}"
-        st.html(f'<p class="saved" role="status">{text}</p>')
+        with st.container(horizontal=True, gap="xsmall", key="last-saved"):
+            st.html(f'<p class="saved" role="status">{text}</p>')
+            st.button(
+                "Undo", key="undo", on_click=decision_panel.undo, args=(worklist, store),
+                help="Take back this grade and choose again (Ctrl+Z)",
+            )  # fmt: skip
 
 
 def _finished(worklist: Worklist) -> None:

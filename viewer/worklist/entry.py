@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from drcore.agreement.adjudication import ReadingStatus
     from drcore.eye import Laterality
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
@@ -110,6 +111,7 @@ class Entry:
     Attributes:
         thumbnail: JPEG as data URI; empty until it was made.
         decision: the latest of any reader on the same file.
+        reading: where reading stands, with the final grade; None if unread or hidden.
         deidentified: shown and recorded under a code, without its patient.
         show_identity: the patient of the DICOM header may be shown.
         identity: what path and pattern say of a photograph that has just been added.
@@ -132,6 +134,7 @@ class Entry:
         self.facts = facts or PhotographFacts()
         self.thumbnail = ""
         self.decision: Decision | None = None
+        self.reading: ReadingStatus | None = None
         self.deidentified = False
         self.show_identity = False
         self.identity: Identity | None = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from drcore.errors import SourceError
 from viewer.worklist.entry import Entry, facts_of
 from viewer.worklist.ordering import PatientStudy, ViewOptions, ordered_entries, patient_studies
+from viewer.worklist.reading import Reading
 from viewer.worklist.stored_worklist import StoredWorklist, source_identity
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Worklist:
         roots: folders whose files stay where they are; files elsewhere are copied to the store.
 
     Attributes:
+        reading: mode, reader and drafts; `save_reading` keeps what was changed of it.
         hidden: keys of entries whose grades and decisions a masked reader must not know.
         correction_of: finds what a reader corrected by hand, by the SHA-256 of a photograph.
         trouble: a sentence if the list cannot be stored; empty if all is well.
@@ -49,6 +51,7 @@ class Worklist:
     """
 
     def __init__(self, store: WorklistStore | None = None, roots: Iterable[Path] = ()) -> None:
+        self.reading = Reading()
         self.hidden: frozenset[str] = frozenset()
         self.correction_of: Callable[[str], IdentityCorrection | None] | None = None
         self.trouble = ""
@@ -268,6 +271,7 @@ class Worklist:
             self._in_store(StoredWorklist.delete)
             self._stored = None
             self._arrangement = ViewOptions()
+            self.reading = Reading(reader=self.reading.reader)
             self._show(None)
 
     def select(self, key: str) -> None:
@@ -302,6 +306,11 @@ class Worklist:
                 day = entry.exam_date if isinstance(exam_date, EllipsisType) else exam_date
                 entry.correct(laterality, patient, day)
                 self._in_store(StoredWorklist.write, entry)
+
+    def save_reading(self) -> None:
+        """Keep mode, reader, drafts and what was seen with the list."""
+        with self._lock:
+            self._save_position(settings=True)
 
     def set_report(self, entry: Entry, report: GradeReport, *, save: bool) -> None:
         """Give an entry its report, and store it if the entry is still in the list."""
@@ -354,13 +363,17 @@ class Worklist:
             return None
 
     def _save_position(self, *, settings: bool = False) -> None:
-        values = {"arrangement": self._arrangement.to_json(), "deidentified": self._deidentified}
+        values = {
+            "arrangement": self._arrangement.to_json(), "deidentified": self._deidentified,
+            "reading": self.reading.to_json(),
+        }  # fmt: skip
         text = json.dumps(values) if settings else None
         self._in_store(lambda stored: stored.save_position(selected=self._selected, settings=text))
 
     def _load_settings(self, settings: str) -> None:
         try:
             values: dict[str, Any] = json.loads(settings)
+            self.reading = Reading.from_json(values.get("reading"))
             self._arrangement = ViewOptions.from_json(str(values["arrangement"]))
             self._deidentified = values["deidentified"] is True
         except (ValueError, KeyError, TypeError):

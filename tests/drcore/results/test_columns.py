@@ -71,6 +71,8 @@ def test_rows(tiny_grader: Grader, jpegs: list[bytes]) -> None:
     assert row["referable"] == ("true" if graded.referable else "false")
     assert float(row["score"]) == pytest.approx(graded.score, abs=6e-5)
     assert (row["score_128"], row["score_256"]) == (row["score"], "")
+    fine = replace(graded, scores={**graded.scores, 1024: 1.5})
+    assert (row["score_1024"], row_of(fine)["score_1024"]) == ("", "1.5000")
     assert (row["laterality"], row["patient"]) == ("OS", "'=10")
     assert (row["width"], row["height"], row["fov_found"]) == ("256", "256", "true")
     assert row["sha256"] == graded.sha256
@@ -128,6 +130,6 @@ def test_where_identity_was_read_is_told(tiny_grader: Grader, jpegs: list[bytes]
     assert row["identity_source"] == "eye=name patient=name date=name"
     assert row["file_size"] == str(len(jpegs[0]))
     assert COLUMNS[28:] == (
-        "exam_date", "identity_source", "picture", "file_size", "note", "p_referable",
-        "referable_sensitive",
+        "exam_date", "identity_source", "picture", "file_size", "note", "score_1024",
+        "p_referable", "referable_sensitive",
     )  # fmt: skip

@@ -130,7 +130,7 @@ def test_outcomes_of_images_and_of_patients(open_app, root, html, wait_graded):
     assert [e.name for e in app.session_state["worklist"].entries] == ["2_right.jpg"]
 
 
-def test_listed_photographs_go_to_the_review(open_app, root, html, wait_graded):
+def test_listed_photographs_go_to_the_review(open_app, root, html, wait_graded, start_reading):
     app = open_app(page="batch/page.py", grade=4)
     root()
     job = finished(start(app, ""))
@@ -140,6 +140,8 @@ def test_listed_photographs_go_to_the_review(open_app, root, html, wait_graded):
     names = [entry.name for entry in app.session_state["worklist"].entries]
     assert names == ["1_left.jpg", "3_left.jpg"]
     app.switch_page("review/page.py").run()
+    assert "1_left.jpg" not in html(app)  # how to read comes first
+    start_reading(app)
     assert '<h1 class="name">1_left.jpg' in html(app)
 
 
