@@ -22,7 +22,9 @@ from training.evaluation.scored import Scored, score_photographs
 
 def main(arguments: list[str] | None = None) -> None:
     """Calibrate a bundle from the command line."""
-    parser = cli.parser("calibrate", __doc__, "--weights", "--labels", "--images", "--quiet")
+    parser = cli.parser(
+        "calibrate", __doc__, "--weights", "--labels", "--images", "--further", "--quiet"
+    )
     parser.set_defaults(weights=bundled_folder())
     parser.add_argument("--out", type=Path, help="write there (default: into --weights)")
     parser.add_argument("--model-version", help="of the calibrated bundle (default: as it is)")
@@ -30,6 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--keep-scores", action="store_true",
         help="leave the weights of the scales and the placement of maps as they are",
     )  # fmt: skip
+    cli.add_fusion(parser)
     step = parser.add_mutually_exclusive_group()
     step.add_argument(
         "--report", action="store_true",
@@ -52,7 +55,7 @@ def _calibrate(given: argparse.Namespace) -> None:
     if given.report:
         print(_printed(grader, scored))
         return
-    fitted = calibrate(scored, grader.bundle if given.keep_scores else None)
+    fitted = calibrate(scored, grader.bundle if given.keep_scores else None, given.fusion)
     out = given.out or given.weights
     bundle = with_calibration(grader.bundle, fitted)
     bundle = replace(bundle, version=given.model_version or bundle.version)

@@ -12,6 +12,7 @@ import numpy as np
 from drcore import logs
 from drcore.errors import DrcoreError
 from drcore.grading.report import log_report
+from drcore.maps.region import FIELD_DEGREES
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle
 from drcore.model.calibration import spread_of
 from drcore.model.inference import open_runner
@@ -55,15 +56,20 @@ class Grader:
     Args:
         bundle: networks, thresholds and preparation; later changes to the networks do not count.
         device: "cpu" or "cuda".
+        field_degrees: width of the field of view of photographs whose DICOM header does not give
+            it; what maps say is per disc area.
 
     Attributes:
-        bundle, device: as given.
+        bundle, device, field_degrees: as given.
         runner: runs the networks.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
+    def __init__(
+        self, bundle: Bundle, device: str = "cpu", *, field_degrees: float = FIELD_DEGREES
+    ) -> None:
         self.bundle = bundle
         self.device = device
+        self.field_degrees = field_degrees
         self.runner = open_runner(bundle.networks, device)
         self._side = max(SQUARE, *bundle.networks)
 
@@ -274,7 +280,7 @@ class Grader:
         answers = self.runner.run(
             [item.inputs for item in prepared], [item.coverage for item in prepared]
         )
-        placement = self.bundle.placement
+        placement, certainty = self.bundle.placement, self.bundle.certainty
         reports = []
         for item, answer in zip(prepared, answers, strict=True):
             scores = {size: score for size, (score, _) in answer.items()}
@@ -308,6 +314,8 @@ class Grader:
                     identity_source=photograph.identity_source,
                     file_size=photograph.file_size,
                     note=photograph.note,
+                    field_degrees=photograph.field_degrees or self.field_degrees,
+                    sensitive_threshold=None if certainty is None else certainty.sensitive,
                     model_version=self.version,
                     placed=1.0 if placement is None else placement.share(score),
                     _frame=item.frame,

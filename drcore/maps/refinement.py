@@ -79,16 +79,18 @@ def refine(
     standing_out = _standing_out(contrast, size)
     standing_out *= share
     weight = _resized(share, neighbourhoods, cv2.INTER_AREA)
-    around = _neighbourhood_mean(standing_out, weight)
+    around = _around(standing_out, weight)
     # Noise alone must not become spots: a tenth of the square's mean counts as nothing.
-    floor = np.float32(0.1 * float(standing_out.sum() / share.sum()) + 1e-6)
+    floor = np.float32(0.1 * cv2.sumElems(standing_out)[0] / cv2.sumElems(share)[0] + 1e-6)
     standing_out += floor
     around += floor
     standing_out /= around
     focused: Map = above * np.minimum(standing_out, _STEEPEST)
-    before, after = (_neighbourhood_mean(m * share, weight) for m in (above, focused))
+    before, after = (_around(m * share, weight) for m in (above, focused))
     before /= np.maximum(after, 1e-6)
-    focused *= np.where(after > 1e-6, np.minimum(before, 3), 1)
+    np.minimum(before, 3, out=before)
+    before[after <= 1e-6] = 1
+    focused *= before
     focused += smooth
     focused -= above
     # What interpolation and the limits above lost or gained, in total a small constant.
@@ -106,11 +108,11 @@ def _standing_out(contrast: NDArray[np.uint8], size: int) -> Map:
     return blurred * blurred
 
 
-def _neighbourhood_mean(values: Map, weight: Map) -> Map:
+def _around(values: Map, weight: Map) -> Map:
     """Mean over retina around each pixel, interpolated between the neighbourhoods."""
     total = _resized(values, weight.shape[0], cv2.INTER_AREA)
     mean = np.asarray(total / np.maximum(weight, 0.05), np.float32)
-    return np.asarray(_resized(mean, values.shape[0], cv2.INTER_LINEAR))
+    return _resized(mean, values.shape[0], cv2.INTER_LINEAR)
 
 
 def _resized(values: Map, size: int, interpolation: int) -> Map:

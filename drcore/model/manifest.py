@@ -28,6 +28,7 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "MANIFEST", "Manifest", "NetworkEntry", "
 
 _MAX_MANIFEST = 1 << 20
 _SINCE_VERSION = {"certainty": 2, "placement": 3}
+_DECISION_SINCE = 4
 _OF_NETWORK_SINCE = dict.fromkeys(("map", "link", "mirrored", "precision"), 4)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -200,9 +201,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _too_early(content: dict[str, Any], version: int) -> list[str]:
     """Name entries that a manifest of that version does not have."""
-    networks, certainty = content.get("networks"), content.get("certainty")
+    certainty, networks = content.get("certainty"), content.get("networks")
     found = [key for key, since in _SINCE_VERSION.items() if version < since and key in content]
-    if version < 4 and isinstance(certainty, dict) and "decision" in certainty:
+    if version < _DECISION_SINCE and isinstance(certainty, dict) and "decision" in certainty:
         found.append("certainty.decision")
     for index, entry in enumerate(networks if isinstance(networks, list) else []):
         keys = entry if isinstance(entry, dict) else ()

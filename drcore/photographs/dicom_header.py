@@ -31,6 +31,9 @@ DicomSource = str | Path | bytes | bytearray | memoryview | BinaryIO
 MAX_ELEMENTS = 200_000
 """Elements of a header at most, nested ones counted: twenty times a talkative camera's."""
 
+FIELD_RANGE = (10.0, 220.0)
+"""Degrees of the field of view of any fundus camera."""
+
 _PIXEL_DATA = 0x7FE00010
 _TRANSFER_SYNTAX = 0x00020010
 _BODY = 0x00030000
@@ -46,6 +49,7 @@ _IMAGE_KEYWORDS = (
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "WindowCenter",
     "WindowWidth", "AcquisitionDateTime", "AcquisitionDate",
     "ContentDate", "ICCProfile", "BurnedInAnnotation", "ImageLaterality", "Laterality",
+    "HorizontalFieldOfView",
     "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
@@ -87,6 +91,16 @@ class Header:
     sha256: tuple[str, ...]
     dataset: Dataset
     file_size: int = 0
+
+    @property
+    def field_degrees(self) -> float | None:
+        """Width of the field of view; None where the header gives none that a camera has."""
+        try:
+            degrees = float(self.dataset.get("HorizontalFieldOfView") or 0)
+        except (TypeError, ValueError):
+            return None
+        low, high = FIELD_RANGE
+        return degrees if low <= degrees <= high else None
 
     @property
     def frames(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -154,7 +155,7 @@ def _upper_quantile(
     return float(values[order][min(place, len(values) - 1)])
 
 
-def calibrate(scored: Scored, kept: Bundle | None = None) -> Fitted:
+def calibrate(scored: Scored, kept: Bundle | None = None, fusion: Sequence[float] = ()) -> Fitted:
     """Fit weights of the scales, certainty and placement.
 
     Args:
@@ -162,6 +163,7 @@ def calibrate(scored: Scored, kept: Bundle | None = None) -> Fitted:
             they get no grade.
         kept: bundle whose weights of the scales and placement stay as they are, so that no score
             and no map changes.
+        fusion: weights of the scales, by rising size; fitted if empty.
 
     Raises:
         DrcoreError: too few photographs, or not all grades among them.
@@ -176,7 +178,7 @@ def calibrate(scored: Scored, kept: Bundle | None = None) -> Fitted:
     if kept is not None:
         weights = tuple(kept.fusion[size] for size in sorted(kept.networks))
         return Fitted(weights, fit_certainty(scored), kept.placement)
-    weights = fit_fusion(scored)
+    weights = tuple(fusion) or fit_fusion(scored)
     scored = replace(scored, score=scored.scales @ np.array(weights))
     return Fitted(weights, fit_certainty(scored), fit_placement(scored))
 

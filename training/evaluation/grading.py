@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from drcore.agreement.statistics import (
     bootstrap_interval,
@@ -15,12 +14,12 @@ from drcore.agreement.statistics import (
     quadratic_weighted_kappa,
     roc_auc,
 )
-from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
 from drcore.icdr import REFERABLE
 from training.data.labels import Labelled
+from training.evaluation.scored import Scored, score_photographs
 
-__all__ = ["evaluate", "figures", "table"]
+__all__ = ["evaluate", "evaluate_scored", "figures", "table"]
 
 
 def evaluate(grader: Grader, rows: Sequence[Labelled], *, quiet: bool = False) -> dict[str, Any]:
@@ -32,32 +31,30 @@ def evaluate(grader: Grader, rows: Sequence[Labelled], *, quiet: bool = False) -
     Returns:
         By "dataset/split" and scale ("128", "256", "512", "fused"), the figures of `figures`.
     """
-    reports = grader.grade_many(row.path for row in rows)
-    scores: dict[str, list[float]] = {"fused": [], **{str(s): [] for s in grader.scales}}
-    turned_away = []
-    for row, report in tqdm(
-        zip(rows, reports, strict=True), total=len(rows), unit="photograph", disable=quiet
-    ):
-        if report.status == "failed":
-            raise DrcoreError(f"{row.path.name} cannot be measured: {report.reason}")
-        turned_away.append(report.status == "ungradable")
-        scores["fused"].append(report.score)
-        for scale in grader.scales:
-            scores[str(scale)].append(report.scores[scale])
-    groups = np.array([f"{row.dataset}/{row.split}" for row in rows])
-    truth = np.array([row.grade for row in rows])
-    patients = np.array([row.patient for row in rows])
+    return evaluate_scored(grader, score_photographs(grader, rows, quiet=quiet))
+
+
+def evaluate_scored(grader: Grader, scored: Scored) -> dict[str, Any]:
+    """Compare scores with labels; see `evaluate`.
+
+    Args:
+        grader: whose scales and thresholds are used.
+        scored: its scores.
+    """
+    groups = np.array([f"{d}/{s}" for d, s in zip(scored.dataset, scored.split, strict=True)])
+    scores = {"fused": scored.score}
+    scores |= {str(s): scored.scales[:, i] for i, s in enumerate(grader.scales)}
     result: dict[str, Any] = {"model": grader.version, "sets": {}}
     for group in sorted(set(groups)):
         chosen = groups == group
         entry: dict[str, Any] = {
             "photographs": int(chosen.sum()),
-            "called_ungradable": int(np.array(turned_away)[chosen].sum()),
+            "called_ungradable": int((~scored.gradable[chosen]).sum()),
         }
         for scale, values in scores.items():
-            score = np.array(values)[chosen]
-            given = np.array([grader.grade_of(value) for value in score])
-            entry[scale] = figures(truth[chosen], score, given, patients[chosen])
+            score = values[chosen]
+            given = np.array([grader.grade_of(float(value)) for value in score])
+            entry[scale] = figures(scored.truth[chosen], score, given, scored.patient[chosen])
         result["sets"][group] = entry
     return result
 

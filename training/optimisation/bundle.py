@@ -52,6 +52,42 @@ def bundle_of_run(
     Raises:
         RunError: a network was not trained.
     """
+    networks, recipes = _networks(run, presets, kept, keep)
+    if finest is not None:
+        network, recipe = finished_network(finest)
+        networks[network.config.input_size] = network
+        recipes[network.config.name] = recipe
+    if fusion and len(fusion) != len(networks):
+        raise RunError(f"{len(fusion)} weights were given for {len(networks)} scales.")
+    with_masks = ", ".join(sorted(p for p, recipe in recipes.items() if recipe.get("lesions")))
+    return Bundle(
+        name=name,
+        version=version,
+        networks=networks,
+        preparation=Preprocessing(),
+        thresholds=(0.5, 1.5, 2.5, 3.5),
+        fusion=dict(zip(sorted(networks), fusion, strict=True)) if fusion else {},
+        created=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        training={
+            "photographs": {
+                d: sum(r.dataset == d and r.split == "train" for r in rows)
+                for d in sorted({r.dataset for r in rows})
+            },
+            "start": "EfficientNet-Lite, ImageNet weights",
+            "recipes": recipes,
+            "lesion_masks": (
+                f"of IDRiD training photographs, by {with_masks}" if with_masks else "not used"
+            ),
+        },
+        licence=LICENCE,
+        intended_use=INTENDED_USE,
+    )
+
+
+def _networks(
+    run: Path, presets: Sequence[str], kept: Bundle | None, keep: Sequence[str]
+) -> tuple[dict[int, RamNetwork], dict[str, dict[str, object]]]:
+    """Networks by input size, and by preset how they were trained."""
     networks: dict[int, RamNetwork] = {}
     recipes: dict[str, dict[str, object]] = {}
     for preset in presets:
@@ -64,41 +100,7 @@ def bundle_of_run(
             # What was done is less than what was planned, where a run was cut short.
             recipes[preset] = {**record["recipe"], "done": record["progress"]}
         networks[network.config.input_size] = network
-    if finest is not None:
-        network, recipe = finished_network(finest)
-        networks[network.config.input_size] = network
-        recipes[network.config.name] = recipe
-    if fusion and len(fusion) != len(networks):
-        raise RunError(f"{len(fusion)} weights were given for {len(networks)} scales.")
-    return Bundle(
-        name=name,
-        version=version,
-        networks=networks,
-        preparation=Preprocessing(),
-        thresholds=(0.5, 1.5, 2.5, 3.5),
-        fusion=dict(zip(sorted(networks), fusion, strict=True)) if fusion else {},
-        created=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        training=_training_record(rows, recipes),
-        licence=LICENCE,
-        intended_use=INTENDED_USE,
-    )
-
-
-def _training_record(
-    rows: Sequence[Labelled], recipes: dict[str, dict[str, object]]
-) -> dict[str, object]:
-    with_masks = ", ".join(sorted(p for p, recipe in recipes.items() if recipe.get("lesions")))
-    return {
-        "photographs": {
-            d: sum(r.dataset == d and r.split == "train" for r in rows)
-            for d in sorted({r.dataset for r in rows})
-        },
-        "start": "EfficientNet-Lite, ImageNet weights",
-        "recipes": recipes,
-        "lesion_masks": (
-            f"of IDRiD training photographs, by {with_masks}" if with_masks else "not used"
-        ),
-    }
+    return networks, recipes
 
 
 def finished_network(folder: Path) -> tuple[RamNetwork, dict[str, object]]:
