@@ -1,7 +1,7 @@
 """Every environment variable that the viewer reads, except those of its log (`drcore.logs`).
 
 Where the record and the stored lists lie, `drcore.record.places` says; DRCORE_FORM is read by
-`drcore.reviews.form`.
+`drcore.reviews.form`, and those of a login by `viewer.server.identity`.
 """
 
 from __future__ import annotations
