@@ -6,9 +6,11 @@ import ipaddress
 import os
 import tomllib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import streamlit as st
 
 from drcore.errors import DrcoreError
 
@@ -50,6 +52,12 @@ def reader_header() -> str:
     Empty where there is none.
     """
     return os.environ.get("DRCORE_READER_HEADER", "").strip().lower()
+
+
+@cache
+def openid() -> bool:
+    """Whether .streamlit/secrets.toml has an [auth] section: an identity provider signs in."""
+    return bool(st.secrets.load_if_toml_exists() and "auth" in st.secrets)
 
 
 def header_trouble() -> str:

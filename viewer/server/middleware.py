@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from streamlit import get_option
 
 from viewer.server.limits import limit_memory_pools
-from viewer.server.reader_header import ReaderHeader
+from viewer.server.reader_header import BrowserCookie, ReaderHeader
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -136,6 +136,7 @@ def _held() -> int:
 MIDDLEWARE = (
     Middleware(_SecurityHeaders),
     Middleware(ReaderHeader),
+    Middleware(BrowserCookie),
     Middleware(_SameOrigin),
     Middleware(_UploadLimit),
 )

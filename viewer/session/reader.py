@@ -7,7 +7,6 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cache
 from html import escape
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import streamlit as st
 from drcore.errors import DrcoreError
 from drcore.reviews.validation import LONGEST
 from viewer.server import identity
+from viewer.server.reader_header import BROWSER_COOKIE
 from viewer.ui.assets import style_tag
 from viewer.ui.messages import problem
 
@@ -49,7 +49,7 @@ def login() -> Login:
     """Return where this server has its readers' names from."""
     if identity.reader_header():
         return "header"
-    return "openid" if _openid() else "unverified"
+    return "openid" if identity.openid() else "unverified"
 
 
 def known() -> bool:
@@ -228,11 +228,5 @@ def _sign_out() -> None:
 
 def _browser() -> str:
     """Return what tells this browser from others; empty where it takes no cookies."""
-    token = st.context.cookies.get("_streamlit_xsrf", "")
+    token = st.context.cookies.get(BROWSER_COOKIE, "")
     return hashlib.sha256(token.encode()).hexdigest() if token else ""
-
-
-@cache
-def _openid() -> bool:
-    """Whether .streamlit/secrets.toml has a section of an identity provider."""
-    return bool(st.secrets.load_if_toml_exists() and "auth" in st.secrets)
