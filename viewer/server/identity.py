@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import tomllib
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from viewer.server.settings import proxy_addresses, reader_header, roles_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,14 +44,6 @@ class Roles:
         if self.members is None:
             return True
         return not self.members[permission].isdisjoint({_EVERYBODY, reader.casefold()})
-
-
-def reader_header() -> str:
-    """Return the header of DRCORE_READER_HEADER, in lower case, in which a proxy names the reader.
-
-    Empty where there is none.
-    """
-    return os.environ.get("DRCORE_READER_HEADER", "").strip().lower()
 
 
 @cache
@@ -87,7 +79,7 @@ def proxies() -> frozenset[str]:
     Raises:
         DrcoreError: one is not an IP address.
     """
-    words = [word.strip() for word in os.environ.get("DRCORE_PROXY", "").split(",")]
+    words = [word.strip() for word in proxy_addresses().split(",")]
     try:
         return frozenset(_address(word) for word in words if word)
     except ValueError as error:
@@ -109,11 +101,6 @@ def _address(text: str) -> str:
     found = ipaddress.ip_address(text)
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return str(mapped or found)  # a socket for both calls 127.0.0.1 ::ffff:127.0.0.1
-
-
-def roles_file() -> str:
-    """Return the path of DRCORE_ROLES; empty where there is none."""
-    return os.environ.get("DRCORE_ROLES", "").strip()
 
 
 def roles() -> Roles:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 
-from viewer.server.identity import is_proxy, openid, reader_header
+from viewer.server.identity import is_proxy, openid
+from viewer.server.settings import reader_header
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -1,7 +1,7 @@
 """Every environment variable that the viewer reads, except those of its log (`drcore.logs`).
 
 Where the record and the stored lists lie, `drcore.record.places` says; DRCORE_FORM is read by
-`drcore.reviews.form`, and those of a login by `viewer.server.identity`.
+`drcore.reviews.form`.
 """
 
 from __future__ import annotations
@@ -67,6 +67,24 @@ def field_degrees() -> float:
     It is that of DRCORE_FIELD_DEGREES; 45 if that is empty or not a field of view.
     """
     return degrees_of(os.environ.get("DRCORE_FIELD_DEGREES", "").strip()) or FIELD_DEGREES
+
+
+def reader_header() -> str:
+    """Return the header of DRCORE_READER_HEADER, in lower case, in which a proxy names the reader.
+
+    Empty where there is none.
+    """
+    return os.environ.get("DRCORE_READER_HEADER", "").strip().lower()
+
+
+def proxy_addresses() -> str:
+    """Return DRCORE_PROXY, the addresses of the proxies that may name the reader."""
+    return os.environ.get("DRCORE_PROXY", "")
+
+
+def roles_file() -> str:
+    """Return the path of DRCORE_ROLES, by which readers have roles; empty where there is none."""
+    return os.environ.get("DRCORE_ROLES", "").strip()
 
 
 def trouble() -> str:

@@ -17,6 +17,7 @@ from drcore.errors import DrcoreError
 from drcore.reviews.validation import LONGEST
 from viewer.server import identity
 from viewer.server.reader_header import BROWSER_COOKIE
+from viewer.server.settings import reader_header, roles_file
 from viewer.ui.assets import style_tag
 from viewer.ui.messages import problem
 
@@ -47,7 +48,7 @@ class _SignedIn:
 
 def login() -> Login:
     """Return where this server has its readers' names from."""
-    if identity.reader_header():
+    if reader_header():
         return "header"
     return "openid" if identity.openid() else "unverified"
 
@@ -85,7 +86,7 @@ def require(permission: Permission) -> None:
 def gate(page: str) -> None:
     """Stop a page, named by its title, that this session's reader may not see."""
     if not known():
-        if identity.roles_file():
+        if roles_file():
             _stop(
                 "DRCORE_ROLES gives roles to readers, but this server has no login. Set "
                 "DRCORE_READER_HEADER or an [auth] section in .streamlit/secrets.toml.",
@@ -155,9 +156,7 @@ def _of_header() -> _SignedIn:
     if trouble := identity.header_trouble():
         return _SignedIn("", trouble)
     # More than one, and one that the proxy did not send, were removed by the middleware.
-    value = next(
-        (v for k, v in st.context.headers.items() if k.lower() == identity.reader_header()), ""
-    )
+    value = next((v for k, v in st.context.headers.items() if k.lower() == reader_header()), "")
     try:
         value = value.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -168,7 +167,7 @@ def _of_header() -> _SignedIn:
         return _SignedIn(
             "",
             "No login: the proxy of this server must name one reader, without a comma, in "
-            f"{identity.reader_header()}. Open the viewer at the address of the proxy and sign in "
+            f"{reader_header()}. Open the viewer at the address of the proxy and sign in "
             "there.",
         )
     return _until_expired(reader, st.session_state.get("login-since"))
