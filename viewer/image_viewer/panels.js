@@ -225,7 +225,8 @@ class Panels {
       const button = document.createElement("button");
       const key = name === "fused" ? "F" : SCALE_KEYS[sizes.indexOf(name)]?.toUpperCase();
       button.type = "button";
-      button.textContent = name === "fused" ? "Combined" : `${name} px`;
+      button.textContent = name === "fused" ? "Combined" : name;
+      button.setAttribute("aria-label", name === "fused" ? "Combined" : `${name} px`);
       button.title = `${name === "fused" ? "Mean of all resolutions" : "Network resolution"}${key ? ` (${key})` : ""}`;
       Object.assign(button.dataset, { set: "scale", value: name });
       return button;
@@ -242,7 +243,7 @@ class Panels {
     const look = this.look;
     const fit = Math.min(panel.width / (field.right - field.left), panel.height / (field.bottom - field.top)) * MARGIN;
     const deepest = Math.max(1, MAX_ZOOM / fit);
-    look.zoom = Math.min(Math.max(look.zoom, 1), deepest);
+    look.zoom = Math.min(Math.max(look.zoom, Math.min(1, 1 / (fit * panel.ratio))), deepest);
     if (Number.isNaN(look.x) || look.zoom === 1) {
       look.x = (field.left + field.right) / 2;
       look.y = (field.top + field.bottom) / 2;

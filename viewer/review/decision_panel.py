@@ -107,10 +107,18 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool 
             for grade, name in enumerate(_GRADE_NAMES):
                 _choice_button(worklist, entry, f"{grade} {name}", grade, str(grade))
             _choice_button(worklist, entry, "Ungradable", "ungradable", "U")
+        _fields(worklist, entry)
         _save_buttons(worklist, entry, store)
+    session = state.session()
+    if session.save_error:
+        messages.problem(session.save_error)
+        session.save_error = ""
+
+
+def _fields(worklist: Worklist, entry: Entry) -> None:
     note = f"note-{entry.key}"
     st.text_area(
-        "Note", value=draft.note, key=note, height=68, max_chars=2000,
+        "Note", value=worklist.reading.draft(entry.key).note, key=note, height=68, max_chars=2000,
         placeholder="Note (optional)", label_visibility="collapsed", persist_state="session",
         on_change=_keep_note, args=(worklist, entry.key, note),
     )  # fmt: skip
@@ -118,10 +126,6 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool 
         "Reader", key="reader", max_chars=100, placeholder="Your name or initials",
         persist_state="session", on_change=_rename, args=(worklist,),
     )  # fmt: skip
-    session = state.session()
-    if session.save_error:
-        messages.problem(session.save_error)
-        session.save_error = ""
 
 
 def _choice_button(
