@@ -1,4 +1,4 @@
-"""The command line: `drcore grade` for folders of photographs, `drcore model` for the weights."""
+"""The command line: `drcore grade`, `drcore model`, `drcore record`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from drcore import __version__
 from drcore.batch.signals import CODE, interruptible
 from drcore.errors import DrcoreError, MissingInputError
+from drcore.record.command import add_commands
 
 # Everything else is imported where it is used: `drcore --help` answers at once.
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", type=Path, metavar="FOLDER", help="of the weights in FOLDER, not the bundled"
     )
     model.set_defaults(run=_model)
+    add_commands(commands)
     return parser
 
 

@@ -33,7 +33,8 @@ class Bundle:
         name, version: of the model.
         networks: by input size in pixels, in evaluation mode.
         preparation: how squares become input.
-        thresholds: scores at which grades 1, 2, 3 and 4 begin.
+        thresholds: scores at which grades 1, 2, 3 and 4 begin; the cuts of `certainty` where the
+            grade is the median of its probabilities.
         certainty: probabilities of grades; None if not calibrated.
         fusion: by input size in pixels, how much each scale counts in the score and in the fused
             map, sum 1; equal if empty.
@@ -59,7 +60,13 @@ class Bundle:
     intended_use: str = ""
 
     def __post_init__(self) -> None:
-        """Give all scales equal weight if none is given."""
+        """Give all scales equal weight if none is given; refuse two verdicts in one bundle."""
+        certainty = self.certainty
+        if certainty and certainty.decision == "median" and certainty.cuts != self.thresholds:
+            raise CheckpointError(
+                "The grade is to be the median of the probabilities, but the thresholds are not "
+                "their cuts. Calibrate the bundle again."
+            )
         if not self.fusion:
             alike = dict.fromkeys(self.networks, 1 / max(len(self.networks), 1))
             object.__setattr__(self, "fusion", alike)

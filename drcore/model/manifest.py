@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
-from drcore.model.calibration import GradeCalibration
+from drcore.model.calibration import Decision, GradeCalibration
 from drcore.model.manifest_format import FORMAT, FORMAT_VERSION, MANIFEST
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
@@ -64,6 +64,7 @@ class _Certainty(_Entry):
     coverage: float
     level: float
     sensitive: float
+    decision: Decision = "thresholds"
 
 
 class _Placement(_Entry):
@@ -157,6 +158,9 @@ def read_manifest(folder: Path) -> Manifest:
             "Update drcore, or use other weights."
         )
     early = [key for key, since in _SINCE_VERSION.items() if version < since and key in content]
+    certainty = content.get("certainty")
+    if version < 4 and isinstance(certainty, dict) and "decision" in certainty:
+        early.append("certainty.decision")
     if early:
         raise CheckpointError(_not_understood(folder, early))
     try:

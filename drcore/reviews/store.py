@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Table, and_, insert, select
+from sqlalchemy import Table, and_, select
 
 from drcore.errors import ReviewError
 from drcore.eye import Laterality
 from drcore.reviews.correction import IdentityCorrection
 from drcore.reviews.database import DECISIONS, IDENTITIES, MARKS, WITHDRAWALS, ReviewDatabase
 from drcore.reviews.decision import Decision, ReadingMode
+from drcore.reviews.digests import insert_row
 from drcore.reviews.mark import Mark
 from drcore.reviews.tables import decisions_csv
 from drcore.text import clean_name
@@ -136,7 +137,7 @@ class ReviewStore:
                 changes = {"action": WITHDRAWN, "grade": None, "note": "", "revises": number}
                 values = {name: getattr(made, name) for name in _FIELDS[Decision]}
                 values |= {"decided_at": datetime.now(UTC), **changes}
-                connection.execute(insert(DECISIONS).values(**values))
+                insert_row(connection, DECISIONS, values)
 
         self._write(write)
 
@@ -254,7 +255,7 @@ class ReviewStore:
             known = select(WITHDRAWALS.c.id).where(WITHDRAWALS.c.mark == number)
             if connection.execute(known).first() is None:
                 values = {"mark": number, "reader": reader, "withdrawn_at": datetime.now(UTC)}
-                connection.execute(insert(WITHDRAWALS).values(**values))
+                insert_row(connection, WITHDRAWALS, values)
 
         self._write(write)
 
@@ -305,9 +306,7 @@ class ReviewStore:
 
 
 def _insert(connection: Connection, table: Table, row: Decision | Mark | IdentityCorrection) -> int:
-    values = {name: getattr(row, name) for name in _FIELDS[type(row)]}
-    result = connection.execute(insert(table).values(**values))
-    return int(result.inserted_primary_key[0])  # type: ignore[index]
+    return insert_row(connection, table, {name: getattr(row, name) for name in _FIELDS[type(row)]})
 
 
 def _made(kind: Any, row: DatabaseRow[Any]) -> Any:

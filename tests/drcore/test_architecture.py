@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 DRCORE_ALL = {
     "photographs", "preprocessing", "maps", "model", "grading", "sources", "results", "reviews",
-    "agreement", "export", "batch",
+    "agreement", "export", "batch", "record",
 }  # fmt: skip
 VIEWER_BASE = {"ui", "server", "worklist", "session", "image_viewer"}
 
@@ -27,10 +27,11 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "grading": {"photographs", "preprocessing", "maps", "model"},
         "sources": {"photographs"},
         "results": {"photographs", "maps", "grading", "sources"},
-        "batch": DRCORE_ALL - {"batch", "reviews", "agreement", "export"},
+        "batch": DRCORE_ALL - {"batch", "reviews", "record", "agreement", "export"},
         "reviews": set(),
+        "record": {"reviews"},
         "agreement": {"reviews"},
-        "export": DRCORE_ALL - {"export", "batch"},
+        "export": DRCORE_ALL - {"export", "batch", "record"},
     },
     "viewer": {
         "ui": set(),

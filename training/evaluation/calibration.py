@@ -13,9 +13,10 @@ from scipy.optimize import minimize
 from drcore.errors import DrcoreError
 from drcore.icdr import REFERABLE
 from drcore.maps.attenuation import Attenuation
+from drcore.model.bundle import Bundle
 from drcore.model.calibration import GradeCalibration, nonconformity
 from training.evaluation.scored import Scored, dataset_weights, folds
-from training.evaluation.thresholds import fit_thresholds, grade_with
+from training.evaluation.thresholds import grade_with
 
 __all__ = [
     "HEALTHY_UNPLACED",
@@ -37,18 +38,24 @@ LEAST_WEIGHT = 0.1
 """No scale counts for less in the fused score and map: the reader may look at each of them."""
 HEALTHY_UNPLACED = 0.96
 """Share of healthy eyes whose map is shown as its mean alone."""
+CLASS_POWER = 0.125
+"""Within a dataset, grades count by their frequency to this power less: see EXPERIMENTS.md."""
 PLACEMENT_RAMP = 0.3
 """Width of the ramp from there to a map in all its places, in grades."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What a calibration gives: thresholds, certainty, weights of the scales, placement of maps."""
+    """What a calibration gives: certainty, weights of the scales, placement of maps."""
 
     fusion: tuple[float, ...]
-    thresholds: tuple[float, float, float, float]
     certainty: GradeCalibration
     placement: Attenuation | None
+
+    @property
+    def thresholds(self) -> tuple[float, float, float, float]:
+        """Where the median of the probabilities changes: the grade is that median."""
+        return self.certainty.cuts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,24 +68,18 @@ class Judged:
     sensitive: NDArray[np.bool_]
 
 
-def fit_certainty(
-    scored: Scored, thresholds: tuple[float, float, float, float], seed: int = 0
-) -> GradeCalibration:
-    """Fit the probabilities, the sets and the sensitive operating point.
+def fit_certainty(scored: Scored, seed: int = 0) -> GradeCalibration:
+    """Fit the probabilities, whose median is the grade, the sets and the sensitive point.
 
-    Probabilities by maximum likelihood, datasets counting by the root of their size. The level of
-    the sets and the sensitive operating point are conformal quantiles with the correction for
-    finite samples (Vovk, Gammerman & Shafer 2005): the expected coverage, and the expected
-    sensitivity, on further photographs of the same mixture are at least what was asked for. The
-    level is taken from probabilities that were fitted without the patient in question
-    (cross-conformal, Vovk 2015).
-
-    Args:
-        thresholds: between the grades.
+    Probabilities by maximum likelihood, weighted by `fit_weights`. The level of the sets and the
+    sensitive operating point are conformal quantiles with the correction for finite samples (Vovk,
+    Gammerman & Shafer 2005): the expected coverage, and the expected sensitivity, on further
+    photographs of the same mixture are at least what was asked for. The level is taken from
+    probabilities that were fitted without the patient in question (cross-conformal, Vovk 2015).
     """
     model = fit_probabilities(scored)
     aside = np.empty(len(scored))
-    given = grade_with(thresholds, scored.score)
+    given = grade_with(model.cuts, scored.score)
     for inside, outside in folds(scored, seed):
         part = fit_probabilities(scored.where(inside))
         shares = part.probabilities(scored.score[outside], scored.spread[outside])
@@ -93,24 +94,42 @@ def fit_certainty(
         coverage=SET_COVERAGE,
         level=min(1.0, float(np.ceil(level * 1e4) / 1e4)),
         # Never above the default, or the two would change roles.
-        sensitive=min(thresholds[1], float(np.floor(point * 1e3) / 1e3)),
+        sensitive=min(model.cuts[1], float(np.floor(point * 1e3) / 1e3)),
     )
+
+
+def fit_weights(scored: Scored) -> NDArray[np.float64]:
+    """Return how much each photograph counts in the fit of the probabilities, sum 1.
+
+    Datasets count by the root of their size, grades within a dataset by their frequency to the
+    power of 1 - `CLASS_POWER`, a little nearer to grades that are all as frequent: this is what
+    keeps kappa high although the grade is the median.
+    """
+    weight = dataset_weights(scored)
+    for name in set(scored.dataset.tolist()):
+        chosen = scored.dataset == name
+        counts = np.bincount(scored.truth[chosen], minlength=5)
+        rarer = weight[chosen] * counts[scored.truth[chosen]] ** -CLASS_POWER
+        weight[chosen] = rarer / rarer.sum() * weight[chosen].sum()
+    return weight
 
 
 def fit_probabilities(scored: Scored) -> GradeCalibration:
     """Maximum likelihood; level and operating point are left at values that mean nothing yet."""
-    weight = dataset_weights(scored)
+    weight = fit_weights(scored)
     index = np.arange(len(scored))
 
-    def model(values: NDArray[np.float64]) -> GradeCalibration:
-        a, b, c, d = np.cumsum(values[:4]).tolist()
-        width, widening = values[4:].tolist()
+    def model(cuts: NDArray[np.float64], spread: NDArray[np.float64]) -> GradeCalibration:
+        a, b, c, d = cuts.tolist()
+        width, widening = spread.tolist()
         return GradeCalibration(
-            (a, b, c, d), width, widening, SET_COVERAGE, level=1.0, sensitive=0.0
-        )
+            (a, b, c, d), width, widening, SET_COVERAGE, level=1.0, sensitive=0.0,
+            decision="median",
+        )  # fmt: skip
 
     def cost(values: NDArray[np.float64]) -> float:
-        shares = model(values).probabilities(scored.score, scored.spread)
+        fitted = model(np.cumsum(values[:4]), values[4:])
+        shares = fitted.probabilities(scored.score, scored.spread)
         own = np.maximum(shares[index, scored.truth], 1e-12)
         return float(-(weight * np.log(own)).sum())
 
@@ -119,8 +138,8 @@ def fit_probabilities(scored: Scored) -> GradeCalibration:
         np.array([1.0, 0.4, 1.0, 0.8, 0.35, 0.1]),
         method="L-BFGS-B",
         bounds=[(-2.0, 3.0), *[(0.05, 3.0)] * 3, (0.05, 3.0), (0.0, 3.0)],
-    )
-    return model(np.round(found.x, 4))
+    ).x
+    return model(np.round(np.cumsum(found[:4]), 4), np.round(found[4:], 4))
 
 
 def _upper_quantile(
@@ -135,12 +154,14 @@ def _upper_quantile(
     return float(values[order][min(place, len(values) - 1)])
 
 
-def calibrate(scored: Scored) -> Fitted:
-    """Fit weights of the scales, thresholds, certainty and placement.
+def calibrate(scored: Scored, kept: Bundle | None = None) -> Fitted:
+    """Fit weights of the scales, certainty and placement.
 
     Args:
         scored: validation photographs; those that the Grader turns away are left out, since
             they get no grade.
+        kept: bundle whose weights of the scales and placement stay as they are, so that no score
+            and no map changes.
 
     Raises:
         DrcoreError: too few photographs, or not all grades among them.
@@ -152,10 +173,12 @@ def calibrate(scored: Scored) -> Fitted:
             f"Of the gradable validation photographs {counts.tolist()} have the grades 0-4: "
             "thresholds need some of each. Label more."
         )
+    if kept is not None:
+        weights = tuple(kept.fusion[size] for size in sorted(kept.networks))
+        return Fitted(weights, fit_certainty(scored), kept.placement)
     weights = fit_fusion(scored)
     scored = replace(scored, score=scored.scales @ np.array(weights))
-    thresholds = fit_thresholds(scored.score, scored.truth, scored.dataset, scored.patient)
-    return Fitted(weights, thresholds, fit_certainty(scored, thresholds), fit_placement(scored))
+    return Fitted(weights, fit_certainty(scored), fit_placement(scored))
 
 
 def fit_fusion(scored: Scored) -> tuple[float, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -12,8 +12,9 @@ from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_k
 from drcore.icdr import REFERABLE
 from training.evaluation.calibration import Judged, fit_probabilities
 from training.evaluation.scored import Scored, folds
+from training.evaluation.thresholds import fit_thresholds, grade_with
 
-__all__ = ["calibration_errors", "expected_calibration_error", "report"]
+__all__ = ["calibration_errors", "decision_rules", "expected_calibration_error", "report"]
 
 Statistic = Callable[[NDArray[np.int64]], float]
 """Of the observations with these indices."""
@@ -122,3 +123,50 @@ def calibration_errors(scored: Scored, partitions: int = 10) -> dict[str, NDArra
             chosen = scored.dataset == name
             row[number] = expected_calibration_error(shares[chosen], scored.truth[chosen])
     return dict(zip(names, errors, strict=True))
+
+
+def decision_rules(val: Scored, test: Scored, partitions: int = 3) -> str:
+    """Compare the median of the probabilities with thresholds that were chosen for kappa.
+
+    Args:
+        val: fitted on, each patient judged by a fit without them; mean over the partitions.
+        test: judged by a fit on all of `val`.
+        partitions: into folds.
+
+    Returns:
+        A table with kappa, accuracy, sensitivity and specificity of both rules for each set.
+    """
+    rules: dict[str, Callable[[Scored], Sequence[float]]] = {
+        "median": lambda s: fit_probabilities(s).cuts,
+        "thresholds": lambda s: fit_thresholds(s.score, s.truth, s.dataset, s.patient),
+    }
+    columns = f"{'kappa':>7}{'exact':>7}{'sens.':>7}{'spec.':>7}"
+    lines = [f"{'':<18}{'median':<28}{'thresholds for kappa':<28}", f"{'':<18}{columns}{columns}"]
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for fit in rules.values():
+        given = []
+        for seed in range(1, partitions + 1):
+            grade = np.empty(len(val), np.int64)
+            for inside, outside in folds(val, seed):
+                grade[outside] = grade_with(fit(val.where(inside)), val.score[outside])
+            given.append(grade)
+        for name in sorted(set(val.dataset.tolist())):
+            chosen = val.dataset == name
+            each = [_agreement(val.truth[chosen], grade[chosen]) for grade in given]
+            found.setdefault(f"{name}/val", []).append(np.mean(each, axis=0))
+        for name in sorted(set(test.dataset.tolist())):
+            chosen = test.dataset == name
+            judged = grade_with(fit(val), test.score[chosen])
+            found.setdefault(f"{name}/test", []).append(_agreement(test.truth[chosen], judged))
+    for name, figures in found.items():
+        lines.append(f"{name:<18}" + "".join(f"{value:>7.3f}" for value in np.concatenate(figures)))
+    return "\n".join(lines)
+
+
+def _agreement(truth: NDArray[np.int64], given: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Kappa, exact agreement, sensitivity and specificity for referable disease."""
+    referable, called = truth >= REFERABLE, given >= REFERABLE
+    return np.array([
+        quadratic_weighted_kappa(truth, given), (truth == given).mean(),
+        called[referable].mean(), (~called)[~referable].mean(),
+    ])  # fmt: skip

@@ -19,6 +19,8 @@ from viewer.ui import messages
 if TYPE_CHECKING:
     import pandas as pd
 
+    from drcore.model.manifest import Manifest
+
 MODEL_CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
 
 _COLUMNS = {
@@ -47,6 +49,7 @@ def model() -> None:
     if manifest.intended_use:
         st.text(manifest.intended_use)
     st.caption(f"Grade thresholds: {thresholds_text(manifest.thresholds)}")
+    st.caption(decision_text(manifest))
     _figures(manifest.metrics)
     st.subheader("Model card")
     if MODEL_CARD.is_file():
@@ -61,6 +64,17 @@ def thresholds_text(thresholds: list[float]) -> str:
     return " \u00b7 ".join(
         f"{grade}/{grade + 1} {value:.2f}" for grade, value in enumerate(thresholds)
     )
+
+
+def decision_text(manifest: Manifest) -> str:
+    """Say how the grade is decided."""
+    certainty = manifest.certainty
+    if certainty is not None and certainty.decision == "median":
+        return (
+            "The grade is the median of the grade probabilities; referable means a probability of "
+            "at least 50 % for grade 2 or more."
+        )
+    return "The grade comes from thresholds chosen for kappa, apart from the probabilities."
 
 
 def set_name(key: str) -> str:

@@ -89,6 +89,21 @@ def set_sentence(report: GradeReport) -> str:
     return f"90 % prediction set: grade{'' if low == high else 's'} {_range(low, high)}"
 
 
+def median_sentence(report: GradeReport) -> str:
+    """Say why the grade is not the most probable one, where it is the median; else empty."""
+    chances, grade = report.probabilities, report.grade
+    if chances is None or grade is None:
+        return ""
+    most = max(range(len(chances)), key=lambda i: chances[i])
+    is_median = sum(chances[grade:]) >= 0.5 > sum(chances[grade + 1 :])
+    if most == grade or not is_median:
+        return ""
+    return (
+        f"Grade {grade} is the median of these probabilities; grade {most} is the most probable "
+        "single grade."
+    )
+
+
 def agreement_sentence(report: GradeReport) -> str:
     """State the grade of each network."""
     each, spread = network_grades(report)
@@ -151,7 +166,7 @@ def _probabilities(report: GradeReport) -> str:
     return (
         f"{style_tag('review/verdict_card.css')}"
         f'<table class="chances" aria-label="Probability of each grade">'
-        f"{rows}</table><p>{set_sentence(report)}</p>"
+        f"{rows}</table><p>{set_sentence(report)}</p><p>{median_sentence(report)}</p>"
     )
 
 

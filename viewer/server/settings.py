@@ -1,4 +1,7 @@
-"""Every environment variable that the viewer reads, except those of its log (`drcore.logs`)."""
+"""Every environment variable that the viewer reads, except those of its log (`drcore.logs`).
+
+Where the record and the stored lists lie, `drcore.record.places` says.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,11 @@ import os
 from pathlib import Path
 
 from drcore.photographs.identity import NameRules
+from drcore.record.places import record_location as reviews_location
+from drcore.record.places import worklists_folder
 from drcore.reviews.decision import MODES, ReadingMode
+
+__all__ = ["allowed_modes", "batch_root", "name_rules", "reviews_location", "worklists_folder"]
 
 _MASKED: ReadingMode = "blinded first read"
 """As it is stored. Pages, and DRCORE_STUDY where one likes, call it "masked first read"."""
@@ -16,16 +23,6 @@ def batch_root() -> Path | None:
     """Return the folder of DRCORE_BATCH_ROOT, below which the server's folders may be graded."""
     value = os.environ.get("DRCORE_BATCH_ROOT", "").strip()
     return Path(value) if value else None
-
-
-def worklists_folder() -> Path:
-    """Return where worklists are kept: DRCORE_WORKLISTS, or a folder below the working folder."""
-    return Path(os.environ.get("DRCORE_WORKLISTS") or Path(".drcore", "worklists")).resolve()
-
-
-def reviews_location() -> str:
-    """Return where grades are kept: DRCORE_REVIEWS_URL, or a file below the working folder."""
-    return os.environ.get("DRCORE_REVIEWS_URL") or str(Path(".drcore", "reviews.sqlite3").resolve())
 
 
 def name_rules() -> NameRules:

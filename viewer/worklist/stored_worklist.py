@@ -178,6 +178,11 @@ class StoredWorklist:
         """Delete all of the list."""
         self.store.delete(self.id)
 
+    def _has(self, key: str) -> bool:
+        with self.store.index() as index:
+            query = "SELECT 1 FROM photograph WHERE list = ? AND key = ?"
+            return index.execute(query, (self.id, key)).fetchone() is not None
+
     def _report_file(self, key: str) -> Path:
         return self.folder / f"{key}.report"
 
@@ -233,7 +238,7 @@ class StoredWorklist:
         from drcore.grading.report_file import report_to_bytes
 
         self.write(entry)
-        if report.status != "failed" and self.folder.is_dir():  # else it was deleted meanwhile
+        if report.status != "failed" and self._has(entry.key):  # else it was deleted meanwhile
             data = f"{file_stamp(entry.source)}\n".encode() + report_to_bytes(report)
             self.store_report(entry.key, data)
 

@@ -40,11 +40,11 @@ def test_other_format(spoiled, other):
     refused(folder, "is not a drcore-bundle")
 
 
-@pytest.mark.parametrize("version", [4, 0, "1", None, True, 1.0, [1]])
+@pytest.mark.parametrize("version", [5, 0, "1", None, True, 1.0, [1]])
 def test_future_version(spoiled, version):
     refused(
         spoiled(lambda m: m.update(format_version=version)),
-        r"have manifest version .*this drcore understands 1, 2 and 3\. Update drcore",
+        r"have manifest version .*this drcore understands 1, 2, 3 and 4\. Update drcore",
     )
 
 
@@ -74,6 +74,37 @@ def test_version_one_is_read_and_has_no_certainty(spoiled):
 
 def test_certainty_in_version_one_is_not_understood(spoiled):
     refused(spoiled(lambda m: m.update(format_version=1)), "does not understand: certainty")
+
+
+def test_bundles_before_version_four_grade_by_their_thresholds(spoiled):
+    bundle = load_bundle(spoiled(lambda m: m.update(format_version=3)))
+    assert bundle.certainty.decision == "thresholds"
+    assert bundle.certainty.cuts != bundle.thresholds
+
+
+def test_a_median_has_thresholds_that_are_its_cuts(spoiled):
+    def median(manifest):
+        manifest["certainty"]["decision"] = "median"
+        manifest["thresholds"] = manifest["certainty"]["cuts"]
+
+    bundle = load_bundle(spoiled(median))
+    assert (bundle.certainty.decision, bundle.certainty.cuts) == ("median", bundle.thresholds)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format_version": 4}, "thresholds are not their cuts"),
+        ({"format_version": 3}, "does not understand: certainty.decision"),
+    ],
+    ids=str,
+)
+def test_two_verdicts_in_a_bundle_are_refused(spoiled, change, sentence):
+    def median(manifest):
+        manifest["certainty"]["decision"] = "median"
+        manifest.update(change)
+
+    refused(spoiled(median), sentence)
 
 
 @pytest.mark.parametrize("entry", [None, "missing"])

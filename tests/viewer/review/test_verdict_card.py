@@ -156,3 +156,12 @@ def test_there_are_four_outcomes(report, grade, sensitive, expected):
     told = replace(report, grade=grade, status=status, referable_sensitive=sensitive)
     assert verdict_card.outcome(told)[0] == expected
     assert f"<b>{expected}</b>" in verdict_card.card(told)
+
+
+def test_the_card_says_why_a_grade_is_not_the_most_probable_one(report):
+    median = replace(report, grade=1, probabilities=(0.42, 0.2, 0.3, 0.05, 0.03))
+    assert "Grade 1 is the median of these probabilities; grade 0" in verdict_card.card(median)
+    sure = replace(report, grade=2, probabilities=(0.1, 0.2, 0.5, 0.1, 0.1))
+    by_thresholds = replace(report, grade=3, probabilities=(0.0, 0.05, 0.5, 0.33, 0.12))
+    for other in (sure, by_thresholds):
+        assert "median" not in verdict_card.card(other)
