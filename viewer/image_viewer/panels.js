@@ -68,7 +68,15 @@ class Panels {
     if (!this.ahead) this.ahead = setTimeout(() => this.fetchAhead(), DECODE_LATER);
     else this.fetchAhead();
     clearTimeout(this.asking);
-    if (data.waiting) this.asking = setTimeout(() => this.trigger("ahead", Date.now()), ASK_AGAIN);
+    if (data.waiting) this.ask(ASK_AGAIN);
+  }
+
+  // Again and again, ever slower: a question may get lost in a page that is being redrawn.
+  ask(pause) {
+    this.asking = setTimeout(() => {
+      this.trigger("ahead", Date.now());
+      this.ask(Math.min(2 * pause, 10_000));
+    }, pause);
   }
 
   fetchAhead() {

@@ -28,6 +28,15 @@ export default function ({ data }) {
       choice.querySelector("button")?.setAttribute("aria-pressed", String(chosen));
     }
   });
+  // The list is drawn again only with the whole page: a choice is marked in it at once.
+  const row = [...document.querySelectorAll(".st-key-queue *")].map((node) => node.shadowRoot)
+    .find(Boolean)?.querySelector("button[aria-current=true]");
+  if (row && data.note) {
+    row.classList.remove("decided");
+    row.classList.add("unsaved");
+    row.querySelector(".note").textContent = data.note;
+    row.querySelector(".done").textContent = "\u25cf";
+  }
   document.addEventListener("keydown", keydown);
   window.addEventListener("beforeunload", leaving);
   return () => {

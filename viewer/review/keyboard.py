@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from viewer.review.list_rows import draft_note
 from viewer.ui.assets import script
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def keyboard(worklist: Worklist, entry: Entry) -> None:
         data={
             "unsaved": len(worklist.reading.unsaved),
             "chosen": "" if choice is None else f"choose-{choice}",
+            "note": "" if choice is None else draft_note(choice),
         },
     )  # fmt: skip
 

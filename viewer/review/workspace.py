@@ -135,8 +135,8 @@ def _decision(worklist: Worklist, entry: Entry, store: ReviewStore, hidden: bool
     session = state.session()
     saved = session.saved
     number = saved.number if saved else None
-    if number != session.saved_shown or session.marked != worklist.reading.unsaved:
-        session.saved_shown, session.marked = number, worklist.reading.unsaved
+    if number != session.saved_shown:
+        session.saved_shown = number
         st.rerun()  # the list and the photograph on screen change with it
     redraw.note_choice(worklist)
     if entry.decision is not None and not hidden:

@@ -41,7 +41,6 @@ class SessionState:
         saved_shown: number of the last one that the whole page shows.
         save_error: why a decision could not be saved.
         drawn, drawn_choice: what the page shows, see `viewer.session.redraw`.
-        marked: keys of entries that the list shows as chosen and not saved.
     """
 
     notices: list[str] = field(default_factory=list)
@@ -54,7 +53,6 @@ class SessionState:
     save_error: str = ""
     drawn: tuple[object, object] = (None, None)
     drawn_choice: object = None
-    marked: frozenset[str] = frozenset()
 
 
 # Not in Streamlit's caches: any browser may ask the server to clear those.
