@@ -117,6 +117,24 @@ def test_keys_and_that_nothing_is_lost(opened, server):
     assert (made.grade, made.note) == (3, "drusen 2s!")
 
 
+def test_five_saves_in_a_moment_are_five_saves(opened, server):
+    page = opened("QK")
+    page.evaluate("""async () => {
+        const press = (key, code) => { for (const type of ["keydown", "keyup"]) {
+            document.dispatchEvent(new KeyboardEvent(type, { key, code, bubbles: true }));
+        } };
+        for (let grade = 0; grade < 5; grade += 1) {
+            press(String(grade), `Digit${grade}`);
+            press("s", "KeyS");
+            await new Promise((done) => setTimeout(done, 120));
+        }
+    }""")
+    page.get_by_text("78_OS.jpg, grade 4").wait_for()
+    with ReviewStore(server.reviews) as record:
+        made = [(one.image, one.grade) for one in record.decisions() if one.reader == "QK"]
+    assert made == [("77_OD.jpg", 0), ("77_OS.jpg", 1), *(("78_OS.jpg", n) for n in (2, 3, 4))]
+
+
 def test_a_masked_list_stays_masked_when_it_is_loaded_again(opened):
     page = opened("MR", "Masked first read")
     for _ in range(2):

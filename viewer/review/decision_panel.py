@@ -156,6 +156,7 @@ def _save_buttons(worklist: Worklist, entry: Entry, store: ReviewStore) -> None:
 
 
 def _choose(worklist: Worklist, key: str, value: Choice | None) -> None:
+    state.session().obeyed += 1
     if worklist.reading.set_draft(key, choice=value):
         worklist.save_reading()
 
@@ -175,6 +176,7 @@ def _rename(worklist: Worklist) -> None:
 
 def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> None:  # noqa: FBT001
     report, session = entry.report, state.session()
+    session.obeyed += 1
     if report is None:
         return
     now = datetime.now(UTC)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from viewer.review.list_rows import draft_note
+from viewer.session import state
 from viewer.ui.assets import script
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def keyboard(worklist: Worklist, entry: Entry) -> None:
     _component()(
         key="keyboard", height=1,
         data={
+            "version": f"{state.session().obeyed} {entry.key}",
             "unsaved": len(worklist.reading.unsaved),
             "chosen": "" if choice is None else f"choose-{choice}",
             "note": "" if choice is None else draft_note(choice),
