@@ -8,12 +8,21 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from drcore import __version__
+from drcore.export.cautions import laser_sentence
 from drcore.export.deidentification import Disclosure
-from drcore.export.final_grade import final_values
-from drcore.icdr import NOTICE
+from drcore.export.final_grade import final_findings, final_values
+from drcore.grading.statements import (
+    map_sentence,
+    outcome,
+    referable_probability,
+    regions_of,
+)  # fmt: skip
+from drcore.icdr import NOTICE, REFERABLE
+from drcore.maps.region import LEVELS
 from drcore.reviews.tables import decisions_json, marks_json
 
 if TYPE_CHECKING:
+    from drcore.agreement.adjudication import ReadingStatus
     from drcore.export.case import Case
 
 __all__ = ["result", "result_json"]
@@ -35,13 +44,20 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
     return {
         "image": report.name,
         "sha256": report.sha256 or None,
-        "final": final_values(case.reading),
+        "final": final_values(case.reading) | {"findings": _findings(case.reading)},
         "status": report.status,
         "reason": report.reason or None,
         "grade": report.grade,
         "grade_name": report.grade_name,
         "referable": report.referable,
         "referable_sensitive": report.referable_sensitive,
+        "referral": None if report.status == "failed" else outcome(report),
+        "p_referable": referable_probability(report),
+        "operating_point": {
+            "referable_from": report.thresholds[REFERABLE - 1],
+            "borderline_from": report.sensitive_threshold,
+        },
+        "heat_map": _heat_map(case),
         "score": _number(report.score),
         "scores": {str(size): _number(score) for size, score in report.scores.items()},
         "thresholds": list(report.thresholds),
@@ -64,6 +80,21 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
     }
 
 
+def _heat_map(case: Case) -> dict[str, Any] | None:
+    """What the heat map says: in words, and each outlined region."""
+    report = case.report
+    if report.status == "failed":
+        return None
+    laser = laser_sentence(report, (mark for _, mark in case.marks))
+    return {
+        "words": map_sentence(report),
+        "laser_scars": laser or None,
+        "field_degrees": report.field_degrees,
+        "outlined_from": LEVELS[0],
+        "regions": [{**asdict(region), "place": region.place} for region in regions_of(report)],
+    }
+
+
 def result_json(case: Case, privacy: Disclosure | None = None) -> str:
     """Return the result of a photograph as JSON.
 
@@ -75,6 +106,11 @@ def result_json(case: Case, privacy: Disclosure | None = None) -> str:
         One object; ends in a line break.
     """
     return json.dumps(_finite(result(case, privacy)), ensure_ascii=False, indent=1) + "\n"
+
+
+def _findings(reading: ReadingStatus) -> dict[str, Any] | None:
+    findings = final_findings(reading)
+    return None if findings is None else {"form": findings.form, **findings.values}
 
 
 def _number(value: float) -> float | None:

@@ -17,6 +17,7 @@ from drcore.errors import ReviewError
 from drcore.files import replacing
 from drcore.record.places import existing_record
 from drcore.reviews.database import TABLES, ReviewDatabase
+from drcore.reviews.findings import Findings
 from drcore.text import clean_name, csv_text
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ ISO 8601 and UTC. Empty cells and null mean: not recorded.
 decisions         what readers decided on a photograph, which its SHA-256 names
 marks             points and boxes on photographs, in pixels of the original
 mark_withdrawals  marks that their readers took back
-identities        corrections of eye and patient; the last of a photograph counts
+identities        corrections of eye, patient and date; the last of a photograph counts
 erasures          when patients were erased; their rows name a patient "erased-<number>"
 
 Rows are only ever added: a later decision of a reader on a photograph replaces an earlier one.
@@ -114,6 +115,8 @@ def _rows(connection: Connection, table: Table) -> Iterator[dict[str, Any]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
+    if isinstance(value, Findings):
+        return value.to_text()
     return " ".join(value) if isinstance(value, tuple) else value
 
 

@@ -136,7 +136,7 @@ class ReviewStore:
             if connection.execute(known).first() is None:
                 changes = {"action": WITHDRAWN, "grade": None, "note": "", "revises": number}
                 values = {name: getattr(made, name) for name in _FIELDS[Decision]}
-                values |= {"decided_at": datetime.now(UTC), **changes}
+                values |= {"decided_at": datetime.now(UTC), "findings": None, **changes}
                 insert_row(connection, DECISIONS, values)
 
         self._write(write)
@@ -262,15 +262,21 @@ class ReviewStore:
     # --- laterality and patient -----------------------------------------------------------------
 
     def correct_identity(
-        self, sha256: str, laterality: Laterality | None, patient: str | None, reader: str
+        self,
+        sha256: str,
+        laterality: Laterality | None,
+        patient: str | None,
+        reader: str,
+        exam_date: str | None = None,
     ) -> int:
-        """Add a correction of which eye of which patient a photograph shows.
+        """Add a correction of which eye of which patient a photograph shows, and when.
 
         Args:
             sha256: of the file, hex.
             laterality: "OD", "OS", or None: not known.
             patient: None: not known.
             reader: who corrects.
+            exam_date: `YYYY-MM-DD`, empty where it is not known; None: not corrected.
 
         Returns:
             Its number among the corrections, rising.
@@ -280,7 +286,7 @@ class ReviewStore:
         """
         identity = IdentityCorrection(
             sha256=sha256, laterality=laterality, patient=patient, reader=reader,
-            corrected_at=datetime.now(UTC),
+            corrected_at=datetime.now(UTC), exam_date=exam_date,
         )  # fmt: skip
         return self._write(lambda connection: _insert(connection, IDENTITIES, identity))
 

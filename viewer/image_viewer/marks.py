@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry
 
 _PROBLEM = "marking-problem"
+_LASER = "marking-laser"
+
+
+def card_changed() -> bool:
+    """Return once whether the result card must be drawn again, for marks that it speaks of."""
+    return bool(st.session_state.pop(_LASER, False))
 
 
 def message(entry: Entry, store: ReviewStore | None) -> dict[str, Any]:
@@ -46,6 +52,20 @@ def message(entry: Entry, store: ReviewStore | None) -> dict[str, Any]:
             if mark.reader == reader or not own_only
         ],
     }  # fmt: skip
+
+
+def laser_sentence(entry: Entry, store: ReviewStore | None) -> str:
+    """Say what areas marked as laser scars add to the score; empty without them."""
+    from drcore.export import cautions
+
+    report = entry.report
+    if store is None or report is None or report.status == "failed":
+        return ""
+    try:
+        found = store.marks(report.sha256)
+    except DrcoreError:  # the stage says so
+        return ""
+    return cautions.laser_sentence(report, (mark for _, mark in found))
 
 
 def mark_of(values: dict[str, Any], slide: Slide, reader: str, now: datetime) -> Mark:
@@ -81,9 +101,12 @@ def add(entry: Entry, slide: Slide, store: ReviewStore | None, values: dict[str,
     if store is None or values.get("id") != entry.image_id:
         return
     try:
-        store.add_mark(mark_of(values, slide, reading_mode.reader(), datetime.now(UTC)))
+        made = mark_of(values, slide, reading_mode.reader(), datetime.now(UTC))
+        store.add_mark(made)
     except DrcoreError as error:
         st.session_state[_PROBLEM] = str(error)
+    else:
+        st.session_state[_LASER] = made.lesion == "laser scar"
 
 
 def remove(entry: Entry, store: ReviewStore | None, values: dict[str, Any]) -> None:
@@ -95,3 +118,5 @@ def remove(entry: Entry, store: ReviewStore | None, values: dict[str, Any]) -> N
         store.remove_mark(number, reading_mode.reader())
     except DrcoreError as error:
         st.session_state[_PROBLEM] = str(error)
+    else:
+        st.session_state[_LASER] = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
-from viewer.image_viewer import component
+from viewer.image_viewer import component, marks
 from viewer.review import decision_panel, downloads, list_component, list_panel, verdict_card
 from viewer.review.keyboard import keyboard
 from viewer.session import reading_mode, redraw, state
@@ -66,7 +66,7 @@ def show(worklist: Worklist) -> None:
             else:
                 _placeholder(_why_no_image(report))
         with st.container(width=296, key="room-right", gap="xsmall"):
-            _card(entry, report, hidden)
+            _card(entry, report, hidden, marks.laser_sentence(entry, store))
             if store is not None and slide is not None:
                 st.fragment(_decision)(worklist, entry, store, hidden)
             _below_the_decision(worklist, entry, trouble)
@@ -76,10 +76,10 @@ def show(worklist: Worklist) -> None:
             st.fragment(_watch)(worklist, entry, () if hidden else report.scales)
 
 
-def _card(entry: Entry, report: GradeReport, hidden: bool) -> None:  # noqa: FBT001
+def _card(entry: Entry, report: GradeReport, hidden: bool, laser: str) -> None:  # noqa: FBT001
     shown = entry.report_shown or report
     masked = hidden and report.status != "failed"
-    st.html(_masked_card(shown) if masked else verdict_card.card(shown))
+    st.html(_masked_card(shown) if masked else verdict_card.card(shown, laser))
 
 
 def _below_the_decision(worklist: Worklist, entry: Entry, trouble: str) -> None:

@@ -190,7 +190,7 @@ def _visits(entries: list[Entry]) -> list[Visit[Entry]]:
             dates.setdefault(fold(entry.patient), entry.exam_date)
 
     def visit_of(entry: Entry) -> tuple[str | None, str | None]:
-        if entry.report is None and entry.patient:
+        if entry.report is None and entry.patient and entry.exam_date is None:
             return entry.patient, dates.get(fold(entry.patient))
         return entry.patient, entry.exam_date
 

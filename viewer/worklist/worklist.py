@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from drcore.errors import SourceError
@@ -213,17 +214,18 @@ class Worklist:
         *,
         origin: str = "",
         identity: Identity | None = None,
+        place: str = "",
     ) -> Entry:
-        """Add a photograph; the same file of the same name is the entry that is there already.
+        """Add a photograph; the same file at the same place is the entry that is there already.
 
         Names are untrusted; `origin` is our own text; `identity` is what path and pattern say, the
-        name alone if omitted. Raises `SourceError` if the list is full, or there is no space to
-        store the file.
+        name alone if omitted; `place` is the path below what was added, the name if omitted.
+        Raises `SourceError` if the list is full, or there is no space to store the file.
         """
         from drcore.text import clean_name
 
         label = clean_name(name)
-        content = source_identity(source, label)
+        content = source_identity(source, place or label)
         with self._lock:
             if content in self._identity:
                 return self._identity[content]
@@ -238,7 +240,7 @@ class Worklist:
             last = self._in_store(StoredWorklist.last_place) or 0
             self._count = max(self._count, last) + 1
             entry = Entry(f"p{self._count}", label, source, origin, facts)
-            entry.identity = identity
+            entry.identity, entry.place = identity, place
             self._append(entry, content)
             self._in_store(StoredWorklist.write, entry)
             if self._selected == "":
@@ -287,12 +289,22 @@ class Worklist:
                 index = min(max(shown.index(selected) + by, 0), len(shown) - 1)
                 self._show(shown[index])
 
-    def correct(self, key: str, laterality: Laterality | None, patient: str | None) -> None:
-        """Correct by hand which eye of which patient (untrusted text) a photograph shows."""
+    def correct(
+        self,
+        key: str,
+        laterality: Laterality | None,
+        patient: str | None,
+        exam_date: str | EllipsisType | None = ...,
+    ) -> None:
+        """Correct by hand which eye of which patient (untrusted text) is shown, and when.
+
+        The date stays as it is if omitted.
+        """
         with self._lock:
             entry = self._find(key)
             if entry is not None:
-                entry.correct(laterality, patient)
+                day = entry.exam_date if isinstance(exam_date, EllipsisType) else exam_date
+                entry.correct(laterality, patient, day)
                 self._in_store(StoredWorklist.write, entry)
 
     def save_reading(self) -> None:

@@ -6,7 +6,14 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from drcore.export.final_grade import model_notice, reader_name, signature, status_words
+from drcore.export.cautions import model_remarks
+from drcore.export.final_grade import (
+    final_findings,
+    model_notice,
+    reader_name,
+    signature,
+    status_words,
+)
 from drcore.export.standards.codes import (
     GRADE_CODES,
     QUESTIONS,
@@ -15,8 +22,11 @@ from drcore.export.standards.codes import (
     UNGRADABLE,
     YES_NO,
     Concept,
+    field_concept,
     model_name,
+    option_concept,
 )  # fmt: skip
+from drcore.grading.statements import referable_probability
 from drcore.icdr import REFERABLE
 from drcore.photographs.dicom_header import Header
 from drcore.text import printable
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
     from drcore.agreement.adjudication import ReadingStatus
     from drcore.grading.report import GradeReport
     from drcore.reviews.decision import Decision
+    from drcore.reviews.findings import Findings
 
 __all__ = ["MANUFACTURER", "report_comments", "report_content"]
 
@@ -39,16 +50,19 @@ MANUFACTURER = "drcore"
 
 
 def report_comments(
-    report: GradeReport, reading: ReadingStatus | None, made_at: datetime
+    report: GradeReport, reading: ReadingStatus | None, made_at: datetime, remark: str = ""
 ) -> list[str]:
-    """The readers' result in words, the notice, and why there is no grade."""
+    """The readers' result in words, the notice, why there is no grade, what the model says."""
     told = []
     if reading is not None and reading.final is not None:
         told.append(f"{status_words(reading)}, {signature(reading, made_at)}.")
     elif reading is not None and reading.readings:
         told.append(f"{status_words(reading)}.")
+    findings = final_findings(reading)
+    told += [f"{field_concept(f).meaning}: {t}" for f, t in (findings.texts if findings else ())]
     reason = report.reason if report.grade is None else ""
-    return [printable(text) for text in (*told, model_notice(reading), reason) if text]
+    told += [model_notice(reading), reason, *model_remarks(report, remark)]
+    return [printable(text) for text in told if text]
 
 
 def report_content(
@@ -71,7 +85,9 @@ def report_content(
         ),
     )  # fmt: skip
     final = None if reading is None else reading.final
-    groups = [] if final is None else [_final_group(report, final, header, number)]
+    groups = (
+        [] if reading is None or final is None else [_final_group(report, reading, header, number)]
+    )
     document = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(
             observer_person_context=None if final is None else _person(final),
@@ -120,32 +136,35 @@ def _group(
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
     )
-    score = None
-    if report.grade is not None:
-        score = hd.sr.Measurement(
-            name=_code(QUESTIONS["score"]),
-            value=round(float(report.score), 4),
-            unit=codes.UCUM.NoUnits,
+    probability = referable_probability(report)
+    values = {"score": None if report.grade is None else report.score, "p_referable": probability}
+    measurements = [
+        hd.sr.Measurement(
+            name=_code(QUESTIONS[question]), value=round(float(value), 4), unit=codes.UCUM.NoUnits
         )
+        for question, value in values.items()
+        if value is not None
+    ]
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(uid=hd.UID(), identifier=report.sha256[:16]),
         algorithm_id=algorithm,
-        measurements=None if score is None else [score],
+        measurements=measurements or None,
         qualitative_evaluations=_answers(report.grade),
         **_site_and_image(report, header, number),
     )
 
 
 def _final_group(
-    report: GradeReport, final: Decision, header: Header, number: int
+    report: GradeReport, reading: ReadingStatus, header: Header, number: int
 ) -> MeasurementsAndQualitativeEvaluations:
-    """The readers' result of one photograph (TID 1501): grade and referability."""
+    """The readers' result of one photograph (TID 1501): grade, referability, findings."""
     import highdicom as hd
 
+    grade = None if reading.final is None else reading.final.grade
     identifier = f"final {report.sha256[:16]}"
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(uid=hd.UID(), identifier=identifier),
-        qualitative_evaluations=_answers(final.grade),
+        qualitative_evaluations=[*_answers(grade), *_findings(final_findings(reading))],
         **_site_and_image(report, header, number),
     )
 
@@ -159,6 +178,16 @@ def _answers(grade: int | None) -> list[QualitativeEvaluation]:
     return [
         hd.sr.QualitativeEvaluation(_code(QUESTIONS[question]), _code(answer))
         for question, answer in said.items()
+    ]
+
+
+def _findings(findings: Findings | None) -> list[QualitativeEvaluation]:
+    import highdicom as hd
+
+    return [
+        hd.sr.QualitativeEvaluation(_code(field_concept(field)), _code(option_concept(str(option))))
+        for field, answer in (findings.answers if findings else ())
+        for option in (answer if isinstance(answer, tuple) else (answer,))
     ]
 
 
