@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from drcore import __version__
 from drcore.batch.signals import CODE, interruptible
 from drcore.errors import DrcoreError, MissingInputError
+from drcore.evaluation.arguments import add_commands as add_evaluation
+from drcore.eye import FIELD_DEGREES, degrees_of
 from drcore.record.command import add_commands
 
 # Everything else is imported where it is used: `drcore --help` answers at once.
@@ -160,10 +162,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(grade)
     grade.set_defaults(run=_grade, parser=grade)
 
+    add_evaluation(commands)
+
     model = commands.add_parser("model", help="show model version and performance")
     model.add_argument(
-        "--weights", type=Path, metavar="FOLDER", help="of the weights in FOLDER, not the bundled"
-    )
+        "--weights", type=Path, metavar="FOLDER", default=os.environ.get("DRCORE_WEIGHTS") or None,
+        help="of the weights in FOLDER (default: $DRCORE_WEIGHTS, else the bundled ones)",
+    )  # fmt: skip
     model.set_defaults(run=_model)
     add_commands(commands)
     return parser
@@ -227,9 +232,17 @@ def _add_running(grade: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FOLDER",
-        help="use weights in FOLDER instead of the bundled ones",
+        default=os.environ.get("DRCORE_WEIGHTS") or None,
+        help="use weights in FOLDER (default: $DRCORE_WEIGHTS, else the bundled ones)",
     )
     add("--device", choices=("cpu", "cuda"), help="default: CUDA where there is one")
+    add(
+        "--field-degrees",
+        type=_degrees,
+        default=FIELD_DEGREES,
+        metavar="DEGREES",
+        help="field of view of images whose DICOM header does not give it (default: 45)",
+    )
     told = grade.add_mutually_exclusive_group()
     told.add_argument("--quiet", action="store_true", help="suppress progress bar and summary")
     told.add_argument(
@@ -246,6 +259,13 @@ def _count(text: str) -> int:
     if not 1 <= number <= 256:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 256")
     return number
+
+
+def _degrees(text: str) -> float:
+    degrees = degrees_of(text)
+    if degrees is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no field of view: give 10 to 220 degrees")
+    return degrees
 
 
 def _given(text: str) -> str:

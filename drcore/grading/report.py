@@ -9,12 +9,11 @@ import numpy as np
 
 from drcore import logs
 from drcore.errors import DrcoreError
-from drcore.eye import Laterality
+from drcore.eye import FIELD_DEGREES, Laterality
 from drcore.maps.attenuation import attenuate
 from drcore.maps.evidence import Evidence, find_evidence
 from drcore.maps.fusion import FusionRule, fuse, resample
 from drcore.maps.refinement import neighbourhoods_of, refine
-from drcore.maps.region import FIELD_DEGREES
 from drcore.preprocessing.field_of_view import FieldOfView
 from drcore.preprocessing.gradability import Quality
 from drcore.preprocessing.retina_square import RetinaSquare

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drcore.maps.region import FIELD_DEGREES, LEVELS, Region
+from drcore.eye import FIELD_DEGREES
+from drcore.maps.region import LEVELS, Region
 
 __all__ = ["Evidence", "disc_areas", "find_evidence"]
 
