@@ -59,7 +59,9 @@ def _calibrate(given: argparse.Namespace) -> None:
         return
     fitted = calibrate(scored, grader.bundle if given.keep_scores else None, given.fusion)
     out = given.out or given.weights
-    bundle = with_calibration(grader.bundle, fitted)
+    bundle = with_calibration(
+        grader.bundle, fitted, given=bool(given.fusion), further=given.further
+    )
     bundle = replace(bundle, version=given.model_version or bundle.version)
     save_bundle(bundle, out)
     print(f"{bundle.name} {bundle.version}: {fitted.certainty}")
