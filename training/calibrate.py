@@ -62,7 +62,9 @@ def _calibrate(given: argparse.Namespace) -> None:
         finest_alone=shows_finest_alone(grader.bundle),
     )  # fmt: skip
     out = given.out or given.weights
-    bundle = with_calibration(grader.bundle, fitted)
+    bundle = with_calibration(
+        grader.bundle, fitted, given=bool(given.fusion), further=given.further
+    )
     bundle = replace(bundle, version=given.model_version or bundle.version)
     save_bundle(bundle, out)
     print(f"{bundle.name} {bundle.version}: {fitted.certainty}")

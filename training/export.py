@@ -60,10 +60,14 @@ def _export(given: argparse.Namespace) -> None:
     fitted = calibrate(
         validation, fusion=given.fusion, finest_alone=shows_finest_alone(grader.bundle)
     )
-    save_bundle(with_calibration(grader.bundle, fitted), given.out)
+    calibrated = with_calibration(
+        grader.bundle, fitted, given=bool(given.fusion), further=given.further
+    )  # fmt: skip
+    save_bundle(calibrated, given.out)
     grader = Grader.from_folder(given.out)
     fused = replace(scored, score=scored.scales @ np.array(fitted.fusion))
-    sets = evaluate_scored(grader, fused)["sets"]
+    # Agreement means something where there is more than one grade.
+    sets = evaluate_scored(grader, fused.where(fused.dataset != "healthy"))["sets"]
     save_bundle(replace(grader.bundle, metrics=sets), given.out)
     print(f"{grader.version}: thresholds {grader.bundle.thresholds}")
 
