@@ -1,10 +1,11 @@
-"""The command line: `drcore grade`, `drcore model`, `drcore record`."""
+"""The command line: `drcore grade`, `drcore model`, `drcore record`, `drcore view`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 from drcore import __version__
 from drcore.batch.signals import CODE, interruptible
 from drcore.errors import DrcoreError, MissingInputError
+from drcore.evaluation.arguments import add_commands as add_evaluation
+from drcore.eye import FIELD_DEGREES, degrees_of
 from drcore.record.command import add_commands
 
 # Everything else is imported where it is used: `drcore --help` answers at once.
@@ -69,6 +72,17 @@ Research use only: decision support, not a medical device.
 """
 
 
+_VIEW_HELP = """\
+Start the viewer as a process of its own, from any folder, and open it in the browser. It listens on
+this computer alone, with the settings that belong to it (.streamlit/config.toml of the project).
+
+Arguments are passed on to `streamlit run`, and win over those settings:
+  drcore view --server.port 8600 --server.headless true
+Decisions and worklists go to the folder .drcore where the command is started, unless
+DRCORE_REVIEWS_URL and DRCORE_WORKLISTS name other places.
+"""
+
+
 _NO_MEMORY = re.compile("start new thread|bad_alloc|allocate memory|failed to map segment")
 """In the errors of threads, networks and libraries that are loaded late."""
 
@@ -112,7 +126,12 @@ def _open_streams() -> None:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    if options.run is _view:
+        options.rest = rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     as_json = getattr(options, "log_json", False)
     try:
         with interruptible():
@@ -160,12 +179,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(grade)
     grade.set_defaults(run=_grade, parser=grade)
 
+    add_evaluation(commands)
+
     model = commands.add_parser("model", help="show model version and performance")
     model.add_argument(
-        "--weights", type=Path, metavar="FOLDER", help="of the weights in FOLDER, not the bundled"
-    )
+        "--weights", type=Path, metavar="FOLDER", default=os.environ.get("DRCORE_WEIGHTS") or None,
+        help="of the weights in FOLDER (default: $DRCORE_WEIGHTS, else the bundled ones)",
+    )  # fmt: skip
     model.set_defaults(run=_model)
     add_commands(commands)
+
+    view = commands.add_parser(
+        "view", help="start the viewer in the browser", description=_VIEW_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    view.set_defaults(run=_view)
     return parser
 
 
@@ -227,9 +255,17 @@ def _add_running(grade: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FOLDER",
-        help="use weights in FOLDER instead of the bundled ones",
+        default=os.environ.get("DRCORE_WEIGHTS") or None,
+        help="use weights in FOLDER (default: $DRCORE_WEIGHTS, else the bundled ones)",
     )
     add("--device", choices=("cpu", "cuda"), help="default: CUDA where there is one")
+    add(
+        "--field-degrees",
+        type=_degrees,
+        default=FIELD_DEGREES,
+        metavar="DEGREES",
+        help="field of view of images whose DICOM header does not give it (default: 45)",
+    )
     told = grade.add_mutually_exclusive_group()
     told.add_argument("--quiet", action="store_true", help="suppress progress bar and summary")
     told.add_argument(
@@ -246,6 +282,13 @@ def _count(text: str) -> int:
     if not 1 <= number <= 256:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 256")
     return number
+
+
+def _degrees(text: str) -> float:
+    degrees = degrees_of(text)
+    if degrees is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no field of view: give 10 to 220 degrees")
+    return degrees
 
 
 def _given(text: str) -> str:
@@ -281,12 +324,39 @@ def _model(options: argparse.Namespace) -> int:
     from drcore.model.bundle import bundled_folder
     from drcore.model.manifest import read_manifest
 
+    if options.weights is not None and not options.weights.is_dir():
+        from drcore.grading.installed import installed_models, version_and_certainty
+
+        if str(options.weights) in installed_models():
+            print(f"{version_and_certainty(options.weights)[0]}\n\nA model of another package.")
+            return 0
     manifest = read_manifest(options.weights or bundled_folder()).model_dump()
     lines = [f"{manifest['name']} {manifest['version']}"]
     for key in ("created", "intended_use", "licence", "thresholds", "certainty", "metrics"):
         lines += _outline(key, manifest[key], "")
+    if site := manifest["training"].get("site"):
+        lines += _outline("calibrated for a site", site, "")
     print("\n".join(lines))
     return 0
+
+
+def _view(options: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    found = find_spec("viewer")
+    if found is None or found.origin is None:
+        raise MissingInputError(
+            "The viewer is not installed beside drcore. Install the whole package: "
+            "python -m pip install drcore"
+        )
+    # -P: what lies in the current folder is data, not code. The viewer found here is the one run.
+    top = str(Path(found.origin).parents[1])
+    paths = [top, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-P", "-m", "viewer", *options.rest]
+    if os.name == "posix":  # signals reach the viewer, and nothing is left between
+        os.execve(sys.executable, command, environment)  # noqa: S606 - our own module
+    return subprocess.call(command, env=environment)  # noqa: S603
 
 
 def _outline(key: str, value: object, indent: str) -> list[str]:

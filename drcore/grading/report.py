@@ -9,12 +9,11 @@ import numpy as np
 
 from drcore import logs
 from drcore.errors import DrcoreError
-from drcore.eye import Laterality
+from drcore.eye import FIELD_DEGREES, Laterality
 from drcore.maps.attenuation import attenuate
 from drcore.maps.evidence import Evidence, find_evidence
 from drcore.maps.fusion import FusionRule, fuse, resample
 from drcore.maps.refinement import neighbourhoods_of, refine
-from drcore.maps.region import FIELD_DEGREES
 from drcore.preprocessing.field_of_view import FieldOfView
 from drcore.preprocessing.gradability import Quality
 from drcore.preprocessing.retina_square import RetinaSquare
@@ -241,7 +240,7 @@ class GradeReport:
             raw: of the map in full detail where the score is one that healthy eyes have, too.
 
         Returns:
-            The evidence: per disc area, and exact for every region.
+            The evidence: per disc area, and exact for every region. A flat map has no region.
 
         Raises:
             DrcoreError: the photograph failed, or there is no such scale.
@@ -254,6 +253,7 @@ class GradeReport:
             frame.coverage(values.shape[0], self._rim),
             degrees=self.field_degrees,
             square=(view.x - view.radius, view.y - view.radius, 2 * view.radius),
+            outlined=raw or self.placed > 0,
         )
 
     def _there(self) -> RetinaSquare:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from drcore.eye import FIELD_DEGREES
 from drcore.icdr import FULL_NAMES, REFERABLE
-from drcore.maps.region import FIELD_DEGREES, LEVELS, Region
+from drcore.maps.region import LEVELS, Region
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["FIELD_DEGREES", "LEVELS", "Region"]
-
-FIELD_DEGREES = 45.0
-"""Width of the field of view where neither DICOM header nor user gives it."""
+__all__ = ["LEVELS", "Region"]
 
 LEVELS = (0.1, 0.4)
 """Score added per disc area at which outlines are drawn. Fixed: see `python -m

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from drcore.errors import DrcoreError, PhotographError
-from drcore.eye import Laterality
+from drcore.eye import Laterality, degrees_of
 from drcore.photographs.dicom_frames import frame_sha256
 from drcore.photographs.dicom_layout import JPEG, JPEG_2000, NATIVE, RLE, Layout, read_layout
 from drcore.photographs.dicom_pixels import with_own_colours
@@ -30,9 +30,6 @@ DicomSource = str | Path | bytes | bytearray | memoryview | BinaryIO
 
 MAX_ELEMENTS = 200_000
 """Elements of a header at most, nested ones counted: twenty times a talkative camera's."""
-
-FIELD_RANGE = (10.0, 220.0)
-"""Degrees of the field of view of any fundus camera."""
 
 _PIXEL_DATA = 0x7FE00010
 _TRANSFER_SYNTAX = 0x00020010
@@ -95,12 +92,7 @@ class Header:
     @property
     def field_degrees(self) -> float | None:
         """Width of the field of view; None where the header gives none that a camera has."""
-        try:
-            degrees = float(self.dataset.get("HorizontalFieldOfView") or 0)
-        except (TypeError, ValueError):
-            return None
-        low, high = FIELD_RANGE
-        return degrees if low <= degrees <= high else None
+        return degrees_of(self.dataset.get("HorizontalFieldOfView"))
 
     @property
     def frames(self) -> int:

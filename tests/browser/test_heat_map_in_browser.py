@@ -35,6 +35,7 @@ def page(browser, server):
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.goto(server.url)
+    page.get_by_text("Research use only. Not a medical device.").wait_for()
     yield page
     context.close()
 
@@ -134,7 +135,7 @@ def test_every_sentence_of_the_card_can_be_reached(page, sample_images):
 
 
 def test_laser_scars_that_a_reader_marks_are_told(page, sample_images):
-    opened(page, sample_images / "phantom_moderate_OD.jpg")
+    opened(page, sample_images / "phantom_cut_OS.jpg")
     page.get_by_placeholder("Your name or initials").fill("Dr. L")
     page.get_by_placeholder("Your name or initials").press("Enter")
     page.locator("h1.name").click()
