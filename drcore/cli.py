@@ -324,10 +324,18 @@ def _model(options: argparse.Namespace) -> int:
     from drcore.model.bundle import bundled_folder
     from drcore.model.manifest import read_manifest
 
+    if options.weights is not None and not options.weights.is_dir():
+        from drcore.grading.installed import installed_models, version_and_certainty
+
+        if str(options.weights) in installed_models():
+            print(f"{version_and_certainty(options.weights)[0]}\n\nA model of another package.")
+            return 0
     manifest = read_manifest(options.weights or bundled_folder()).model_dump()
     lines = [f"{manifest['name']} {manifest['version']}"]
     for key in ("created", "intended_use", "licence", "thresholds", "certainty", "metrics"):
         lines += _outline(key, manifest[key], "")
+    if site := manifest["training"].get("site"):
+        lines += _outline("calibrated for a site", site, "")
     print("\n".join(lines))
     return 0
 

@@ -240,7 +240,7 @@ class GradeReport:
             raw: of the map in full detail where the score is one that healthy eyes have, too.
 
         Returns:
-            The evidence: per disc area, and exact for every region.
+            The evidence: per disc area, and exact for every region. A flat map has no region.
 
         Raises:
             DrcoreError: the photograph failed, or there is no such scale.
@@ -253,6 +253,7 @@ class GradeReport:
             frame.coverage(values.shape[0], self._rim),
             degrees=self.field_degrees,
             square=(view.x - view.radius, view.y - view.radius, 2 * view.radius),
+            outlined=raw or self.placed > 0,
         )
 
     def _there(self) -> RetinaSquare:
