@@ -13,7 +13,7 @@ from drcore.grading.grader import Grader
 from drcore.model.bundle import bundled_folder, load_bundle, save_bundle
 from drcore.model.network import PRESETS
 from training import cli
-from training.evaluation.bundle import set_levels, with_calibration
+from training.evaluation.bundle import set_levels, shows_finest_alone, with_calibration
 from training.evaluation.grading import evaluate_scored
 from training.evaluation.scoring import score_photographs
 from training.optimisation.bundle import bundle_of_run
@@ -57,7 +57,9 @@ def _export(given: argparse.Namespace) -> None:
     scored = score_photographs(grader, others, quiet=given.quiet)
     validation = scored.where(scored.split == "val")
     set_levels(grader.bundle, validation)
-    fitted = calibrate(validation, fusion=given.fusion)
+    fitted = calibrate(
+        validation, fusion=given.fusion, finest_alone=shows_finest_alone(grader.bundle)
+    )
     calibrated = with_calibration(
         grader.bundle, fitted, given=bool(given.fusion), further=given.further
     )  # fmt: skip

@@ -37,6 +37,11 @@ def measure(folder: Path, rows: Sequence[Labelled], *, quiet: bool = False) -> B
     return bundle
 
 
+def shows_finest_alone(bundle: Bundle) -> bool:
+    """Whether the finest map is never negative, and so may be shown by its own score."""
+    return bundle.networks[max(bundle.networks)].link is not None
+
+
 def with_calibration(
     bundle: Bundle, fitted: Fitted, *, given: bool = False, further: bool = False
 ) -> Bundle:
@@ -68,6 +73,7 @@ def with_calibration(
             if given
             else "weights of the scales fitted on the validation split: the most even of "
             "those whose squared error cannot be told from the least",
-            "placement": f"{HEALTHY_UNPLACED:.0%} of healthy validation eyes are below its start",
+            "placement": f"{HEALTHY_UNPLACED:.0%} of healthy validation eyes are below its "
+            "start, and below that of the finest scale where it has one",
         },
     )
