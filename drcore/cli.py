@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from drcore import __version__
 from drcore.batch.signals import CODE, interruptible
 from drcore.errors import DrcoreError, MissingInputError
+from drcore.evaluation.arguments import add_commands as add_evaluation
 from drcore.eye import FIELD_DEGREES, degrees_of
 from drcore.record.command import add_commands
 
@@ -161,10 +162,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(grade)
     grade.set_defaults(run=_grade, parser=grade)
 
+    add_evaluation(commands)
+
     model = commands.add_parser("model", help="show model version and performance")
     model.add_argument(
-        "--weights", type=Path, metavar="FOLDER", help="of the weights in FOLDER, not the bundled"
-    )
+        "--weights", type=Path, metavar="FOLDER", default=os.environ.get("DRCORE_WEIGHTS") or None,
+        help="of the weights in FOLDER (default: $DRCORE_WEIGHTS, else the bundled ones)",
+    )  # fmt: skip
     model.set_defaults(run=_model)
     add_commands(commands)
     return parser
@@ -228,7 +232,8 @@ def _add_running(grade: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FOLDER",
-        help="use weights in FOLDER instead of the bundled ones",
+        default=os.environ.get("DRCORE_WEIGHTS") or None,
+        help="use weights in FOLDER (default: $DRCORE_WEIGHTS, else the bundled ones)",
     )
     add("--device", choices=("cpu", "cuda"), help="default: CUDA where there is one")
     add(

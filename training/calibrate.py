@@ -11,13 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from drcore.errors import DrcoreError
+from drcore.evaluation.calibration_fit import calibrate, cross_validated, judge
+from drcore.evaluation.calibration_report import calibration_errors, report
+from drcore.evaluation.scored import Scored
 from drcore.grading.grader import Grader
 from drcore.model.bundle import bundled_folder, save_bundle
 from training import cli
 from training.evaluation.bundle import measure, with_calibration
-from training.evaluation.calibration import Fitted, calibrate, cross_validated, judge
-from training.evaluation.calibration_report import calibration_errors, decision_rules, report
-from training.evaluation.scored import Scored, score_photographs
+from training.evaluation.decision_rules import decision_rules
+from training.evaluation.scoring import score_photographs
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -82,9 +84,10 @@ def _printed(grader: Grader, scored: Scored) -> str:
         lines += ["", "Decision rule", decision_rules(val, test), ""]
     if len(test):
         bundle = grader.bundle
-        weights = tuple(bundle.fusion[size] for size in sorted(bundle.networks))
-        fitted = Fitted(weights, certainty, bundle.placement)
-        lines += ["Fitted on the validation photographs", report(test, judge(fitted, test))]
+        lines += [
+            "Fitted on the validation photographs",
+            report(test, judge(certainty, test, bundle.thresholds)),
+        ]
     return "\n".join(lines)
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from drcore.evaluation.calibration_fit import calibrate
 from drcore.grading.grader import Grader
 from drcore.model.bundle import bundled_folder, load_bundle, save_bundle
 from drcore.model.network import PRESETS
 from training import cli
 from training.evaluation.bundle import set_levels, with_calibration
-from training.evaluation.calibration import calibrate
 from training.evaluation.grading import evaluate_scored
-from training.evaluation.scored import score_photographs
+from training.evaluation.scoring import score_photographs
 from training.optimisation.bundle import bundle_of_run
 from training.recipe import SHIPPED
 

@@ -23,6 +23,7 @@ from drcore.batch.summary import Summary, left_out_in_words, print_inputs, reaso
 from drcore.errors import DrcoreError, MissingInputError, SourceError
 from drcore.eye import FIELD_DEGREES
 from drcore.grading.grader import Grader
+from drcore.grading.installed import open_grader
 from drcore.grading.report import GradeReport
 from drcore.photographs.identity import NameRules
 from drcore.results.columns import Row, with_identity
@@ -57,12 +58,13 @@ class GradeOptions:
         keep_failed: when continuing, keep the rows of photographs that failed.
         keep_missing: when continuing, keep the rows of photographs that are gone.
         spreadsheet: write the CSV for spreadsheets.
-        weights: folder of the weights; None for the bundled ones.
+        weights: folder of the weights, or name of an installed model; None for the bundled ones.
         device: "cpu" or "cuda"; None for CUDA where there is one.
         field_degrees: width of the field of view where the DICOM header does not give it.
         quiet, verbose, log_json: what is said meanwhile.
         list_only: print what would be read, and end.
         rules: how eye, patient and date are read from paths.
+        only: names of the photographs to grade, as the table has them; None for all.
     """
 
     paths: tuple[str, ...]
@@ -84,6 +86,7 @@ class GradeOptions:
     log_json: bool = False
     list_only: bool = False
     rules: NameRules = field(default_factory=NameRules)
+    only: frozenset[str] | None = None
 
 
 def grade(options: GradeOptions) -> int:
@@ -108,6 +111,8 @@ def grade(options: GradeOptions) -> int:
         raise MissingInputError(
             f"{', '.join(inputs.missing[:3])}: there is no such file or folder. Check the spelling."
         )
+    if options.only is not None:
+        inputs.photographs = [i for i in inputs.photographs if cell(i.image) in options.only]
     if options.list_only:
         return print_inputs(inputs)
     _check_inputs(inputs, options)
@@ -343,10 +348,7 @@ def _open_grader(options: GradeOptions) -> Grader:
 
         if not torch.cuda.is_available():
             raise DrcoreError("No CUDA device found. Leave --device out, or give cpu.")
-    if options.weights is None:
-        grader = Grader.bundled(device)
-    else:
-        grader = Grader.from_folder(options.weights, device)
+    grader = open_grader(options.weights, device)
     grader.field_degrees = options.field_degrees
     return grader
 

@@ -19,6 +19,7 @@ from drcore.batch.pipeline import BATCH, grade_batch
 from drcore.batch.signals import handlers_kept
 from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
+from drcore.grading.installed import open_grader
 from drcore.grading.report import GradeReport, log_report
 from drcore.results.columns import Row, row_of
 from drcore.sources.prefetch import read_ahead
@@ -138,9 +139,7 @@ class _Worker:
 
     def open(self, version: str, field_degrees: float) -> None:
         """Load the networks; an error here is told, one in `__init__` is not."""
-        self._grader = (
-            Grader.bundled() if self._weights is None else Grader.from_folder(self._weights)
-        )
+        self._grader = open_grader(self._weights)
         if self._grader.version != version:
             raise DrcoreError(
                 f"A machine of the cluster has {self._grader.version}, and this one {version}. "

@@ -15,7 +15,7 @@ from drcore.eye import FIELD_DEGREES
 from drcore.grading.report import log_report
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle
 from drcore.model.calibration import spread_of
-from drcore.model.inference import open_runner
+from drcore.model.inference import Runner, open_runner
 from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.photograph import GRADING_SIDE, Photograph, Source
 from drcore.photographs.raster import reduction_to
@@ -58,6 +58,7 @@ class Grader:
         device: "cpu" or "cuda".
         field_degrees: width of the field of view of photographs whose DICOM header does not give
             it; what maps say is per disc area.
+        runner: runs the networks; made for the device where left out.
 
     Attributes:
         bundle, device, field_degrees: as given.
@@ -65,12 +66,17 @@ class Grader:
     """
 
     def __init__(
-        self, bundle: Bundle, device: str = "cpu", *, field_degrees: float = FIELD_DEGREES
+        self,
+        bundle: Bundle,
+        device: str = "cpu",
+        *,
+        field_degrees: float = FIELD_DEGREES,
+        runner: Runner | None = None,
     ) -> None:
         self.bundle = bundle
         self.device = device
         self.field_degrees = field_degrees
-        self.runner = open_runner(bundle.networks, device)
+        self.runner = runner or open_runner(bundle.networks, device)
         self._side = max(SQUARE, *bundle.networks)
 
     @classmethod

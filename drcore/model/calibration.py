@@ -106,6 +106,17 @@ class GradeCalibration:
         # Cuts rise and the width is shared, so no difference is negative.
         return np.asarray(-np.diff(np.concatenate([ones, above, 0 * ones], axis=-1), axis=-1))
 
+    def grade(self, score: ArrayLike) -> NDArray[np.int64]:
+        """Return the median of the probabilities, whatever the spread.
+
+        Args:
+            score: (...), fused severity in grades.
+
+        Returns:
+            int64 (...), 0-4: the highest grade that is reached with a probability of 1/2.
+        """
+        return np.asarray(np.searchsorted(self.cuts, np.asarray(score), side="right"), np.int64)
+
     def grade_set(self, probabilities: ArrayLike, grade: int) -> tuple[int, ...]:
         """Return the grades that cannot be ruled out.
 

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from drcore.errors import MissingInputError
-from drcore.reviews.database_url import parse_url
 from drcore.text import clean_name
 
 __all__ = ["existing_record", "record_file", "record_location", "worklists_folder"]
@@ -28,6 +27,8 @@ def record_file(location: str) -> Path | None:
     Raises:
         ReviewError: the location is not understood.
     """
+    from drcore.reviews.database_url import parse_url  # the first page of the viewer needs none
+
     url = parse_url(location)
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from drcore.evaluation.calibration_fit import CLASS_POWER, HEALTHY_UNPLACED, Fitted
+from drcore.evaluation.scored import Scored
 from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle, save_bundle
 from training.data.labels import Labelled
-from training.evaluation.calibration import CLASS_POWER, HEALTHY_UNPLACED, Fitted
 from training.evaluation.grading import evaluate
-from training.evaluation.scored import Scored
 
 __all__ = ["measure", "set_levels", "with_calibration"]
 

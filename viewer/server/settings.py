@@ -5,6 +5,7 @@ Where the record and the stored lists lie, `drcore.record.places` says.
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
@@ -15,7 +16,14 @@ from drcore.record.places import record_location as reviews_location
 from drcore.record.places import worklists_folder
 from drcore.reviews.decision import MODES, ReadingMode
 
-__all__ = ["allowed_modes", "batch_root", "name_rules", "reviews_location", "worklists_folder"]
+__all__ = [
+    "allowed_modes",
+    "batch_root",
+    "name_rules",
+    "reviews_location",
+    "weights",
+    "worklists_folder",
+]
 
 _MASKED: ReadingMode = "blinded first read"
 """As it is stored. Pages, and DRCORE_STUDY where one likes, call it "masked first read"."""
@@ -25,6 +33,21 @@ def batch_root() -> Path | None:
     """Return the folder of DRCORE_BATCH_ROOT, below which the server's folders may be graded."""
     value = os.environ.get("DRCORE_BATCH_ROOT", "").strip()
     return Path(value) if value else None
+
+
+def weights() -> str | None:
+    """Return which weights grade: `--weights` after `--`, or DRCORE_WEIGHTS; None for the bundled.
+
+    A folder, or the name of a model that an installed package brings:
+    `streamlit run viewer/app.py -- --weights site-bundle`.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--weights", default=os.environ.get("DRCORE_WEIGHTS"))
+    try:
+        chosen, _ = parser.parse_known_args()
+    except SystemExit:  # a --weights without a value
+        return None
+    return (chosen.weights or "").strip() or None
 
 
 def name_rules() -> NameRules:

@@ -12,14 +12,7 @@ import pytest
 
 from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.errors import DrcoreError
-from drcore.grading.grader import Grader
-from drcore.model.bundle import load_bundle
-from drcore.model.calibration import GradeCalibration
-from drcore.model.manifest import MANIFEST
-from training.calibrate import main
-from training.data.labels import read_labels
-from training.evaluation.bundle import set_levels
-from training.evaluation.calibration import (
+from drcore.evaluation.calibration_fit import (
     Fitted,
     calibrate,
     cross_validated,
@@ -27,13 +20,18 @@ from training.evaluation.calibration import (
     fit_fusion,
     judge,
 )
-from training.evaluation.calibration_report import (
-    calibration_errors,
-    decision_rules,
-    expected_calibration_error,
-    report,
-)
-from training.evaluation.scored import Scored, folds, score_photographs
+from drcore.evaluation.calibration_report import calibration_errors, report
+from drcore.evaluation.metrics import expected_calibration_error
+from drcore.evaluation.scored import Scored, folds
+from drcore.grading.grader import Grader
+from drcore.model.bundle import load_bundle
+from drcore.model.calibration import GradeCalibration
+from drcore.model.manifest import MANIFEST
+from training.calibrate import main
+from training.data.labels import read_labels
+from training.evaluation.bundle import set_levels
+from training.evaluation.decision_rules import decision_rules
+from training.evaluation.scoring import score_photographs
 from training.evaluation.thresholds import fit_thresholds, grade_with
 from training.phantom import write_dataset
 
@@ -124,7 +122,7 @@ def test_probabilities_of_the_maker_are_recovered(fitted: Fitted, unseen: Scored
 
 
 def test_sets_cover_unseen_photographs_as_often_as_stated(fitted: Fitted, unseen: Scored) -> None:
-    judged = judge(fitted, unseen)
+    judged = judge(fitted.certainty, unseen)
     covered = judged.sets[np.arange(len(unseen)), unseen.truth].mean()
     assert covered == pytest.approx(0.9, abs=0.03)
     assert judged.sets[np.arange(len(unseen)), judged.grade].all()
@@ -133,7 +131,7 @@ def test_sets_cover_unseen_photographs_as_often_as_stated(fitted: Fitted, unseen
 def test_sensitive_point_finds_what_it_promises_and_more_than_the_default(
     fitted: Fitted, unseen: Scored
 ) -> None:
-    judged, referable = judge(fitted, unseen), unseen.truth >= 2
+    judged, referable = judge(fitted.certainty, unseen), unseen.truth >= 2
     # A twentieth of 940 referable photographs is known to about a hundredth.
     assert judged.sensitive[referable].mean() == pytest.approx(0.95, abs=0.03)
     assert judged.sensitive[judged.grade >= 2].all()
@@ -150,7 +148,7 @@ def test_few_photographs_make_the_sets_careful() -> None:
 
 
 def test_the_grade_is_the_median_of_the_probabilities(fitted: Fitted, unseen: Scored) -> None:
-    judged = judge(fitted, unseen)
+    judged = judge(fitted.certainty, unseen)
     reached = np.cumsum(judged.probabilities[:, ::-1], axis=1)[:, ::-1]  # P(grade >= g)
     assert np.array_equal(judged.grade, (reached >= 0.5).sum(axis=1) - 1)
     assert np.array_equal(judged.grade >= 2, reached[:, 2] >= 0.5)
