@@ -18,7 +18,6 @@ from drcore.export.standards.codes import (
     Concept,
     model_name,
 )  # fmt: skip
-from drcore.grading.statements import referable_probability
 from drcore.icdr import REFERABLE
 from drcore.photographs.dicom_header import Header
 from drcore.text import printable
@@ -123,7 +122,7 @@ def _group(
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
     )
-    probability = referable_probability(report)
+    probability = report.probability_referable
     values = {"score": None if report.grade is None else report.score, "p_referable": probability}
     measurements = [
         hd.sr.Measurement(
