@@ -108,7 +108,7 @@ def map_sentence(report: GradeReport) -> str:
     """
     regions = regions_of(report)
     unsure = " Unreliable on an ungradable image." if report.grade is None else ""
-    if not regions and report.placed <= 0:
+    if not regions and report.shown <= 0:
         return f"Heat map: score within the range of healthy eyes; no area stands out.{unsure}"
     if not regions:
         return f"Heat map: no area adds {LEVELS[0]} per disc area to the score.{unsure}"

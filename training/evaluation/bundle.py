@@ -37,6 +37,11 @@ def measure(folder: Path, rows: Sequence[Labelled], *, quiet: bool = False) -> B
     return bundle
 
 
+def shows_finest_alone(bundle: Bundle) -> bool:
+    """Whether the finest map is never negative, and so may be shown by its own score."""
+    return bundle.networks[max(bundle.networks)].link is not None
+
+
 def with_calibration(bundle: Bundle, fitted: Fitted) -> Bundle:
     """Put a calibration into a bundle; figures measured with other thresholds are dropped."""
     weights = tuple(bundle.fusion[size] for size in sorted(bundle.networks))
@@ -56,6 +61,7 @@ def with_calibration(bundle: Bundle, fitted: Fitted) -> Bundle:
             "decision": "the grade is the median of the probabilities",
             "fusion": "weights of the scales fitted on the validation split: the most even of "
             "those whose squared error cannot be told from the least",
-            "placement": f"{HEALTHY_UNPLACED:.0%} of healthy validation eyes are below its start",
+            "placement": f"{HEALTHY_UNPLACED:.0%} of healthy validation eyes are below its "
+            "start, and below that of the finest scale where it has one",
         },
     )

@@ -119,6 +119,7 @@ function shortcuts(stage) {
       ["A", "Agree with the model", [], null],
       ["0 \u2013 4", "Grade", [], null],
       ["U", "Ungradable", [], null],
+      ["D P N \u2026", "Findings: the keys on their buttons", [], null],
       ["S", "Save and next (Shift: save only)", [], null],
     ]],
     ["More", [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError, ReviewError
+from viewer.review import reading_form
 from viewer.session import reading_mode, state
 from viewer.session.state import SavedDecision
 from viewer.session.viewing_log import viewing_log
@@ -17,6 +18,7 @@ from viewer.ui import messages
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.reviews.decision import Decision
+    from drcore.reviews.findings import Findings
     from drcore.reviews.store import ReviewStore
     from viewer.session.reading_mode import Circumstances
     from viewer.worklist.reading import Choice
@@ -36,6 +38,7 @@ def decide(
     seconds: float | None = None,
     overlay_scales: tuple[str, ...] | None = None,
     circumstances: Circumstances | None = None,
+    findings: Findings | None = None,
 ) -> Decision:
     """Return the decision to store; a grade that equals the model's is an agreement.
 
@@ -71,6 +74,7 @@ def decide(
         patient=report.patient,
         seconds=seconds,
         overlay_scales=overlay_scales,
+        findings=findings,
         **(circumstances or {}),
     )
 
@@ -108,6 +112,7 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool 
                 _choice_button(worklist, entry, f"{grade} {name}", grade, str(grade))
             _choice_button(worklist, entry, "Ungradable", "ungradable", "U")
         _save_buttons(worklist, entry, store)
+    reading_form.panel(entry, store, ungradable=draft.choice == "ungradable")
     note = f"note-{entry.key}"
     st.text_area(
         "Note", value=draft.note, key=note, height=68, max_chars=2000,
@@ -182,6 +187,9 @@ def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> 
             now=now, seconds=log.seconds(entry.key),
             overlay_scales=log.scales(entry.key, reader),
             circumstances=reading_mode.circumstances(worklist, entry),
+            findings=reading_form.findings(
+                entry, store, ungradable=worklist.reading.draft(entry.key).choice == "ungradable"
+            ),
         )  # fmt: skip
         number = store.add(decision)
     except DrcoreError as error:
