@@ -149,7 +149,7 @@ def test_a_masked_list_stays_masked_when_it_is_loaded_again(opened):
 def test_tools_of_the_stage(opened, server):
     page = opened("TL")
     page.get_by_role("button", name="Other eye").wait_for()
-    page.keyboard.press("o")
+    page.keyboard.press("y")
     other = page.get_by_role("img", name="Other eye, 77_OS.jpg")
     other.wait_for()
     middle = """() => {
@@ -160,7 +160,7 @@ def test_tools_of_the_stage(opened, server):
         return red > 20;
     }"""
     wait_until(page, middle, True)
-    page.keyboard.press("o")
+    page.keyboard.press("y")
     other.wait_for(state="detached")
 
     page.keyboard.press("Shift+Z")
@@ -168,7 +168,7 @@ def test_tools_of_the_stage(opened, server):
     page.keyboard.press("z")
     wait_until(page, f"() => {STAGE}.zoom", "1.000")
 
-    page.keyboard.press("d")
+    page.keyboard.press("b")
     box = page.locator(".panel").first.bounding_box()
     x, y = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.5
     page.mouse.move(x, y)

@@ -79,9 +79,9 @@ function controlsHtml() {
       <button type="button" data-do="actual" aria-pressed="false" aria-label="1:1, one image pixel a screen pixel"
         title="One image pixel per screen pixel (Shift+Z)">1:1</button>
       <button type="button" data-do="other" aria-pressed="false" aria-label="Other eye beside this one"
-        title="The patient\u2019s other eye beside this one (O)">${icon(ICONS.other)}</button>
+        title="The patient\u2019s other eye beside this one (Y)">${icon(ICONS.other)}</button>
       <button type="button" data-do="measuring" aria-pressed="false" aria-label="Measure a distance"
-        title="Measure in disc diameters and pixels (D)">${icon(ICONS.measuring)}</button>
+        title="Measure in disc diameters and pixels (B)">${icon(ICONS.measuring)}</button>
       <button type="button" data-do="marking" aria-pressed="false" aria-label="Mark a lesion"
         title="Mark a lesion (M)">${icon(ICONS.mark)}</button>
       <button type="button" data-do="help" aria-expanded="false" aria-label="Shortcuts"
@@ -121,8 +121,8 @@ function shortcuts(stage) {
       ["L", "Next layout", ["l"], (event) => stage.cycle("layout", LAYOUTS, event.shiftKey)],
       ["+ \u2212", "Zoom in, out", ["+", "=", "-"], (event) => stage.zoom(event.key === "-" ? 1 / 1.25 : 1.25)],
       ["Z", "Fit to window (Shift: 1:1)", ["z"], (event) => (event.shiftKey ? stage.actual() : stage.fit())],
-      ...(stage.otherEye ? [["O", "Other eye beside this one", ["o"], () => stage.act("other")]] : []),
-      ["D", "Measure a distance", ["d"], () => stage.act("measuring")],
+      ...(stage.otherEye ? [["Y", "Other eye beside this one", ["y"], () => stage.act("other")]] : []),
+      ["B", "Measure a distance", ["b"], () => stage.act("measuring")],
     ]],
     ...(scales.length ? [["Heat map", mapShortcuts]] : []),
     ["Grade", [

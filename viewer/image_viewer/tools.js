@@ -12,7 +12,7 @@ class Tools extends Panels {
     this.end = null; // second end of the calliper
     this.area.tabIndex = 0;
     this.area.setAttribute("role", "group");
-    this.area.setAttribute("aria-label", "Image. M marks lesions, D measures, both by arrow keys");
+    this.area.setAttribute("aria-label", "Image. M marks lesions, B measures, both by arrow keys");
     this.area.addEventListener("keydown", (event) => this.cursorKey(event));
     this.peek = Object.assign(document.createElement("button"), {
       type: "button", className: "peek", textContent: "Hold to peek",
