@@ -163,7 +163,8 @@ def _finished(worklist: Worklist) -> None:
 def _masked_card(report: GradeReport) -> str:
     """The card that a masked reader sees before the decision."""
     return (
-        '<div class="verdict"><p class="outcome none"><b>Masked reading</b></p>'
+        '<div class="verdict" tabindex="0" role="group" aria-label="Result">'
+        '<p class="outcome none"><b>Masked reading</b></p>'
         "<p>The model\u2019s grade and heat map are revealed after you save.</p>"
         f"<p>{escape(verdict_card.eye_sentence(report))}</p></div>"
     )
