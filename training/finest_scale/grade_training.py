@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -30,6 +30,7 @@ from drcore.preprocessing.network_input import Preprocessing
 from training.finest_scale.grade_recipe import GradeRecipe
 from training.finest_scale.maps import Link, coverage_of, logit_maps
 from training.finest_scale.squares import FineSquares
+from training.finest_scale.start import Start, fit_start, reachable
 from training.finest_scale.tile_training import (
     Run,
     _sources,
@@ -173,60 +174,6 @@ def _padded(
     return run
 
 
-def reachable(grades: NDArray[np.int64], ceiling: float | None) -> NDArray[np.float64]:
-    """What the link is asked to give for grades: a little less than its ceiling at most."""
-    return np.minimum(np.asarray(grades, float), np.inf if ceiling is None else 0.9 * ceiling)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a run on grades starts with: logits `factor * z + offset`, and the link."""
-
-    factor: float
-    offset: float
-    link: Link
-
-
-def fit_start(
-    logits: NDArray[np.float32],
-    share: NDArray[np.float32],
-    grades: NDArray[np.float64],
-    chances: NDArray[np.float64],
-    knee: float,
-    ceiling: float | None = None,
-) -> Start:
-    """Choose the line from logits to logits, and the link, with which maps tell the grade best.
-
-    Args:
-        logits: float (N, m, m).
-        share: float (N, m, m), share of each cell that is retina.
-        grades: (N,).
-        chances: (N,), weights, sum 1.
-        knee: of the link.
-        ceiling: of the link.
-
-    Returns:
-        The start of smallest squared error.
-    """
-    grades = reachable(grades, ceiling)
-    if ceiling is not None:
-        grades = ceiling * np.arctanh(grades / ceiling)
-    best = (np.inf, Start(1.0, 0.0, Link(0.0, 1.0, knee)))
-    for factor in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0):
-        for zero in np.arange(-2.0, 2.51, 0.5):
-            cells = np.logaddexp(0, factor * (logits - np.float32(zero)))
-            means = (cells * share).sum((1, 2)) / share.sum((1, 2))
-            x = np.log1p(means / knee)
-            centre, middle = chances @ x, chances @ grades
-            slope = (chances @ ((x - centre) * (grades - middle))) / (chances @ (x - centre) ** 2)
-            bias = middle - slope * centre
-            error = float(chances @ (bias + slope * x - grades) ** 2)
-            if error < best[0]:
-                link = Link(round(float(bias), 3), round(float(slope), 4), knee, ceiling)
-                best = (error, Start(factor, float(-factor * zero), link))
-    return best[1]
-
-
 def train_grades(
     recipe: GradeRecipe, squares: FineSquares, start: Path, out: Path,
     preparation: Preprocessing, threads: int = 2,
@@ -261,10 +208,7 @@ def train_grades(
         chances = bank.chances(recipe)
         sources = replace(sources, loudest=bank.loudest)
         begin = _begin(bank, logits, chances, recipe, out)
-        with torch.no_grad():
-            network.linear.weight *= begin.factor
-            network.linear.bias *= begin.factor
-            network.linear.bias += begin.offset
+        begin.apply(network)
         run = Run(network, recipe.rate, recipe.tiles.weight_decay, out / "grades")
         if run.done:
             bank.cells = np.load(out / "bank.npy").astype(np.float32)

@@ -161,4 +161,6 @@ def _number(value: float) -> str:
 
 
 def _wrap(*parts: str) -> str:
-    return f'<div class="verdict">{"".join(parts)}</div>'
+    return (
+        f'<div class="verdict" tabindex="0" role="group" aria-label="Result">{"".join(parts)}</div>'
+    )
