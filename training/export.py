@@ -13,7 +13,7 @@ from drcore.grading.grader import Grader
 from drcore.model.bundle import bundled_folder, load_bundle, save_bundle
 from drcore.model.network import PRESETS
 from training import cli
-from training.evaluation.bundle import set_levels, with_calibration
+from training.evaluation.bundle import set_levels, shows_finest_alone, with_calibration
 from training.evaluation.grading import evaluate_scored
 from training.evaluation.scoring import score_photographs
 from training.optimisation.bundle import bundle_of_run
@@ -57,11 +57,17 @@ def _export(given: argparse.Namespace) -> None:
     scored = score_photographs(grader, others, quiet=given.quiet)
     validation = scored.where(scored.split == "val")
     set_levels(grader.bundle, validation)
-    fitted = calibrate(validation, fusion=given.fusion)
-    save_bundle(with_calibration(grader.bundle, fitted), given.out)
+    fitted = calibrate(
+        validation, fusion=given.fusion, finest_alone=shows_finest_alone(grader.bundle)
+    )
+    calibrated = with_calibration(
+        grader.bundle, fitted, given=bool(given.fusion), further=given.further
+    )  # fmt: skip
+    save_bundle(calibrated, given.out)
     grader = Grader.from_folder(given.out)
     fused = replace(scored, score=scored.scales @ np.array(fitted.fusion))
-    sets = evaluate_scored(grader, fused)["sets"]
+    # Agreement means something where there is more than one grade.
+    sets = evaluate_scored(grader, fused.where(fused.dataset != "healthy"))["sets"]
     save_bundle(replace(grader.bundle, metrics=sets), given.out)
     print(f"{grader.version}: thresholds {grader.bundle.thresholds}")
 

@@ -14,7 +14,6 @@ from drcore.export.final_grade import final_findings, final_values
 from drcore.grading.statements import (
     map_sentence,
     outcome,
-    referable_probability,
     regions_of,
 )  # fmt: skip
 from drcore.icdr import NOTICE, REFERABLE
@@ -52,7 +51,7 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
         "referable": report.referable,
         "referable_sensitive": report.referable_sensitive,
         "referral": None if report.status == "failed" else outcome(report),
-        "p_referable": referable_probability(report),
+        "p_referable": report.probability_referable,
         "operating_point": {
             "referable_from": report.thresholds[REFERABLE - 1],
             "borderline_from": report.sensitive_threshold,

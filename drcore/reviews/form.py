@@ -17,7 +17,7 @@ from drcore.text import clean_name, one_line
 
 __all__ = ["Form", "FormField", "load_form", "shipped_forms"]
 
-_TAKEN = frozenset("ACEFGHJKLMQRSUVWXZ")
+_TAKEN = frozenset("ABCEFGHJKLMNQRSUVWXYZ")
 """Letters that mean something on the Review page already, or to Streamlit."""
 
 _LARGEST = 100_000

@@ -80,7 +80,10 @@ def bundle_of_run(
             "start": "EfficientNet-Lite, ImageNet weights",
             "recipes": recipes,
             "lesion_masks": (
-                f"of IDRiD training photographs, by {with_masks}" if with_masks else "not used"
+                f"of IDRiD training photographs (recipes with further photographs: and of "
+                f"e-ophtha), by {with_masks}"
+                if with_masks
+                else "not used"
             ),
         },
         licence=LICENCE,

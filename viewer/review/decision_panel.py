@@ -112,11 +112,19 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool 
             for grade, name in enumerate(_GRADE_NAMES):
                 _choice_button(worklist, entry, f"{grade} {name}", grade, str(grade))
             _choice_button(worklist, entry, "Ungradable", "ungradable", "U")
+        _fields(worklist, entry)
         _save_buttons(worklist, entry, store)
     reading_form.panel(entry, store, ungradable=draft.choice == "ungradable")
+    session = state.session()
+    if session.save_error:
+        messages.problem(session.save_error)
+        session.save_error = ""
+
+
+def _fields(worklist: Worklist, entry: Entry) -> None:
     note = f"note-{entry.key}"
     st.text_area(
-        "Note", value=draft.note, key=note, height=68, max_chars=2000,
+        "Note", value=worklist.reading.draft(entry.key).note, key=note, height=68, max_chars=2000,
         placeholder="Note (optional)", label_visibility="collapsed", persist_state="session",
         on_change=_keep_note, args=(worklist, entry.key, note),
     )  # fmt: skip
@@ -124,10 +132,6 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool 
         st.caption("Your grades are stored under the name with which you signed in.")
     else:
         _name(worklist)
-    session = state.session()
-    if session.save_error:
-        messages.problem(session.save_error)
-        session.save_error = ""
 
 
 def _name(worklist: Worklist) -> None:
@@ -165,6 +169,7 @@ def _save_buttons(worklist: Worklist, entry: Entry, store: ReviewStore) -> None:
 
 
 def _choose(worklist: Worklist, key: str, value: Choice | None) -> None:
+    state.session().obeyed += 1
     if worklist.reading.set_draft(key, choice=value):
         worklist.save_reading()
 
@@ -184,6 +189,7 @@ def _rename(worklist: Worklist) -> None:
 
 def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> None:  # noqa: FBT001
     report, session = entry.report, state.session()
+    session.obeyed += 1
     if report is None:
         return
     now = datetime.now(UTC)

@@ -49,7 +49,7 @@ def card(report: GradeReport, laser: str = "") -> str:
         parts.append(_grade_line(report, report.grade))
         told = cautions(report)[1 if referral_sentence(report) else 0 :]  # it stands above
         told += [laser, DMO, map_sentence(report)]
-        if 0 < report.placed < 1:
+        if 0 < report.shown < 1:
             told.append("Score only slightly above the healthy range; map at reduced strength.")
         told.append(operating_point(report))
     else:
@@ -161,4 +161,6 @@ def _number(value: float) -> str:
 
 
 def _wrap(*parts: str) -> str:
-    return f'<div class="verdict">{"".join(parts)}</div>'
+    return (
+        f'<div class="verdict" tabindex="0" role="group" aria-label="Result">{"".join(parts)}</div>'
+    )

@@ -26,7 +26,6 @@ from drcore.export.standards.codes import (
     model_name,
     option_concept,
 )  # fmt: skip
-from drcore.grading.statements import referable_probability
 from drcore.icdr import REFERABLE
 from drcore.photographs.dicom_header import Header
 from drcore.text import printable
@@ -136,7 +135,7 @@ def _group(
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
     )
-    probability = referable_probability(report)
+    probability = report.probability_referable
     values = {"score": None if report.grade is None else report.score, "p_referable": probability}
     measurements = [
         hd.sr.Measurement(

@@ -36,7 +36,6 @@ from drcore.grading.statements import (
     grade_range,
     operating_point,
     outcome_words,
-    referable_probability,
     referable_words,
 )  # fmt: skip
 from drcore.icdr import GRADE_NAMES, MODEL_NOTICE, NOTICE, REFERABLE
@@ -96,7 +95,7 @@ def observation(
     if report.grade is None:
         return resource | ungradable(report.reason)
     components = [quantity("score", report.score, "grades")]
-    if (probability := referable_probability(report)) is not None:
+    if (probability := report.probability_referable) is not None:
         components.append(quantity("p_referable", probability, "probability"))
     return resource | graded(report.grade, report.grade_name, components)
 

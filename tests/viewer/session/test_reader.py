@@ -50,13 +50,13 @@ def test_decisions_carry_the_login_until_it_expires(
     app = upload(open_app(), ("one.jpg", jpeg))
     assert not [box for box in app.text_input if box.key == "reader"]
     press(app, "choose-2")
-    press(app, "save-stay")
+    press(app, "save-next")
     assert saved(tmp_path) == [("anna", "header")]
 
     press(app, "choose-3")
     later = time.time() + 3 * 3600
     monkeypatch.setattr(reader.time, "time", lambda: later)
-    press(app, "save-stay")
+    press(app, "save-next")
     assert saved(tmp_path) == [("anna", "header")]
     assert "Your login has expired. Reload the page to go on." in html(app)
     assert "one.jpg" not in html(app)
