@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.errors import StreamlitAuthError
 
 from drcore.errors import DrcoreError
 from drcore.reviews.validation import LONGEST
@@ -115,11 +116,24 @@ def gate(page: str) -> None:
 def _stop(sentence: str, *, sign_in: bool = False) -> None:
     st.html(style_tag("ui/style.css"))
     problem(sentence)
+    if error := st.session_state.pop("login-error", ""):
+        problem(error)
     if sign_in and login() == "openid" and find_spec("authlib") is None:
         problem("Signing in needs another package on this server: pip install drcore[login].")
     elif sign_in and login() == "openid":
-        st.button("Sign in", key="sign-in", type="primary", on_click=st.login)
+        st.button("Sign in", key="sign-in", type="primary", on_click=_sign_in)
     st.stop()
+
+
+def _sign_in() -> None:
+    try:
+        st.login()
+    except StreamlitAuthError:
+        st.session_state["login-error"] = (
+            "Signing in is not set up. Complete the [auth] section of .streamlit/secrets.toml on "
+            "this server (redirect_uri, cookie_secret, client_id, client_secret, "
+            "server_metadata_url) and start the server again."
+        )
 
 
 def _missing(reader: str, permission: Permission) -> str:

@@ -8,6 +8,7 @@ import pytest
 import streamlit as st
 
 from drcore.reviews.store import ReviewStore
+from viewer.server import identity
 from viewer.session import reader
 
 ROLES = "read = ['*']\narbitrate = ['anna']\nexport_identity = ['anna']\nhours = 2"
@@ -87,3 +88,17 @@ def test_without_a_login_names_are_unverified(open_app, upload, jpeg, tmp_path):
     press(app, "choose-2")
     press(app, "save-next")
     assert saved(tmp_path) == [("AR", "unverified")]
+
+
+def test_a_damaged_file_of_secrets_lets_nobody_in(open_app, html, tmp_path, monkeypatch):
+    (tmp_path / "secrets.toml").write_text("[auth", encoding="utf-8")
+    identity.openid.cache_clear()
+    monkeypatch.setattr(type(st.context), "cookies", {})
+    monkeypatch.setattr(st, "get_option", lambda _: [str(tmp_path / "secrets.toml")])
+    app = open_app()
+    assert "Sign in to go on." in html(app)
+    press(app, "sign-in")
+    monkeypatch.undo()
+    identity.openid.cache_clear()
+    assert "Complete the [auth] section of .streamlit/secrets.toml" in html(app)
+    assert "Grade fundus images" not in [one.value for one in app.header]
