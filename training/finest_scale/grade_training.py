@@ -44,7 +44,7 @@ from training.finest_scale.tile_training import (
 from training.finest_scale.tiles import CELL, TileChanges, change_tone
 from training.optimisation.arithmetic import Folded, step
 
-__all__ = ["CAMERAS", "GRADES", "GradeRecipe", "train_grades"]
+__all__ = ["CAMERAS", "GRADES", "GradeRecipe", "chances_of", "train_grades"]
 
 _CELLS = 20  # a side of a tile
 _EDGE = 2  # cells along a tile's border whose surroundings are cut off: they are not renewed
@@ -123,6 +123,19 @@ CAMERAS = GradeRecipe(
 """Goes on from `GRADES`: more cameras, photographs of few pixels, loud places of healthy eyes."""
 
 
+def chances_of(
+    grades: NDArray[np.int64], datasets: NDArray[np.str_], recipe: GradeRecipe
+) -> NDArray[np.float64]:
+    """Return the probability with which each photograph of a grade and a data set is drawn."""
+    chances = np.zeros(len(grades))
+    for name, weight in recipe.datasets:
+        own = datasets == name
+        counts = np.bincount(grades[own], minlength=5)
+        each = np.where(own, counts[grades].clip(1) ** -recipe.class_power, 0.0)
+        chances += weight * each / max(each.sum(), 1e-9)
+    return np.asarray(chances / chances.sum())
+
+
 class Bank:
     """Evidence of all cells of the graded training photographs, as it was last seen.
 
@@ -144,13 +157,7 @@ class Bank:
 
     def chances(self, recipe: GradeRecipe) -> NDArray[np.float64]:
         """Probability with which each photograph is drawn."""
-        chances = np.zeros(len(self.indices))
-        for name, weight in recipe.datasets:
-            own = self.datasets == name
-            counts = np.bincount(self.grades[own], minlength=5)
-            each = np.where(own, counts[self.grades].clip(1) ** -recipe.class_power, 0.0)
-            chances += weight * each / max(each.sum(), 1e-9)
-        return chances / chances.sum()
+        return chances_of(self.grades, self.datasets, recipe)
 
     def means(self) -> NDArray[np.float64]:
         """Mean of each map over the retina."""

@@ -91,6 +91,10 @@ def train(
         run, free=("refit",), until=until, save_seconds=save_seconds,
         describe=None if quiet else recipe.preset,
     )  # fmt: skip
+    if not done and run.state.progress["epoch"]:
+        # Cut short between two measurements: what is used needs statistics that fit it.
+        run.refresh(run.state.progress["epoch"] - 1)
+        save_average(run.average.module.state_dict(), recipe.preset, out)
     finished = run.averaged()
     if recipe.refit is not None and done:
         refit(
@@ -194,17 +198,20 @@ class GradingRun(Run):
         if epoch + 1 not in {self.epochs, *range(0, self.epochs, self.measure_every)}:
             return {}
         data = self.data
-        averaged = self.average.module
-        if _norms_learn(self.recipe):
-            # Averaged weights never met the statistics that were averaged: measured afresh.
-            first = data.first_of(epoch, _BATCHES_FOR_STATISTICS)
-            inputs = (network_input(b[0], data.preparation, self.device) for b in first)
-            update_bn(inputs, _Trunk(averaged))
-        averaged.eval()
+        averaged = self.refresh(epoch)
         if not len(data.validation):
             return {}
         scores = scores_of(averaged, data.plain(data.validation), data.preparation)
         return _agreement(scores, [data.squares.rows[i] for i in data.validation])
+
+    def refresh(self, epoch: int) -> RamNetwork:
+        """Make the averaged weights usable: they never met the statistics that were averaged."""
+        averaged: RamNetwork = self.average.module
+        if _norms_learn(self.recipe):
+            first = self.data.first_of(epoch, _BATCHES_FOR_STATISTICS)
+            inputs = (network_input(b[0], self.data.preparation, self.device) for b in first)
+            update_bn(inputs, _Trunk(averaged))
+        return averaged.eval()
 
     def keep(self, line: dict[str, Any]) -> None:
         """Print the figures of an epoch."""
