@@ -65,21 +65,20 @@ def _train(given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     for file in [*given.shards.glob("imagenet-*"), *given.shards.glob("bundled-*")]:
         shutil.copyfile(file, given.out / file.name)
-    coarse = None
+    coarse: list[_Photographs] = []
     if any(preset != _FINEST for preset in given.presets):
-        coarse = _photographs(given)
+        coarse.append(_photographs(given))
     unfinished = []
     for position, preset in enumerate(given.presets):
         until = _until(given.presets[position:], end)
         if preset == _FINEST:
             whole = _train_finest(given, until)
         else:
-            assert coarse is not None
-            whole = _train_coarse(given, RECIPES[preset], coarse, until)
+            whole = _train_coarse(given, RECIPES[preset], coarse[0], until)
         unfinished += [] if whole else [preset]
     if unfinished:
         print(f"Cut short: {', '.join(unfinished)}. The same command goes on.")
-    _write_bundle(given, coarse[0].rows if coarse else [])
+    _write_bundle(given, coarse[0][0].rows if coarse else [])
 
 
 def _until(presets: Sequence[str], end: float) -> float:
@@ -134,7 +133,9 @@ def _write_bundle(given: argparse.Namespace, rows: list[Labelled]) -> None:
         return
     if _FINEST in given.presets:
         write_finished(given.out / "finest", finest)
-    sizes = sorted([*(PRESETS[preset].input_size for preset in coarse), *([1024] if finest else [])])
+    sizes = sorted(
+        [*(PRESETS[preset].input_size for preset in coarse), *([1024] if finest else [])]
+    )
     shipped = shipped_fusion()
     fusion = given.fusion
     if not fusion and sizes == sorted(shipped):

@@ -180,9 +180,7 @@ def paste_batch(
     values.clamp_(-128, 127)
 
 
-def label_batch(
-    masks: Tensor, healthy: Tensor, bright: float = 0.0
-) -> tuple[Tensor, Tensor]:
+def label_batch(masks: Tensor, healthy: Tensor, bright: float = 0.0) -> tuple[Tensor, Tensor]:
     """Say of each cell what `training.finest_scale.tiles.cell_labels` says.
 
     Args:

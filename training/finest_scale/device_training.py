@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from torch.nn import functional
 from drcore.model.link import Link
 from drcore.model.network import PRESETS, RamNetwork, retina_mean
 from drcore.preprocessing.network_input import Preprocessing
-from training.data.resident import ResidentSquares
+from training.data.resident import ResidentSquares, to_device
 from training.finest_scale.device_changes import (
+    FineChange,
     draw_fine_change,
     label_batch,
     move_squares,
@@ -46,8 +46,8 @@ __all__ = ["WHOLE", "WholeRecipe", "few_squares", "train_whole"]
 _PLAIN = 0.35
 _PASTED = (8, 33)  # in a whole photograph; a tile, an eighth of it, gets 1 to 4
 _TILE_CELLS = 400  # the sum over the cells of a tile is what the recipes' weights are made for
-_TIMED = 12
-_REPORT = 25
+_WARM, _TIMED = 3, 13  # steps that the plan takes the time of
+_REPORT, _SAVE = 25, 100  # steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class _Source:
 
     squares: FineSquares
     resident: ResidentSquares
+    masks: Tensor  # uint8 (N, 1, S, S)
     graded: list[int]
     chances: np.ndarray
     masked: list[int]
@@ -137,38 +138,82 @@ def train_whole(
     """
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     prepare_device(where)
-    preparation = preparation or Preprocessing()
     out.mkdir(parents=True, exist_ok=True)
     _check_recipe(recipe, link, out)
     run = _started(recipe, where, out)
     source = _source(recipe, squares, link, where)
-    steps, began, sums = _planned(recipe, out), time.monotonic(), torch.zeros(5, device=where)
-    counted, timed = 0, 0.0
-    while run.done < steps and time.monotonic() < until:
+    plan, figures = _Plan(recipe, out, where, until), _Figures(out, where)
+    first = run.done
+    while run.done < plan.steps and time.monotonic() < until:
         batch = _drawn(source, recipe, run.done)
         with mixed_precision(where):
-            loss, figures = _losses(run.network, batch, recipe, link, preparation)
+            loss, parts = _losses(run.network, batch, recipe, link, preparation or Preprocessing())
         loss.backward()
-        run.update(schedule(run.done, steps, min(50, steps // 10 + 1)), recipe.grades.average)
-        sums += figures
-        counted += 1
-        if counted in (2, _TIMED) and where.type == "cuda":
-            torch.cuda.synchronize()
-        if counted == 2:  # the first ones choose algorithms
-            timed = time.monotonic()
-        if counted == _TIMED and run.done == _TIMED < steps:
-            each = (time.monotonic() - timed) / (_TIMED - 2)
-            steps = _planned(recipe, out, max(_TIMED, int(_TIMED + (until - timed) * 0.97 / each)))
-        if run.done % _REPORT == 0 or run.done == steps:
-            _report(out, run.done, sums, time.monotonic() - began)
-            began, sums = time.monotonic(), torch.zeros_like(sums)
-        if run.done % 100 == 0:
+        run.update(schedule(run.done, plan.steps, 1 + plan.steps // 20), recipe.grades.average)
+        figures.add(parts)
+        plan.step_made(run.done)
+        if run.done % _REPORT == 0:
+            figures.write(run.done)
+        if run.done % _SAVE == 0:
             run.save()
-    if counted:
+    if run.done > first:
         run.save()
-        if run.done % _REPORT and run.done != steps:
-            _report(out, run.done, sums, time.monotonic() - began)
-    return run.done >= steps
+        figures.write(run.done)
+    return run.done >= plan.steps
+
+
+class _Plan:
+    """How many steps are made: those that fit into the time, the recipe's at most."""
+
+    def __init__(self, recipe: WholeRecipe, out: Path, device: torch.device, until: float) -> None:
+        self.file, self.device, self.until = out / "plan.json", device, until
+        self.steps, self.decided = recipe.grades.steps, self.file.exists()
+        if self.decided:
+            self.steps = int(json.loads(self.file.read_text(encoding="utf-8"))["steps"])
+        self.made, self.began = 0, 0.0
+
+    def step_made(self, done: int) -> None:
+        """Take the time of the first steps of a run, and decide."""
+        self.made += 1
+        if self.decided or self.made not in (_WARM, _TIMED):
+            return
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.monotonic()
+        if self.made == _WARM:  # the steps before choose algorithms
+            self.began = now
+            return
+        each = (now - self.began) / (_TIMED - _WARM)
+        fitting = done + 0.97 * max(0.0, self.until - now) / each
+        self.steps = int(min(self.steps, max(fitting, done)))
+        self.file.write_text(json.dumps({"steps": self.steps}) + "\n", encoding="utf-8")
+        self.decided = True
+
+
+class _Figures:
+    """Mean figures of the steps since the last line."""
+
+    def __init__(self, out: Path, device: torch.device) -> None:
+        self.file = out / "grades.metrics.jsonl"
+        self.sums, self.began = torch.zeros(5, device=device), time.monotonic()
+
+    def add(self, parts: Tensor) -> None:
+        """Add a step's; nothing waits for the device."""
+        self.sums += parts
+
+    def write(self, step: int) -> None:
+        """Write a line, where there was a step since the last one; waits for the device."""
+        cells, graded, held, false, count = self.sums.tolist()
+        if not count:
+            return
+        line = {
+            "step": step, "cells": round(cells / count, 4), "grades": round(graded / count, 4),
+            "held": round(held / count, 4), "false": round(false / count, 5),
+            "seconds": round((time.monotonic() - self.began) / count, 3),
+        }  # fmt: skip
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self.sums, self.began = torch.zeros_like(self.sums), time.monotonic()
 
 
 def _check_recipe(recipe: WholeRecipe, link: Link, out: Path) -> None:
@@ -185,18 +230,6 @@ def _check_recipe(recipe: WholeRecipe, link: Link, out: Path) -> None:
     (out / "start.json").write_text(start, encoding="utf-8")
 
 
-def _planned(recipe: WholeRecipe, out: Path, fitting: int | None = None) -> int:
-    """Steps of the run: those planned before, or what fits, the recipe's at most."""
-    kept = out / "plan.json"
-    if kept.exists():
-        return int(json.loads(kept.read_text(encoding="utf-8"))["steps"])
-    if fitting is None:
-        return recipe.grades.steps
-    steps = min(fitting, recipe.grades.steps)
-    kept.write_text(json.dumps({"steps": steps}) + "\n", encoding="utf-8")
-    return steps
-
-
 def _started(recipe: WholeRecipe, device: torch.device, out: Path) -> Run:
     """The network that ships, its first blocks frozen, or the run that the folder holds."""
     preset = recipe.grades.tiles.preset
@@ -210,9 +243,7 @@ def _started(recipe: WholeRecipe, device: torch.device, out: Path) -> Run:
     return Run(network, recipe.grades.rate, recipe.grades.tiles.weight_decay, out / "grades")
 
 
-def _source(
-    recipe: WholeRecipe, squares: FineSquares, link: Link, device: torch.device
-) -> _Source:
+def _source(recipe: WholeRecipe, squares: FineSquares, link: Link, device: torch.device) -> _Source:
     rows, grades = squares.rows, recipe.grades
     train = [i for i, row in enumerate(rows) if row.split == "train"]
     graded = [
@@ -227,9 +258,11 @@ def _source(
         raise RunError("The finest scale wants graded photographs, some with masks, and healthy.")
     own = np.array([rows[i].grade for i in graded])
     spots = [torch.from_numpy(s).permute(2, 0, 1) for s in find_dots(squares, masked).spots]
+    resident = ResidentSquares(squares.contrast, device)
+    masks = to_device(squares.masks[..., None], np.arange(len(rows)), device)
     truth = reachable(np.array([row.grade or 0 for row in rows]), link.ceiling)
     return _Source(
-        squares, ResidentSquares(squares.contrast, device, masks=squares.masks), graded,
+        squares, resident, masks, graded,
         chances_of(own, np.array([rows[i].dataset for i in graded]), grades), masked,
         list(healthy.values()),
         (torch.stack(spots) if spots else torch.zeros((0, 3, 32, 32))).to(device),
@@ -239,39 +272,45 @@ def _source(
 
 def _drawn(source: _Source, recipe: WholeRecipe, number: int) -> _Batch:
     """The photographs of a step, changed; what is drawn follows from seed and number alone."""
-    grades = recipe.grades
-    rng = np.random.default_rng((grades.tiles.seed, number, 9))
+    tiles = recipe.grades.tiles
+    rng = np.random.default_rng((tiles.seed, number, 9))
     count = min(recipe.graded, int((source.chances > 0).sum()))
     graded = rng.choice(source.graded, count, replace=False, p=source.chances)
     masked = rng.choice(source.masked, recipe.masked)
     groups = rng.integers(len(source.healthy), size=recipe.healthy)
     healthy = [int(rng.choice(source.healthy[group])) for group in groups]
     chosen = np.array([*graded, *masked, *healthy], np.int64)
+    first_healthy = count + recipe.masked
+    changes = [
+        _change(source, recipe, int(index), rng, by_grade=position < count)
+        for position, index in enumerate(chosen)
+    ]
     places = source.resident.places(chosen)
-    contrast, masks = source.resident.pixels[places], source.resident.masks
-    assert masks is not None
-    size, changes = contrast.shape[-1], []
-    for position, index in enumerate(chosen):
-        by_grade = position < count
-        drawn = draw_fine_change(
-            size, grades.changes if by_grade else grades.tiles.changes, rng,
-            sharp=bool(source.squares.widths[index] >= SHARP),
-            plain=by_grade and rng.random() < _PLAIN,
-        )  # fmt: skip
-        # A zoom would cut off part of what was graded.
-        moved = similarity(grades.tiles.changes.zoom, rng, quarters=by_grade)
-        changes.append(replace(drawn, moved=replace(drawn.moved, similarity=moved)))
-    values, flags = move_squares(contrast, masks[places], [c.moved for c in changes])
-    for position in range(count + len(masked), len(chosen)):
-        if len(source.spots) and rng.random() < grades.tiles.pasted:
+    values, masks = move_squares(
+        source.resident.pixels[places], source.masks[places], [c.moved for c in changes]
+    )
+    for position in range(first_healthy, len(chosen)):
+        if len(source.spots) and rng.random() < tiles.pasted:
             many = int(rng.integers(*_PASTED))
-            paste_batch(values[position], flags[position], source.spots, many, rng)
-    noise = torch.Generator(values.device).manual_seed(grades.tiles.seed * 1_000_003 + number)
-    known_healthy = torch.arange(len(chosen)) >= count + len(masked)
-    return _Batch(
-        tone_batch(values, changes, noise), flags, known_healthy.to(values.device),
-        source.truth[places[:count]],
+            paste_batch(values[position], masks[position], source.spots, many, rng)
+    noise = torch.Generator(values.device).manual_seed(tiles.seed * 1_000_003 + number)
+    known_healthy = (torch.arange(len(chosen)) >= first_healthy).to(values.device)
+    tone = tone_batch(values, changes, noise)
+    return _Batch(tone, masks, known_healthy, source.truth[places[:count]])
+
+
+def _change(
+    source: _Source, recipe: WholeRecipe, index: int, rng: np.random.Generator, *, by_grade: bool
+) -> FineChange:
+    grades = recipe.grades
+    drawn = draw_fine_change(
+        source.resident.pixels.shape[-1], grades.changes if by_grade else grades.tiles.changes,
+        rng, sharp=bool(source.squares.widths[index] >= SHARP),
+        plain=by_grade and rng.random() < _PLAIN,
     )  # fmt: skip
+    # A zoom would cut off part of what was graded.
+    moved = similarity(grades.tiles.changes.zoom, rng, quarters=by_grade)
+    return replace(drawn, moved=replace(drawn.moved, similarity=moved))
 
 
 def _losses(
@@ -301,15 +340,3 @@ def _losses(
             false = (sure * (1 - label) * weight).sum() / ((1 - label) * weight).sum().clamp_min(1)
             parts = [cells.detach(), graded.detach(), held, false, torch.ones_like(held)]
     return cells + recipe.grades.grades * graded, torch.stack(parts)
-
-
-def _report(out: Path, step: int, sums: Tensor, seconds: float) -> None:
-    """Write a line of figures; waits for the device."""
-    cells, graded, held, false, count = sums.tolist()
-    line = {
-        "step": step, "cells": round(cells / count, 4), "grades": round(graded / count, 4),
-        "held": round(held / count, 4), "false": round(false / count, 5),
-        "seconds": round(seconds / count, 3),
-    }  # fmt: skip
-    with (out / "grades.metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
