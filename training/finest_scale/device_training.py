@@ -31,7 +31,7 @@ from training.finest_scale.device_changes import (
     similarity,
     tone_batch,
 )
-from training.finest_scale.grade_training import CAMERAS, GradeRecipe, chances_of
+from training.finest_scale.grade_recipe import CAMERAS, GradeRecipe
 from training.finest_scale.squares import OUTSIDE, FineSquares
 from training.finest_scale.start import reachable
 from training.finest_scale.tile_training import SHARP, Run, cell_loss, schedule
@@ -263,7 +263,7 @@ def _source(recipe: WholeRecipe, squares: FineSquares, link: Link, device: torch
     truth = reachable(np.array([row.grade or 0 for row in rows]), link.ceiling)
     return _Source(
         squares, resident, masks, graded,
-        chances_of(own, np.array([rows[i].dataset for i in graded]), grades), masked,
+        grades.chances(own, np.array([rows[i].dataset for i in graded])), masked,
         list(healthy.values()),
         (torch.stack(spots) if spots else torch.zeros((0, 3, 32, 32))).to(device),
         torch.from_numpy(truth).float().to(device),
