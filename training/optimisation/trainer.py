@@ -91,11 +91,7 @@ def train(
         run, free=("refit",), until=until, save_seconds=save_seconds,
         describe=None if quiet else recipe.preset,
     )  # fmt: skip
-    if not done and run.state.progress["epoch"]:
-        # Cut short between two measurements: what is used needs statistics that fit it.
-        run.refresh(run.state.progress["epoch"] - 1)
-        save_average(run.average.module.state_dict(), recipe.preset, out)
-    finished = run.averaged()
+    finished = run.finished(done=done)
     if recipe.refit is not None and done:
         refit(
             finished, squares, batches.training, batches.chances, batches.preparation,
@@ -226,6 +222,14 @@ class GradingRun(Run):
             file.writelines(
                 json.dumps({"preset": self.recipe.preset, **line}) + "\n" for line in lines
             )
+
+    def finished(self, *, done: bool) -> RamNetwork:
+        """Return the averaged network; of a run cut short between two measurements, too."""
+        epoch = self.state.progress["epoch"]
+        if epoch and not done:
+            weights = self.refresh(epoch - 1).state_dict()
+            save_average(weights, self.recipe.preset, self.out)
+        return self.averaged()
 
     def averaged(self) -> RamNetwork:
         """Return a copy of the network with averaged weights, in evaluation mode."""
