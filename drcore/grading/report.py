@@ -87,6 +87,7 @@ class GradeReport:
         field_degrees: width of the field of view, from the DICOM header or as the user says; else
             45.
         sensitive_threshold: score of the sensitive operating point; None without calibration.
+        camera: model by the DICOM header; empty where it gives none. Untrusted text.
     """
 
     name: str
@@ -120,6 +121,7 @@ class GradeReport:
     file_size: int = field(default=0, kw_only=True)
     note: str = field(default="", kw_only=True)
     field_degrees: float = field(default=FIELD_DEGREES, kw_only=True)
+    camera: str = field(default="", kw_only=True)
     sensitive_threshold: float | None = field(default=None, kw_only=True)
 
     @property

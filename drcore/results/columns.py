@@ -30,6 +30,7 @@ COLUMNS = (
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
     "exam_date", "identity_source", "picture", "file_size", "note",
     "score_1024", "p_referable", "referable_sensitive",
+    "sharpness", "brightness", "camera",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -59,6 +60,9 @@ note: what else the file holds and was passed over, such as a thumbnail or a ste
 p_referable: probability of grade 2 or more; empty where p0 to p4 are.
 referable_sensitive: true or false, at the sensitive operating point, which misses fewer eyes than
     `referable` and refers more healthy ones; empty where p0 to p4 are.
+sharpness, brightness: as the gradability check measured them (`preprocessing.gradability.Quality`);
+    empty for a failed photograph.
+camera: model of the camera by the DICOM header; empty where it gives none.
 """
 
 
@@ -75,7 +79,7 @@ def row_of(
     Returns:
         All of `COLUMNS`. Grade and referable are empty unless graded.
     """
-    fov = report.field_of_view
+    fov, quality = report.field_of_view, report.quality
     failed = report.status == "failed"
     cells = {
         "image": report.name if image is None else image,
@@ -107,6 +111,9 @@ def row_of(
         "note": " ".join(report.note.split()),
         "p_referable": _decimal(report.probability_referable),
         "referable_sensitive": _optional_flag(report.referable_sensitive),
+        "sharpness": _decimal(None if quality is None else quality.sharpness),
+        "brightness": _decimal(None if quality is None else quality.brightness),
+        "camera": " ".join(report.camera.split()),
     }
     return {column: cell(cells[column]) for column in COLUMNS}
 
