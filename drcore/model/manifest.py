@@ -27,7 +27,7 @@ from drcore.text import one_line
 __all__ = ["FORMAT", "FORMAT_VERSION", "MANIFEST", "Manifest", "NetworkEntry", "read_manifest"]
 
 _MAX_MANIFEST = 1 << 20
-_SINCE_VERSION = {"certainty": 2, "placement": 3}
+_SINCE_VERSION = {"certainty": 2, "placement": 3, "reference": 4}
 _DECISION_SINCE = 4
 _OF_NETWORK_SINCE = dict.fromkeys(("map", "link", "mirrored", "precision"), 4)
 
@@ -106,6 +106,19 @@ class _Placement(_Entry):
     everywhere: float
 
 
+class _Histogram(_Entry):
+    edges: list[float]
+    counts: list[Annotated[int, Field(ge=0)]]
+    mean: float
+    deviation: Annotated[float, Field(ge=0)]
+
+
+class _Reference(_Entry):
+    source: str
+    photographs: Annotated[int, Field(gt=0)]
+    histograms: dict[str, _Histogram]
+
+
 class Manifest(_Entry):
     """What `manifest.json` holds; `GradeCalibration` and its like are made by the properties."""
 
@@ -122,6 +135,7 @@ class Manifest(_Entry):
     thresholds: Annotated[list[float], Field(min_length=4, max_length=4)]
     certainty: _Certainty | None = None
     placement: _Placement | None = None
+    reference: _Reference | None = None
     training: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
 
@@ -154,6 +168,10 @@ class Manifest(_Entry):
         if self.placement is None:
             return None
         return Attenuation(self.placement.nowhere, self.placement.everywhere)
+
+    def reference_entry(self) -> dict[str, Any] | None:
+        """Return the reference histograms of `drcore.monitoring`; None where there are none."""
+        return None if self.reference is None else self.reference.model_dump()
 
     def weights_of_scales(self) -> dict[int, float]:
         """Return by input size in pixels how much a scale counts, sum 1."""
