@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
 
@@ -71,6 +71,7 @@ class Chart:
         limit: of the statistic.
         points: in the order of time.
         sentences: one for the first alarm of each kind.
+        alarms: photographs or decisions at which the limit was crossed.
     """
 
     name: str
@@ -80,7 +81,8 @@ class Chart:
     gathered: int
     limit: float
     points: tuple[Point, ...] = ()
-    sentences: tuple[str, ...] = field(default=())
+    sentences: tuple[str, ...] = ()
+    alarms: tuple[Observation, ...] = ()
 
     @property
     def measure(self) -> Measure:
@@ -172,7 +174,8 @@ def _chart(
     periods = _periods(stream)
     points = tuple(_points(periods, values, histogram, evidence))
     sentences = tuple(_sentences(chart, periods, values, evidence))
-    return Chart(name, camera, is_own, histogram, gathered, limit, points, sentences)
+    alarms = tuple(stream[place] for place in evidence.alarms)
+    return replace(chart, points=points, sentences=sentences, alarms=alarms)
 
 
 def _periods(stream: Sequence[Observation]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,18 +11,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from drcore.agreement.statistics import bootstrap_interval
-from drcore.monitoring.charts import charts_of
+from drcore.monitoring.charts import OWN_REFERENCE, charts_of
 from drcore.monitoring.evidence import HORIZON
-from drcore.monitoring.observations import MEASURES, Observation, values_of
-from drcore.monitoring.reference import Histogram, reference_of
+from drcore.monitoring.observations import MEASURES, NOT_KNOWN, Observation, values_of
+from drcore.monitoring.reference import histogram_of, reference_of
 from drcore.results.columns import Row
 from training.data.labels import Labelled
 from training.evaluation.robustness import UNTOUCHED
 
 __all__ = ["measure", "table"]
 
-_BEFORE, _AFTER = 500, 200
-"""Unchanged photographs before a change, and changed ones after it."""
+_BEFORE, _AFTER, _REFERENCE = 500, 200, 900
+"""Unchanged photographs before a change, changed ones after it, and those of a reference."""
 
 _REFERENCES = ("bundle", "own")
 
@@ -57,8 +58,7 @@ def measure(
         # The same photographs before and after: nothing else changes in the stream.
         before = [values_of(row) for image, row in untouched.items() if image in known]
         changes[name] = _cost(untouched, rows[name], truth) | {
-            kind: _found(before, pools[name], reference if kind == "bundle" else None, seeds)
-            for kind in _REFERENCES
+            kind: _found(before, pools[name], kind, seeds) for kind in _REFERENCES
         }
     unchanged = {}
     for kind in _REFERENCES:
@@ -93,34 +93,82 @@ def _cost(
 def _found(
     before: Sequence[Mapping[str, float]],
     after: Sequence[Mapping[str, float]],
-    reference: Mapping[str, Histogram] | None,
+    kind: str,
     seeds: int,
 ) -> dict[str, Any]:
     """Inject a change into streams; an alarm before it counts as a false one."""
     delays, false, first = [], 0, []
-    # Reference photographs come from the same pool, so that the change is the only difference.
-    if reference is not None:
-        count = len(before)
-        reference = _histograms(before) if count else reference
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        stream = _drawn(before, _BEFORE, rng)
-        if reference is None:
-            stream = _drawn(before, _BEFORE * 2, rng)
-        start = len(stream)
-        stream += _drawn(after, _AFTER, rng, start)
-        delay, name, early = _first_alarm(stream, reference, start)
-        false += early
-        if delay is not None:
-            delays.append(delay)
-            first.append(name)
-    names, counts = np.unique(first, return_counts=True)
+        unchanged = _drawn(before, _BEFORE, rng, _REFERENCE)
+        reference = None
+        if kind == "bundle":
+            drawn = _drawn(before, _REFERENCE, rng)
+            reference = {
+                name: histogram_of(name, [one.values[name] for one in drawn if name in one.values])
+                for name in MEASURES
+                if any(name in one.values for one in drawn)
+            }
+        else:
+            unchanged = [*_drawn(before, OWN_REFERENCE, rng), *unchanged]
+        start = _REFERENCE + _BEFORE
+        stream = [*unchanged, *_drawn(after, _AFTER, rng, start)]
+        alarms = sorted(
+            (int(one.sha256) - start + 1, chart.name)
+            for chart in charts_of(stream, reference)
+            for one in chart.alarms
+        )
+        false += sum(place <= 0 for place, _ in alarms)
+        late = [found for found in alarms if found[0] > 0]
+        if late:
+            delays.append(late[0][0])
+            first.append(late[0][1])
     return {
         "found": len(delays),
         "streams": seeds,
-        "median_delay": float(np.median(delays)) if delays else None,
+        "median": float(np.median(delays)) if delays else None,
         "slowest": max(delays, default=None),
         "false": false,
-        "first": dict(sorted(zip(names.tolist(), counts.tolist(), strict=True),
-                             key=lambda pair: -pair[1])),
-    }  # fmt: skip
+        "first": dict(Counter(first).most_common()),
+    }
+
+
+def _drawn(
+    pool: Sequence[Mapping[str, float]], count: int, rng: np.random.Generator, start: int = 0
+) -> list[Observation]:
+    """Draw photographs with replacement, each of a patient of its own."""
+    return [
+        Observation(str(start + place), NOT_KNOWN, None, str(start + place), pool[chosen])
+        for place, chosen in enumerate(rng.integers(0, len(pool), count).tolist())
+    ]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Lay out the result of `measure` as text.
+
+    Args:
+        result: what `measure` returned.
+    """
+    lines = [
+        f"{'change':<19}{'squared error grows by':>24}" + "".join(
+            f"{f'alarm, {kind}':>16}{'after':>7}{'at most':>9}{'false':>7}" for kind in _REFERENCES
+        ) + "  first alarms"
+    ]  # fmt: skip
+    for name, entry in result["changes"].items():
+        low, high = entry["grown_interval"]
+        line = f"{name:<19}{entry['grown']:>8.3f} ({low:.3f} to {high:.3f})"
+        for kind in _REFERENCES:
+            found = entry[kind]
+            share = f"{found['found']} of {found['streams']}"
+            line += (
+                f"{share:>16}{found['median'] or 0:>7.0f}{found['slowest'] or 0:>9}"
+                f"{found['false']:>7}"
+            )
+        lines.append(f"{line}  {', '.join(list(entry['bundle']['first'])[:3])}")
+    for kind, alarms in result["unchanged"].items():
+        lines.append(
+            f"unchanged, {kind}: at most one alarm in {HORIZON:,} photographs in "
+            f"{sum(n <= 1 for n in alarms)} of {len(alarms)} streams, none in "
+            f"{sum(n == 0 for n in alarms)}"
+        )
+    return "\n".join(lines)
