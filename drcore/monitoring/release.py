@@ -123,12 +123,13 @@ def release_plan(
         lowest[key] = min(value, lowest.get(key, math.inf))
     ranked = sorted(lowest.values())
     count = len(ranked)
-    if upper_limit(0, count) > miss if count else True:
+    if upper_limit(0, count) > miss:
         raise DrcoreError(
             f"At most {100 * miss:g} % missed cannot be shown on {count} patients with referable "
             f"photographs: at least {needed(miss)} are needed. Add photographs, or allow more."
         )
-    allowed = max(k for k in range(count) if upper_limit(k, count) <= miss)
+    limits = beta.ppf(CONFIDENCE, np.arange(1, count + 1), np.arange(count, 0, -1))
+    allowed = int((limits <= miss).sum()) - 1
     threshold = ranked[allowed]
     below = score < threshold
     missed = sum(value < threshold for value in ranked)

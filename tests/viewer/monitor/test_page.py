@@ -1,0 +1,53 @@
+"""The Monitor page: empty, masked, with a record."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from drcore.reviews.decision import Decision
+from drcore.reviews.store import ReviewStore
+
+
+@pytest.fixture
+def record(tmp_path):
+    """A record in which readers begin to override the model."""
+    store = ReviewStore(tmp_path / "reviews.sqlite3")
+    for number in range(620):
+        late = number >= 540
+        store.add(
+            Decision(
+                sha256=f"{number:064x}", image="SECRET.jpg", model_version="m 1",
+                machine_status="graded", machine_grade=1, machine_score=1.0,
+                action="change" if late or number % 10 == 0 else "agree",
+                grade=2 if late or number % 10 == 0 else 1, note="", reader="<b>AB</b>",
+                decided_at=datetime(2026, 1, 5, tzinfo=UTC) + timedelta(hours=number),
+                patient="SECRET", seconds=20.0 + number % 7,
+            )
+        )  # fmt: skip
+    return store
+
+
+def test_without_anything_to_watch_the_page_says_what_will_be_there(open_app, html):
+    app = open_app(page="monitor/page.py")
+    assert "Nothing to watch yet" in html(app)
+    assert not app.get("plotly_chart")
+
+
+def test_a_crossed_limit_is_a_sentence_and_a_mark(open_app, html, record):
+    app = open_app(page="monitor/page.py")
+    text = html(app)
+    assert "Overrides, camera not known: higher than the reference" in text
+    assert "at most 5% in 10,000 photographs" in text
+    assert "SECRET" not in text
+    assert app.get("plotly_chart")
+    app.toggle(key="monitor-own").set_value(True).run()
+    assert "the first 500 images of each camera" in html(app)
+
+
+def test_a_study_that_is_masked_shows_nothing(open_app, html, record, monkeypatch):
+    monkeypatch.setenv("DRCORE_STUDY", "masked")
+    app = open_app(page="monitor/page.py")
+    assert "Study still masked" in html(app)
+    assert not app.get("plotly_chart")
