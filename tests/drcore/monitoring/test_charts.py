@@ -135,7 +135,10 @@ def test_photographs_of_one_patient_count_as_one(reference):
 def test_days_that_are_not_known_and_since(reference):
     undated = [row | {"exam_date": ""} for row in rows_of(150)]
     charts = charts_of(observations_of(undated), reference)
-    assert [p.period for p in charts[0].points] == ["photographs 1 to 100", "photographs 101 to 150"]
+    assert [p.period for p in charts[0].points] == [
+        "photographs 1 to 100",
+        "photographs 101 to 150",
+    ]
     dated = rows_of(200, seed=5)
     since = START + timedelta(days=10)
     charts = charts_of(observations_of([*undated, *dated]), reference, since=since)

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from drcore.reviews.decision import Decision
-from drcore.reviews.store import ReviewStore
+from viewer.monitor import panel
 
 
 @pytest.fixture
-def record(tmp_path):
+def record(monkeypatch):
     """A record in which readers begin to override the model."""
-    store = ReviewStore(tmp_path / "reviews.sqlite3")
+    made = []
     for number in range(620):
         late = number >= 540
-        store.add(
+        made.append(
             Decision(
                 sha256=f"{number:064x}", image="SECRET.jpg", model_version="m 1",
                 machine_status="graded", machine_grade=1, machine_score=1.0,
                 action="change" if late or number % 10 == 0 else "agree",
                 grade=2 if late or number % 10 == 0 else 1, note="", reader="<b>AB</b>",
                 decided_at=datetime(2026, 1, 5, tzinfo=UTC) + timedelta(hours=number),
-                patient="SECRET", seconds=20.0 + number % 7,
+                patient=f"SECRET {number}", seconds=20.0 + number % 7,
             )
         )  # fmt: skip
-    return store
+    # A database would take a minute to write so many, one by one.
+    monkeypatch.setattr(panel.state, "store", lambda: SimpleNamespace(decisions=lambda: made))
 
 
 def test_without_anything_to_watch_the_page_says_what_will_be_there(open_app, html):
@@ -37,6 +39,7 @@ def test_without_anything_to_watch_the_page_says_what_will_be_there(open_app, ht
 
 def test_a_crossed_limit_is_a_sentence_and_a_mark(open_app, html, record):
     app = open_app(page="monitor/page.py")
+    assert not app.exception
     text = html(app)
     assert "Overrides, camera not known: higher than the reference" in text
     assert "at most 5% in 10,000 photographs" in text

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from drcore.reviews.decision import Decision
-from drcore.reviews.store import ReviewStore
+from viewer.workload import panel
 
 
 @pytest.fixture
-def record(tmp_path):
+def record(monkeypatch):
     """Masked reads of a hundred referable and a hundred other photographs."""
-    store = ReviewStore(tmp_path / "reviews.sqlite3")
+    made = []
     rng = np.random.default_rng(0)
     for number in range(200):
         grade = 2 if number % 2 else 0
-        store.add(
+        made.append(
             Decision(
                 sha256=f"{number:064x}", image="SECRET.jpg", model_version="m 1",
                 machine_status="graded", machine_grade=1,
@@ -27,7 +28,8 @@ def record(tmp_path):
                 mode="blinded first read", machine_visible=False, patient=f"SECRET {number}",
             )
         )  # fmt: skip
-    return store
+    # A database would take a minute to write so many, one by one.
+    monkeypatch.setattr(panel.state, "store", lambda: SimpleNamespace(decisions=lambda: made))
 
 
 def test_without_a_reference_the_page_says_what_it_needs(open_app, html):
