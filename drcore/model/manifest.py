@@ -106,11 +106,18 @@ class _Placement(_Entry):
     everywhere: float
 
 
+class _Fit(_Entry):
+    means: list[float]
+    deviations: list[float]
+    weights: list[float]
+
+
 class _Histogram(_Entry):
     edges: list[float]
     counts: list[Annotated[int, Field(ge=0)]]
     mean: float
     deviation: Annotated[float, Field(ge=0)]
+    fit: _Fit | None = None
 
 
 class _Reference(_Entry):
@@ -171,7 +178,7 @@ class Manifest(_Entry):
 
     def reference_entry(self) -> dict[str, Any] | None:
         """Return the reference histograms of `drcore.monitoring`; None where there are none."""
-        return None if self.reference is None else self.reference.model_dump()
+        return None if self.reference is None else self.reference.model_dump(exclude_none=True)
 
     def weights_of_scales(self) -> dict[int, float]:
         """Return by input size in pixels how much a scale counts, sum 1."""

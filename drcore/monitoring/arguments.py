@@ -13,7 +13,7 @@ __all__ = ["add_commands"]
 _WATCH = """\
 Control charts by week and by camera, from tables of results and from the record of decisions:
 score, grade shares, gradable share, sharpness, brightness, field of view, difference between the
-networks; overrides and reading time from the record. A sentence says which limit was crossed.
+networks, and score, sharpness and brightness given the others; overrides and reading time from the record. A sentence says which limit was crossed.
 
 The reference is the bundle's (histograms in its manifest), else the first 500 photographs of each
 camera; --own-reference takes those in any case. The camera is the model in the DICOM header;
@@ -22,8 +22,8 @@ examination, else of the first decision; photographs without either are charted 
 the order of the tables, and left out by --since. A photograph counts once, however often its table
 is given.
 
-Limits: CUSUMs of likelihood ratios; while nothing changes, the chance of any false alarm over all
-charts is at most 5 % in 10,000 photographs.
+Limits: CUSUMs of likelihood ratios; while nothing changes, 0.2 false alarms over all charts are
+expected in 10,000 photographs.
 """
 _PLAN = """\
 How many photographs could be released without a human read, if at most --miss percent of the

@@ -10,9 +10,9 @@ from itertools import groupby
 
 import numpy as np
 
-from drcore.monitoring.evidence import FALSE_ALARM, HORIZON, Evidence, evidence_of, limit_for
+from drcore.monitoring.evidence import EXPECTED, HORIZON, Evidence, evidence_of, limit_for
 from drcore.monitoring.observations import MEASURES, Measure, Observation
-from drcore.monitoring.reference import Histogram, histogram_of
+from drcore.monitoring.reference import Histogram, has, histogram_of
 from drcore.text import csv_text
 
 __all__ = ["LIMITS", "OWN_REFERENCE", "Chart", "Point", "charts_csv", "charts_of", "told"]
@@ -22,10 +22,10 @@ OWN_REFERENCE = 500
 
 LIMITS = (
     "Limits: for each measure and camera a CUSUM of likelihood ratios against the reference "
-    "(higher, lower, more and less varied). While nothing changes, the chance of any false alarm "
-    f"over all charts is at most {FALSE_ALARM:.0%} in {HORIZON:,} photographs (Doob\u2019s "
-    "inequality, Bonferroni over the measures; two standard errors of the reference are taken off "
-    "each step). Photographs of one patient and day count as one. Lines around the weekly mean are "
+    "(higher, lower, more and less varied). While nothing changes, at most one false alarm over "
+    f"all charts in {HORIZON:,} photographs (expected {EXPECTED:g}: an in-control run length of "
+    f"{len(MEASURES) * HORIZON / EXPECTED:,.0f} photographs a chart, Bonferroni over the measures; "
+    "two standard errors of the reference are taken off each step). Photographs of one patient and day count as one. Lines around the weekly mean are "
     "three standard errors (Shewhart) and raise no alarm."
 )
 
@@ -112,8 +112,9 @@ def charts_of(
     """
     given: dict[tuple[str, str], list[Observation]] = {}
     for one in observations:
-        for name in one.values:
-            given.setdefault((name, one.camera), []).append(one)
+        for name in MEASURES:
+            if has(name, one.values):
+                given.setdefault((name, one.camera), []).append(one)
     limit = limit_for(len(MEASURES))
     order = {name: place for place, name in enumerate(MEASURES)}
     return [
@@ -161,14 +162,14 @@ def _chart(
     gathered = histogram.total if histogram else min(own, len(stream))
     if histogram is None:
         if len(stream) >= own:
-            histogram = histogram_of(name, [one.values[name] for one in stream[:own]])
+            histogram = histogram_of(name, [one.values for one in stream[:own]])
         stream = stream[own:]
     if since is not None:
         stream = [one for one in stream if one.day is not None and one.day >= since]
     chart = Chart(name, camera, is_own, histogram, gathered, limit)
     if histogram is None or not stream:
         return chart
-    values = np.array([one.values[name] for one in stream])
+    values = np.array(histogram.values_of(name, [one.values for one in stream]))
     _, units = np.unique([one.unit for one in stream], return_inverse=True)
     evidence = evidence_of(histogram, histogram.bins_of(values.tolist()), units, limit)
     periods = _periods(stream)

@@ -50,7 +50,10 @@ MEASURES = {
     "brightness": Measure("Brightness", "grey levels"),
     "field": Measure("Field of view", "of the longer side"),
     "pixels": Measure("Field of view in pixels", "log2 px"),
-    "spread": Measure("Difference between networks", "grades"),
+    "spread": Measure("Finest network less the others", "grades"),
+    "score_given": Measure("Score given the others", "grades from expected"),
+    "sharpness_given": Measure("Sharpness given the others", "from expected"),
+    "brightness_given": Measure("Brightness given the others", "grey levels from expected"),
     "override": Measure("Overrides", "", 2, photograph=False),
     "seconds": Measure("Reading time", "s", photograph=False),
 }
@@ -178,9 +181,10 @@ def _number(text: str | None) -> float | None:
 
 
 def _spread(row: Row) -> float | None:
-    names = (name for name in row if name.startswith("score_"))
-    scores = [value for name in names if (value := _number(row[name])) is not None]
-    return max(scores) - min(scores) if len(scores) > 1 else None
+    sizes = [name for name in row if name.removeprefix("score_").isdigit()]
+    sizes.sort(key=lambda name: int(name.removeprefix("score_")))
+    scores = [value for name in sizes if (value := _number(row[name])) is not None]
+    return scores[-1] - sum(scores[:-1]) / len(scores[:-1]) if len(scores) > 1 else None
 
 
 def _day(text: str | None) -> date | None:

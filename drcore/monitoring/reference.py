@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from drcore.errors import DrcoreError
 from drcore.files import replacing
@@ -20,13 +20,37 @@ from drcore.monitoring.observations import MEASURES, values_of
 from drcore.results.columns import Row
 
 __all__ = [
-    "FEWEST", "Histogram", "add_reference", "histogram_of", "reference_of", "reference_of_bundle",
+    "FEWEST", "Fit", "Histogram", "add_reference", "has", "histogram_of", "reference_of",
+    "reference_of_bundle",
 ]  # fmt: skip
 
 FEWEST = 300
 """Photographs of a reference at least."""
 
 _BINS = 10
+
+_TOGETHER = ("score", "sharpness", "brightness", "spread", "pixels", "field")
+"""Measures of a photograph that go together: sharpness is told from pixels and score, and so on."""
+
+_GIVEN = "_given"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What is expected of one measure, given the others: a quadratic of each.
+
+    Attributes:
+        means, deviations: of the others, in the order of `_TOGETHER`.
+        weights: of 1, the others in deviations from their means, and their squares.
+    """
+
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    def expected(self, others: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what is expected (N,) given the others (N, 5)."""
+        return _quadratic(others, self.means, self.deviations) @ np.array(self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +61,14 @@ class Histogram:
         edges: between the bins, rising, one less than there are bins.
         counts: photographs or decisions by bin.
         mean, deviation: of the values.
+        fit: of a measure given the others, from which its values are taken; else None.
     """
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     mean: float
     deviation: float
+    fit: Fit | None = None
 
     def __post_init__(self) -> None:
         values = (*self.edges, self.mean, self.deviation)
@@ -71,15 +97,26 @@ class Histogram:
         """Return the bin of each value."""
         return np.searchsorted(np.array(self.edges), np.asarray(values, float), side="right")
 
+    def values_of(self, name: str, photographs: Sequence[Mapping[str, float]]) -> list[float]:
+        """Return the values (N,) of a measure of photographs that have it."""
+        return _values(name, photographs, self.fit).tolist()
 
-def histogram_of(name: str, values: Sequence[float]) -> Histogram:
+
+def has(name: str, values: Mapping[str, float]) -> bool:
+    """Tell whether a photograph or decision with these values has a measure."""
+    needed = _TOGETHER if name.endswith(_GIVEN) else (name,)
+    return all(one in values for one in needed)
+
+
+def histogram_of(name: str, photographs: Sequence[Mapping[str, float]]) -> Histogram:
     """Return the histogram of a measure: ten bins of equal counts, or its classes.
 
     Args:
         name: key of `MEASURES`.
-        values: at least one.
+        photographs: values of at least one photograph or decision; all have the measure.
     """
-    given = np.asarray(values, float)
+    fit = _fitted(name, photographs) if name.endswith(_GIVEN) else None
+    given = _values(name, photographs, fit)
     classes = MEASURES[name].classes
     if classes:
         edges = np.arange(classes - 1) + 0.5
@@ -89,8 +126,43 @@ def histogram_of(name: str, values: Sequence[float]) -> Histogram:
     counts = np.bincount(np.searchsorted(edges, given, side="right"), minlength=len(edges) + 1)
     return Histogram(
         tuple(edges.tolist()), tuple(counts.tolist()),
-        round(float(given.mean()), 4), round(float(given.std()), 4),
+        round(float(given.mean()), 4), round(float(given.std()), 4), fit,
     )  # fmt: skip
+
+
+def _values(
+    name: str, photographs: Sequence[Mapping[str, float]], fit: Fit | None
+) -> NDArray[np.float64]:
+    if fit is None:
+        return np.array([one[name] for one in photographs], float)
+    target, others = _apart(name, photographs)
+    return target - fit.expected(others)
+
+
+def _fitted(name: str, photographs: Sequence[Mapping[str, float]]) -> Fit:
+    target, others = _apart(name, photographs)
+    means, deviations = others.mean(axis=0), others.std(axis=0) + 1e-9
+    terms = _quadratic(others, means, deviations)
+    weights, *_ = np.linalg.lstsq(terms, target, rcond=1e-6)
+    return Fit(*(tuple(np.round(part, 6).tolist()) for part in (means, deviations, weights)))
+
+
+def _apart(
+    name: str, photographs: Sequence[Mapping[str, float]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    own = name.removesuffix(_GIVEN)
+    others = [other for other in _TOGETHER if other != own]
+    return (
+        np.array([one[own] for one in photographs], float),
+        np.array([[one[other] for other in others] for one in photographs], float),
+    )
+
+
+def _quadratic(
+    others: NDArray[np.float64], means: ArrayLike, deviations: ArrayLike
+) -> NDArray[np.float64]:
+    x = np.clip((others - np.asarray(means)) / np.maximum(deviations, 1e-6), -3, 3)
+    return np.hstack([np.ones((len(x), 1)), x, x**2])
 
 
 def reference_of(rows: Iterable[Row]) -> dict[str, Histogram]:
@@ -105,13 +177,11 @@ def reference_of(rows: Iterable[Row]) -> dict[str, Histogram]:
     Raises:
         DrcoreError: no measure has enough.
     """
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        for name, value in values_of(row).items() if row["status"] != "failed" else ():
-            values.setdefault(name, []).append(value)
-    made = {name: histogram_of(name, v) for name, v in values.items() if len(v) >= FEWEST}
+    photographs = [values_of(row) for row in rows if row["status"] != "failed"]
+    having = {name: [one for one in photographs if has(name, one)] for name in MEASURES}
+    made = {name: histogram_of(name, v) for name, v in having.items() if len(v) >= FEWEST}
     if not made:
-        most = max(map(len, values.values()), default=0)
+        most = max(map(len, having.values()), default=0)
         raise DrcoreError(
             f"A reference needs at least {FEWEST} photographs; the tables have {most}. Add more."
         )
@@ -142,7 +212,7 @@ def add_reference(folder: Path, rows: Sequence[Row], source: str) -> int:
         "source": source,
         "photographs": len(used),
         "histograms": {
-            name: {"edges": h.edges, "counts": h.counts, "mean": h.mean, "deviation": h.deviation}
+            name: {key: value for key, value in asdict(h).items() if value is not None}
             for name, h in histograms.items()
         },
     }
@@ -164,7 +234,7 @@ def reference_of_bundle(entry: Mapping[str, Any] | None) -> dict[str, Histogram]
         return {
             name: Histogram(
                 tuple(map(float, h["edges"])), tuple(map(int, h["counts"])),
-                float(h["mean"]), float(h["deviation"]),
+                float(h["mean"]), float(h["deviation"]), _fit_of(h.get("fit")),
             )
             for name, h in given.items()
             if name in MEASURES
@@ -173,3 +243,17 @@ def reference_of_bundle(entry: Mapping[str, Any] | None) -> dict[str, Histogram]
         raise DrcoreError(
             "The reference in the bundle's manifest is damaged. Write it again."
         ) from error
+
+
+def _fit_of(entry: Mapping[str, Any] | None) -> Fit | None:
+    if entry is None:
+        return None
+    made = Fit(*(tuple(map(float, entry[key])) for key in ("means", "deviations", "weights")))
+    others = len(_TOGETHER) - 1
+    if [len(made.means), len(made.deviations), len(made.weights)] != [
+        others,
+        others,
+        2 * others + 1,
+    ]:
+        raise ValueError("not as many numbers as there are measures")
+    return made

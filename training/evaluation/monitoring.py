@@ -14,7 +14,7 @@ from drcore.agreement.statistics import bootstrap_interval
 from drcore.monitoring.charts import OWN_REFERENCE, charts_of
 from drcore.monitoring.evidence import HORIZON
 from drcore.monitoring.observations import MEASURES, NOT_KNOWN, Observation, values_of
-from drcore.monitoring.reference import histogram_of, reference_of
+from drcore.monitoring.reference import has, histogram_of, reference_of
 from drcore.results.columns import Row
 from training.data.labels import Labelled
 from training.evaluation.robustness import UNTOUCHED
@@ -105,9 +105,9 @@ def _found(
         if kind == "bundle":
             drawn = _drawn(before, _REFERENCE, rng)
             reference = {
-                name: histogram_of(name, [one.values[name] for one in drawn if name in one.values])
+                name: histogram_of(name, found)
                 for name in MEASURES
-                if any(name in one.values for one in drawn)
+                if (found := [one.values for one in drawn if has(name, one.values)])
             }
         else:
             unchanged = [*_drawn(before, OWN_REFERENCE, rng), *unchanged]
