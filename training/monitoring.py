@@ -24,7 +24,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the graded tables")
     parser.add_argument("--count", type=int, default=925, help="photographs as they are")
     parser.add_argument("--changed", type=int, default=120, help="photographs under each change")
-    parser.add_argument("--seeds", type=int, default=100, help="streams of each kind")
+    parser.add_argument("--seeds", type=int, default=100, help="unchanged streams")
+    parser.add_argument("--injected", type=int, default=20, help="streams with each change")
     cli.run(parser, _measure, arguments)
 
 
@@ -33,7 +34,7 @@ def _measure(given: argparse.Namespace) -> None:
     rows = graded_changes(
         grader, labels, given.out, count=given.count, changed=given.changed, quiet=given.quiet
     )
-    result = measure(rows, labels, seeds=given.seeds, quiet=given.quiet)
+    result = measure(rows, labels, seeds=given.seeds, injected=given.injected, quiet=given.quiet)
     cli.write_json(given, {"model": grader.version, **result}, table(result))
 
 

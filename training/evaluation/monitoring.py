@@ -28,14 +28,20 @@ _REFERENCES = ("bundle", "own")
 
 
 def measure(
-    rows: Mapping[str, Sequence[Row]], labels: Sequence[Labelled], *, seeds: int, quiet: bool
+    rows: Mapping[str, Sequence[Row]],
+    labels: Sequence[Labelled],
+    *,
+    seeds: int,
+    injected: int,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Count alarms.
 
     Args:
         rows: of results by change, "untouched" first; of a change fewer photographs.
         labels: with the reference grades.
-        seeds: streams of each kind.
+        seeds: unchanged streams.
+        injected: streams with each change.
         quiet: no progress bar.
 
     Returns:
@@ -58,7 +64,7 @@ def measure(
         # The same photographs before and after: nothing else changes in the stream.
         before = [values_of(row) for image, row in untouched.items() if image in known]
         changes[name] = _cost(untouched, rows[name], truth) | {
-            kind: _found(before, pools[name], kind, seeds) for kind in _REFERENCES
+            kind: _found(before, pools[name], kind, injected) for kind in _REFERENCES
         }
     unchanged = {}
     for kind in _REFERENCES:
