@@ -22,11 +22,12 @@ OWN_REFERENCE = 500
 
 LIMITS = (
     "Limits: for each measure and camera a CUSUM of likelihood ratios against the reference "
-    "(higher, lower, more and less varied). While nothing changes, at most one false alarm over "
-    f"all charts in {HORIZON:,} photographs (expected {EXPECTED:g}: an in-control run length of "
-    f"{len(MEASURES) * HORIZON / EXPECTED:,.0f} photographs a chart, Bonferroni over the measures; "
-    "two standard errors of the reference are taken off each step). Photographs of one patient and day count as one. Lines around the weekly mean are "
-    "three standard errors (Shewhart) and raise no alarm."
+    "(higher, lower, more and less varied). While nothing changes, "
+    f"{EXPECTED:g} false alarms are expected over all charts in {HORIZON:,} photographs (a run "
+    f"length of {len(MEASURES) * HORIZON / EXPECTED:,.0f} photographs a chart, Bonferroni over the "
+    "measures; two standard errors of the reference are taken off each step). Photographs of one "
+    "patient and day count as one. The band around the reference is three standard errors of the "
+    "period\u2019s mean (Shewhart) and raises no alarm."
 )
 
 _COLUMNS = (

@@ -204,7 +204,7 @@ def test_the_command_prints_and_writes_the_points(tmp_path, capsys):
     assert main([*arguments, "--since", "2026-02-01"]) == 0
     said = capsys.readouterr().out
     assert "Sharpness, camera A: lower than the reference" in said
-    assert "in 10,000 photographs (expected 0.2" in said
+    assert "0.2 false alarms are expected" in said
     found = list(csv.DictReader(io.StringIO(points.read_text())))
     assert {row["camera"] for row in found} == {"A"}
     assert any(int(row["alarms"]) for row in found if row["measure"] == "sharpness")

@@ -42,7 +42,7 @@ def test_a_crossed_limit_is_a_sentence_and_a_mark(open_app, html, record):
     assert not app.exception
     text = html(app)
     assert "Overrides, camera not known: higher than the reference" in text
-    assert "in 10,000 photographs (expected 0.2" in text
+    assert "0.2 false alarms are expected" in text
     assert "SECRET" not in text
     assert app.get("plotly_chart")
     app.toggle(key="monitor-own").set_value(True).run()
