@@ -72,6 +72,8 @@ def wait_for_map(page, name: str) -> None:
         f"{STAGE}.photograph === {STAGE}.stage",
         timeout=PATIENCE,
     )
+    # Streamlit's own shortcuts are missing for a moment while a page is loaded.
+    page.locator(".stApp[data-test-script-state=notRunning]").wait_for(timeout=PATIENCE)
 
 
 def wait_until(page, script: str, expected) -> None:

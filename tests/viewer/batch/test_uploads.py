@@ -33,9 +33,9 @@ def test_files_left_out_are_returned_with_the_reason():
     names = ["clinic/10_left.jpg", "clinic/notes.txt", "clinic/.hidden.jpg"]
     found, folder, left_out = save_upload([(name, b"a") for name in names])
     assert [item.image for item in found] == names[:1]
-    assert [(left.path, left.reason) for left in left_out] == [
+    assert {(left.path, left.reason) for left in left_out} == {
         (names[1], "not a photograph"), (names[2], "hidden"),
-    ]  # fmt: skip
+    }  # fmt: skip
     folder.cleanup()
 
 
@@ -57,7 +57,9 @@ def test_uploads_are_spooled_under_harmless_names(temporary):
         ("x" * 4097 + "_left.jpg", b"n"),
     ]
     found, folder, _ = save_upload(files)
-    assert b"".join(item.path.read_bytes() for item in found) == b"acghjklmn"
+    assert sorted(item.path.read_bytes() for item in found) == [
+        b"a", b"c", b"g", b"h", b"j", b"k", b"l", b"m", b"n",
+    ]  # fmt: skip
     assert found[0].path.name == "10_left.jpg"
     for item in found:
         assert item.path.resolve().is_relative_to(folder.path)
