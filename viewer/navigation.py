@@ -24,6 +24,15 @@ page = st.navigation(
             url_path="agreement",
             icon=":material/handshake:",
         ),
+        st.Page(
+            "monitor/page.py", title="Monitor", url_path="monitor", icon=":material/monitoring:"
+        ),
+        st.Page(
+            "workload/page.py",
+            title="Workload",
+            url_path="workload",
+            icon=":material/hourglass_empty:",
+        ),
         st.Page("model/page.py", title="Model", url_path="model", icon=":material/info:"),
     ],
     position="top",
