@@ -50,7 +50,8 @@ class Fit:
 
     def expected(self, others: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return what is expected (N,) given the others (N, 5)."""
-        return _quadratic(others, self.means, self.deviations) @ np.array(self.weights)
+        terms = _quadratic(others, self.means, self.deviations)
+        return np.asarray(terms @ np.array(self.weights), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Histogram:
 
     def values_of(self, name: str, photographs: Sequence[Mapping[str, float]]) -> list[float]:
         """Return the values (N,) of a measure of photographs that have it."""
-        return _values(name, photographs, self.fit).tolist()
+        return [float(value) for value in _values(name, photographs, self.fit)]
 
 
 def has(name: str, values: Mapping[str, float]) -> bool:
