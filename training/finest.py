@@ -18,7 +18,8 @@ from drcore.preprocessing.network_input import Preprocessing
 from training.data.duplicates import read_repeats
 from training.data.labels import data_root
 from training.finest_scale.finished import write_finished
-from training.finest_scale.grade_training import CAMERAS, GRADES, train_grades
+from training.finest_scale.grade_recipe import CAMERAS, GRADES
+from training.finest_scale.grade_training import train_grades
 from training.finest_scale.square_sets import (
     ALL_TRAINED_ON,
     TRAINED_ON,
