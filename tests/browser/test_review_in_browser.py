@@ -327,7 +327,7 @@ def test_a_mark_is_kept_where_it_was_drawn(page, sample_images, record):
     leave_fields(page)
     time.sleep(1)
     page.keyboard.press("m")
-    page.get_by_role("button", name="haemorrhage").click()
+    page.get_by_role("button", name="haemorrhage", exact=True).click()
     panel = page.locator(".panel").first.bounding_box()
     x, y = panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2
     page.mouse.move(x, y)
