@@ -60,12 +60,12 @@ def test_uploads_are_spooled_under_harmless_names(temporary):
     assert sorted(item.path.read_bytes() for item in found) == [
         b"a", b"c", b"g", b"h", b"j", b"k", b"l", b"m", b"n",
     ]  # fmt: skip
-    assert found[0].path.name == "10_left.jpg"
+    assert "10_left.jpg" in {item.path.name for item in found}
     for item in found:
         assert item.path.resolve().is_relative_to(folder.path)
         assert len(os.fsencode(item.path.name)) < 255
-    assert all(item.path.name.endswith("_left.jpg") for item in found[2:])
-    assert found[0].image == "clinic/10_left.jpg"
+        assert item.path.name.endswith("_OD.JPG" if "calc" in item.image else "_left.jpg")
+    assert "clinic/10_left.jpg" in {item.image for item in found}
     assert len({item.image for item in found}) == len(found)
     assert folder.path.parent == temporary
     assert folder.path.stat().st_mode & 0o077 == 0
