@@ -64,7 +64,7 @@ def test_uploads_are_spooled_under_harmless_names(temporary):
     for item in found:
         assert item.path.resolve().is_relative_to(folder.path)
         assert len(os.fsencode(item.path.name)) < 255
-        assert item.path.name.endswith("_OD.JPG" if "calc" in item.image else "_left.jpg")
+        assert item.path.name.endswith("_OD.jpg" if "calc" in item.image else "_left.jpg")
     assert "clinic/10_left.jpg" in {item.image for item in found}
     assert len({item.image for item in found}) == len(found)
     assert folder.path.parent == temporary
