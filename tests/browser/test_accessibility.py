@@ -73,7 +73,7 @@ def test_every_page_in_every_state(browser, server, batch_root, sample_images, a
         page.locator(".st-key-list-front").get_by_role("button", name=name).first.click()
         audit(page, name)
         page.keyboard.press("Escape")
-    for name in ("Agreement", "Model", "Export"):
+    for name in ("Agreement", "Monitor", "Workload", "Model", "Export"):
         page.get_by_role("link", name=name).first.click()
         audit(page, name)
     page.get_by_role("button", name="Create export").click()

@@ -214,6 +214,15 @@ def test_nothing_is_cut_wrapped_or_covered_on_small_screens(opened):
         page.set_viewport_size({"width": width, "height": tall})
         time.sleep(0.5)
         assert page.evaluate(OVERFLOW) <= 0
+        links = page.get_by_test_id("stHeader").get_by_role("link").all()
+        notice = page.locator(".notice").bounding_box()
+        assert max(_right(link) for link in links) <= notice["x"]
+        assert notice["y"] + notice["height"] <= page.locator(".verdict").bounding_box()["y"]
+
+
+def _right(link) -> float:
+    box = link.bounding_box()
+    return box["x"] + box["width"]
 
 
 def test_a_tablet_held_upright(opened):
