@@ -61,7 +61,7 @@ ENTRIES = {
     "training": {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
         "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing",
-        "composites", "cli", "pack", "train_bundle", "finest",
+        "composites", "cli", "pack", "train_bundle", "finest", "gate",
     },
 }  # fmt: skip
 """Root modules that are entries: they may import every package, and no package imports them."""
