@@ -35,7 +35,7 @@ _COUNTED = 30
 """Batches over which the statistics of the norms are counted in the end."""
 _AS_IT_IS = 0.3
 """Share of the squares that are only mirrored."""
-_SHOWN = (("gradable", 0.42), ("reject", 0.18), ("other", 0.1), ("spoilt", 0.25), ("ruined", 0.05))
+_SHOWN = (("gradable", 0.37), ("reject", 0.15), ("other", 0.17), ("spoilt", 0.2), ("ruined", 0.11))
 """How often a batch shows what: photographs that a reader could grade, those that none could, other
 things, and gradable ones spoilt on purpose or so that no retina is left."""
 _SPOILT = {"blurred": 0.4, "dark": 0.16, "over-exposed": 0.22, "cut": 0.22}
@@ -75,7 +75,7 @@ def trained(
     chosen: NDArray[np.int64],
     file: Path,
     *,
-    cycles: int = 2,
+    cycles: int = 4,
     seed: int = 0,
     **options: Any,
 ) -> GateNetwork:
