@@ -26,6 +26,7 @@ COLUMNS = (
     "model_version", "sha256",
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
     "exam_date", "identity_source", "picture", "file_size", "note",
+    "quality_score",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -51,6 +52,8 @@ identity_source: where eye, patient and date were read, "eye=name patient=dicom 
 picture: number of the picture in a file that holds several, from 1; else empty.
 file_size: of the file, in bytes; with sha256 it tells --resume whether the content is the same.
 note: what else the file holds and was passed over, such as a thumbnail or a stereo twin.
+quality_score: probability that a reader would call the photograph gradable, 0-1; empty for a failed
+    one.
 """
 
 
@@ -97,6 +100,7 @@ def row_of(
         "picture": "" if found is None or found.frame is None else str(found.frame),
         "file_size": str(report.file_size or ""),
         "note": " ".join(report.note.split()),
+        "quality_score": _decimal(None if report.quality is None else report.quality.score),
     }
     return {column: cell(cells[column]) for column in COLUMNS}
 

@@ -125,5 +125,17 @@ def test_where_identity_was_read_is_told(tiny_grader: Grader, jpegs: list[bytes]
     assert row["identity_source"] == "eye=name patient=name date=name"
     assert row["file_size"] == str(len(jpegs[0]))
     assert COLUMNS[28:] == (
-        "exam_date", "identity_source", "picture", "file_size", "note",
+        "exam_date", "identity_source", "picture", "file_size", "note", "quality_score",
     )  # fmt: skip
+
+
+def test_the_quality_score_is_told_of_graded_and_ungradable_photographs(
+    tiny_grader: Grader, jpegs: list[bytes]
+) -> None:
+    for jpeg in (jpegs[0], jpegs[4]):
+        report = tiny_grader.grade(jpeg)
+        assert 0 <= report.quality.score <= 1
+        assert float(row_of(report)["quality_score"]) == pytest.approx(
+            report.quality.score, abs=6e-5
+        )
+    assert row_of(tiny_grader.failed("x.jpg", "It is broken."))["quality_score"] == ""
