@@ -1,4 +1,4 @@
-"""The command line: `drcore grade` for folders of photographs, `drcore model` for the weights."""
+"""The command line: `drcore grade`, `drcore model`, `drcore record`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 from drcore import __version__
 from drcore.batch.signals import CODE, interruptible
 from drcore.errors import DrcoreError, MissingInputError
+from drcore.evaluation.arguments import add_commands as add_evaluation
+from drcore.eye import FIELD_DEGREES, degrees_of
+from drcore.record.command import add_commands
 
 # Everything else is imported where it is used: `drcore --help` answers at once.
 if TYPE_CHECKING:
@@ -41,10 +44,12 @@ patient only with --patient-from folder. The column identity_source says where e
 
 Rows are appended whole, so an interrupted CSV stays valid. --resume keeps the row of each image
 whose content is the same at the same place, and grades the others: new ones, changed ones, and
-failed ones unless --keep-failed is given (the hidden file .OUT.inputs beside a table holds hashes
-of the folders that it was made from). Parquet rows are buffered in OUT.parquet.unfinished.csv,
-which --resume continues from. A table at s3:// or gs:// is uploaded whole: at the start, every
-minute or more, and at the end; two runs must not write one such table.
+failed ones unless --keep-failed is given. Rows of images that are gone from PATH are moved to
+OUT.removed.csv unless --keep-missing is given; rows of inputs that are not given again stay. The
+hidden file .OUT.inputs beside a table says by hashes which input each row came from. Parquet rows
+are buffered in OUT.parquet.unfinished.csv, which --resume continues from. A table at s3:// or gs://
+is uploaded whole: at the start, every minute or more, and at the end; two runs must not write one
+such table.
 
 --maps DIR writes two files for each image that could be read, NAME-HASH.drcore-map.jpg (the fused
 heat map over the image) and NAME-HASH.drcore-map.npz: ram (float32, grades above a healthy retina,
@@ -157,11 +162,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(grade)
     grade.set_defaults(run=_grade, parser=grade)
 
+    add_evaluation(commands)
+
     model = commands.add_parser("model", help="show model version and performance")
     model.add_argument(
-        "--weights", type=Path, metavar="FOLDER", help="of the weights in FOLDER, not the bundled"
-    )
+        "--weights", type=Path, metavar="FOLDER", default=os.environ.get("DRCORE_WEIGHTS") or None,
+        help="of the weights in FOLDER (default: $DRCORE_WEIGHTS, else the bundled ones)",
+    )  # fmt: skip
     model.set_defaults(run=_model)
+    add_commands(commands)
     return parser
 
 
@@ -185,6 +194,8 @@ def _add_output(grade: argparse.ArgumentParser) -> None:
     existing.add_argument("--resume", action="store_true", help="continue an existing table")
     existing.add_argument("--overwrite", action="store_true", help="replace an existing table")
     add("--keep-failed", action="store_true", help="with --resume: do not retry failed images")
+    add("--keep-missing", action="store_true",
+        help="with --resume: keep the rows of images that are no longer in PATH")  # fmt: skip
     add("--spreadsheet", action="store_true",
         help="CSV for Excel and LibreOffice: byte order mark, patient 007 stays 007")  # fmt: skip
 
@@ -221,9 +232,17 @@ def _add_running(grade: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FOLDER",
-        help="use weights in FOLDER instead of the bundled ones",
+        default=os.environ.get("DRCORE_WEIGHTS") or None,
+        help="use weights in FOLDER (default: $DRCORE_WEIGHTS, else the bundled ones)",
     )
     add("--device", choices=("cpu", "cuda"), help="default: CUDA where there is one")
+    add(
+        "--field-degrees",
+        type=_degrees,
+        default=FIELD_DEGREES,
+        metavar="DEGREES",
+        help="field of view of images whose DICOM header does not give it (default: 45)",
+    )
     told = grade.add_mutually_exclusive_group()
     told.add_argument("--quiet", action="store_true", help="suppress progress bar and summary")
     told.add_argument(
@@ -240,6 +259,13 @@ def _count(text: str) -> int:
     if not 1 <= number <= 256:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 256")
     return number
+
+
+def _degrees(text: str) -> float:
+    degrees = degrees_of(text)
+    if degrees is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no field of view: give 10 to 220 degrees")
+    return degrees
 
 
 def _given(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["DERIVED_MARK", "hold", "replacing"]
+__all__ = ["DERIVED_MARK", "copy_mode", "hold", "replacing"]
 
 DERIVED_MARK = b"drcore: derived picture, not a photograph"
 """JPEG comment or PNG text of every picture that drcore writes: such files are never graded."""
@@ -35,6 +35,12 @@ def replacing(file: Path) -> Generator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def copy_mode(source: Path, target: Path) -> None:
+    """Let the same users read and write a file who may another, as far as the system can."""
+    with suppress(OSError):
+        target.chmod(source.stat().st_mode & 0o777)
 
 
 def hold(file: int) -> bool:

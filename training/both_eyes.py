@@ -13,7 +13,7 @@ import numpy as np
 
 from training import cli
 from training.evaluation.both_eyes import blend_gain
-from training.evaluation.scored import score_photographs
+from training.evaluation.scoring import score_photographs
 
 
 def main(arguments: list[str] | None = None) -> None:

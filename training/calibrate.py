@@ -1,4 +1,4 @@
-"""Calibrate a bundle: fusion, thresholds, probabilities: `python -m training.calibrate`.
+"""Calibrate a bundle: weights of the scales, probabilities: `python -m training.calibrate`.
 
 Everything is fitted on the scores that `drcore.grading.grader.Grader` reports for the validation
 photographs, from file to mean over square and mirror image: what a user gets.
@@ -11,21 +11,30 @@ from dataclasses import replace
 from pathlib import Path
 
 from drcore.errors import DrcoreError
+from drcore.evaluation.calibration_fit import calibrate, cross_validated, judge
+from drcore.evaluation.calibration_report import calibration_errors, report
+from drcore.evaluation.scored import Scored
 from drcore.grading.grader import Grader
 from drcore.model.bundle import bundled_folder, save_bundle
 from training import cli
 from training.evaluation.bundle import measure, with_calibration
-from training.evaluation.calibration import Fitted, calibrate, cross_validated, judge
-from training.evaluation.calibration_report import calibration_errors, report
-from training.evaluation.scored import Scored, score_photographs
+from training.evaluation.decision_rules import decision_rules
+from training.evaluation.scoring import score_photographs
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Calibrate a bundle from the command line."""
-    parser = cli.parser("calibrate", __doc__, "--weights", "--labels", "--images", "--quiet")
+    parser = cli.parser(
+        "calibrate", __doc__, "--weights", "--labels", "--images", "--further", "--quiet"
+    )
     parser.set_defaults(weights=bundled_folder())
     parser.add_argument("--out", type=Path, help="write there (default: into --weights)")
     parser.add_argument("--model-version", help="of the calibrated bundle (default: as it is)")
+    parser.add_argument(
+        "--keep-scores", action="store_true",
+        help="leave the weights of the scales and the placement of maps as they are",
+    )  # fmt: skip
+    cli.add_fusion(parser)
     step = parser.add_mutually_exclusive_group()
     step.add_argument(
         "--report", action="store_true",
@@ -48,11 +57,12 @@ def _calibrate(given: argparse.Namespace) -> None:
     if given.report:
         print(_printed(grader, scored))
         return
-    fitted = calibrate(scored)
+    fitted = calibrate(scored, grader.bundle if given.keep_scores else None, given.fusion)
     out = given.out or given.weights
     bundle = with_calibration(grader.bundle, fitted)
-    save_bundle(replace(bundle, version=given.model_version or bundle.version), out)
-    print(f"{grader.version}: thresholds {fitted.thresholds}\n{fitted.certainty}")
+    bundle = replace(bundle, version=given.model_version or bundle.version)
+    save_bundle(bundle, out)
+    print(f"{bundle.name} {bundle.version}: {fitted.certainty}")
     if given.measure:
         measure(out, [row for row in rows if row.split != "train"], quiet=given.quiet)
 
@@ -71,12 +81,13 @@ def _printed(grader: Grader, scored: Scored) -> str:
             lines.append(
                 f"  {name:<28}{errors.mean():>7.3f} ({errors.min():.3f} to {errors.max():.3f})"
             )
-        lines.append("")
+        lines += ["", "Decision rule", decision_rules(val, test), ""]
     if len(test):
         bundle = grader.bundle
-        weights = tuple(bundle.fusion[size] for size in sorted(bundle.networks))
-        fitted = Fitted(weights, bundle.thresholds, certainty, bundle.placement)
-        lines += ["Fitted on the validation photographs", report(test, judge(fitted, test))]
+        lines += [
+            "Fitted on the validation photographs",
+            report(test, judge(certainty, test, bundle.thresholds)),
+        ]
     return "\n".join(lines)
 
 

@@ -10,9 +10,12 @@ from typing import Any
 
 from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
+from training.data.further_sets import read_healthy
 from training.data.labels import Labelled, data_root, read_labels
 
 __all__ = [
+    "add_fusion",
+    "add_scales",
     "grader",
     "labels",
     "labels_table",
@@ -34,6 +37,10 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "pairs of photographs of one eye, as training.repeats writes them: an eye that is "
         "trained on is not measured on",
     },
+    "--further": {
+        "action": "store_true",
+        "help": "healthy.csv beside labels.csv takes part, too",
+    },
     "--cache": {"type": Path, "default": Path("cache"), "help": "folder for prepared photographs"},
     "--json": {"type": Path, "help": "write the figures here too; - writes them to the screen"},
     "--quiet": {"action": "store_true", "help": "no progress bar"},
@@ -50,6 +57,23 @@ def parser(module: str, description: str | None, *shared: str) -> argparse.Argum
     for name in shared:
         made.add_argument(name, **_SHARED[name])
     return made
+
+
+def add_scales(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that put scales together to a bundle."""
+    parser.add_argument(
+        "--finest", type=Path, metavar="FOLDER",
+        help="of the finest scale, such as training/finest_scale/weights (default: without it)",
+    )  # fmt: skip
+    add_fusion(parser)
+
+
+def add_fusion(parser: argparse.ArgumentParser) -> None:
+    """Add the option that sets the weights of the scales."""
+    parser.add_argument(
+        "--fusion", nargs="+", type=float, default=[], metavar="WEIGHT",
+        help="of each scale in score and map, by rising size (default: fitted on validation)",
+    )  # fmt: skip
 
 
 def run(
@@ -77,7 +101,10 @@ def lesions_table(given: argparse.Namespace) -> Path:
 
 def labels(given: argparse.Namespace) -> list[Labelled]:
     """Read the labelled photographs."""
-    return read_labels(labels_table(given), getattr(given, "images", None))
+    rows = read_labels(labels_table(given), getattr(given, "images", None))
+    if getattr(given, "further", False):
+        rows += read_healthy(labels_table(given).with_name("healthy.csv"))
+    return rows
 
 
 def grader(given: argparse.Namespace) -> Grader:

@@ -1,7 +1,11 @@
 """Training the finest scale, 1,024 px: `python -m training.finest tiles --out runs/fine`.
 
 First on tiles with lesion masks, then, from those weights, on the grades of whole photographs:
-`python -m training.finest grades --from runs/fine/tiles.average.safetensors --out runs/fine`.
+`python -m training.finest grades --from runs/fine/tiles.average.safetensors --out runs/fine`; then
+with more cameras and photographs of few pixels, in a folder of its own:
+`python -m training.finest cameras --from runs/fine/grades.average.safetensors --out runs/cameras`;
+then for `training.export --finest`:
+`python -m training.finest finish --from runs/cameras --before runs/fine --out runs/finest`.
 """
 
 from __future__ import annotations
@@ -11,9 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from drcore.preprocessing.network_input import Preprocessing
+from training.data.duplicates import read_repeats
 from training.data.labels import data_root
-from training.finest_scale.grade_training import GRADES, train_grades
-from training.finest_scale.square_sets import TRAINED_ON, open_squares
+from training.finest_scale.finished import write_finished
+from training.finest_scale.grade_training import CAMERAS, GRADES, train_grades
+from training.finest_scale.square_sets import (
+    ALL_TRAINED_ON,
+    TRAINED_ON,
+    measured_kept_apart,
+    open_squares,
+)
 from training.finest_scale.squares import read_fine_rows
 from training.finest_scale.tile_training import TILES, train_tiles
 
@@ -21,21 +32,52 @@ from training.finest_scale.tile_training import TILES, train_tiles
 def main(arguments: list[str] | None = None) -> None:
     """Train the finest scale from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.finest", description=__doc__)
-    parser.add_argument("stage", choices=("tiles", "grades"))
-    parser.add_argument("--from", type=Path, dest="start", help="weights that grades begin with")
+    parser.add_argument("stage", choices=("tiles", "grades", "cameras", "finish"))
+    parser.add_argument(
+        "--from",
+        type=Path,
+        dest="start",
+        help="weights that grades begin with; for finish, the run",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/fine"), help="folder of the run")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for squares")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--seed", type=int, help="instead of the recipe's")
+    parser.add_argument("--threads", type=int, default=2, help="that share a step")
+    parser.add_argument(
+        "--without", type=Path, metavar="REPEATS",
+        help="pairs of photographs of one eye, as training.repeats writes them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--before", type=Path, nargs="*", default=[], metavar="RUN",
+        help="for finish: folders of the runs before, whose recipes are recorded",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
-    if given.stage == "grades" and given.start is None:
-        parser.error("grades need --from, the weights that training on tiles left")
-    preparation = Preprocessing()
-    squares = open_squares(read_fine_rows(data_root()), given.cache, preparation, TRAINED_ON)
-    changes = {} if given.steps is None else {"steps": given.steps}
-    if given.stage == "tiles":
-        train_tiles(replace(TILES, **changes), squares, given.out, preparation)
+    if given.stage != "tiles" and given.start is None:
+        parser.error(f"{given.stage} needs --from, what the stage before left")
+    if given.stage == "finish":
+        write_finished(given.start, given.out, given.before)
     else:
-        train_grades(replace(GRADES, **changes), squares, given.start, given.out, preparation)
+        _train(given)
+
+
+def _train(given: argparse.Namespace) -> None:
+    preparation = Preprocessing()
+    names = ALL_TRAINED_ON if given.stage == "cameras" else TRAINED_ON
+    squares = open_squares(read_fine_rows(data_root()), given.cache, preparation, names)
+    if given.without:
+        squares = measured_kept_apart(squares, read_repeats(given.without))
+    steps = {} if given.steps is None else {"steps": given.steps}
+    seed = {} if given.seed is None else {"seed": given.seed}
+    if given.stage == "tiles":
+        recipe = replace(TILES, **steps, **seed)
+        train_tiles(recipe, squares, given.out, preparation, threads=given.threads)
+        return
+    chosen = CAMERAS if given.stage == "cameras" else GRADES
+    train_grades(
+        replace(chosen, **steps, tiles=replace(chosen.tiles, **seed)), squares, given.start,
+        given.out, preparation, threads=given.threads,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

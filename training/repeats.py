@@ -9,6 +9,7 @@ not found, nor two views of one eye that overlap little.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def _report(
                 ("alike", "same grade"),
                 ("largest_correlation", "largest correlation"),
             )
-            if found["pairs"]
+            if not math.isnan(found[key]["value"])
         )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drcore.grading.grader import Grader
 from drcore.grading.report import Scale
-from drcore.maps.overlay import overlay
+from drcore.maps.overlay import FULL_FILL, overlay
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.retina_square import RetinaSquare
 from training import cli
@@ -46,10 +46,8 @@ def sheet(
         cv2.putText(square, label, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1)
         tiles.append(square)
         for scale in scales:
-            cells = np.nan_to_num(report.cells(scale).values)
-            fine = cv2.resize(cells, (side, side), interpolation=cv2.INTER_LINEAR)
-            fine[~frame.mask(grader.bundle.preparation.margin)] = np.nan
-            tiles.append(overlay(np.asarray(frame.warp(photograph.rgb), np.uint8), fine, 0.8))
+            drawn = overlay(photograph.rgb, report.evidence(scale), report.width, fill=FULL_FILL)
+            tiles.append(np.asarray(frame.warp(drawn), np.uint8))
     stack = torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2)
     grid = torchvision.utils.make_grid(stack, nrow=1 + len(scales), padding=2)
     return np.ascontiguousarray(grid.permute(1, 2, 0).numpy())

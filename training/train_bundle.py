@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--device", choices=("cpu", "cuda"))
     parser.add_argument("--rehearse", action="store_true", help="one epoch of a few photographs")
+    cli.add_scales(parser)
     cli.run(parser, _train, arguments)
 
 
@@ -73,8 +74,9 @@ def _train(given: argparse.Namespace) -> None:
             break
     if len(done) == len(given.presets):
         bundle = bundle_of_run(
-            given.out, done, squares.rows, name=given.name, version=given.model_version
-        )
+            given.out, done, squares.rows, name=given.name, version=given.model_version,
+            finest=given.finest, fusion=given.fusion,
+        )  # fmt: skip
         save_bundle(bundle, given.out / "bundle")
         folder = given.out / "bundle"
         print(f"Next: python -m training.calibrate --weights {folder}, where the photographs are")

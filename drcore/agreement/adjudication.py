@@ -70,7 +70,8 @@ class ReadingStatus:
 
     Attributes:
         sha256: of the file.
-        readings: the last decision of each reader but arbiters, in the order of their first ones.
+        readings: the last decision of each reader but arbiters, in the order of their first ones;
+            open reads only where the photograph was not read in a study.
         arbiter: the last decision of an arbiter; None where there is none.
         state: what it waits for.
         final: the decision whose grade is final: the arbiter's, else the one that readers agree on,
@@ -128,16 +129,19 @@ def reading_status(sha256: str, decisions: Iterable[Decision], rules: StudyRules
         rules: of the study.
 
     Returns:
-        State, and the final decision where there is one.
+        State, and the final decision where there is one. Open reads are no reads of a study: they
+        count only where there are no others, and ask for no second read.
     """
     arbiter: Decision | None = None
-    by_reader: dict[str, Decision] = {}
+    in_study: dict[str, Decision] = {}
+    in_the_open: dict[str, Decision] = {}
     for decision in decisions:
         if decision.role == "arbiter":
             arbiter = decision
         else:
+            by_reader = in_the_open if decision.mode == "open" else in_study
             by_reader[fold(decision.reader)] = decision
-    readings = tuple(by_reader.values())
+    readings = tuple((in_study or in_the_open).values())
     state = _state(readings, arbiter, rules)
     final = None
     if state == "settled":
@@ -168,7 +172,8 @@ def _state(readings: Sequence[Decision], arbiter: Decision | None, rules: StudyR
         return "unread"
     if any(differ(one, other, rules) for one, other in combinations(readings, 2)):
         return "arbitration"
-    if len(readings) == 1 and _needs_second(readings[0], rules.second_read):
+    alone = readings[0]
+    if len(readings) == 1 and alone.mode != "open" and _needs_second(alone, rules.second_read):
         return "second read"
     return "settled"
 

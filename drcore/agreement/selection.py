@@ -31,6 +31,8 @@ class Selection:
         since: first day, in the time zone of this computer.
         until: last day.
         answer: which of a reader's decisions on a photograph counts.
+        saw_machine: whether reads in a masked mode count that were made after the machine's grade
+            had been on screen.
     """
 
     readers: frozenset[str] | None = None
@@ -39,6 +41,7 @@ class Selection:
     since: date | None = None
     until: date | None = None
     answer: Answer = "first"
+    saw_machine: bool = False
 
 
 def reader_names(decisions: Iterable[Decision]) -> dict[str, str]:
@@ -68,7 +71,8 @@ def select_decisions(decisions: Iterable[Decision], selection: Selection) -> lis
 def _wanted(decision: Decision, name: str, selection: Selection) -> bool:
     day = decision.decided_at.astimezone().date()
     return (
-        (selection.readers is None or name in selection.readers)
+        (selection.saw_machine or not decision.saw_machine)
+        and (selection.readers is None or name in selection.readers)
         and (selection.models is None or decision.model_version in selection.models)
         and (selection.modes is None or decision.mode in selection.modes)
         and (selection.since is None or day >= selection.since)

@@ -15,12 +15,15 @@ from tqdm import tqdm
 
 from drcore import logs
 from drcore.batch.maps import with_maps
+from drcore.batch.origins import Origins, gone_from, origins_of, remember_origins
 from drcore.batch.pipeline import BATCH, grade_batch
-from drcore.batch.resume import match_rows, remember_roots, roots_of
+from drcore.batch.resume import match_rows, removed_file, set_aside
 from drcore.batch.signals import CODE
-from drcore.batch.summary import Summary, left_out_in_words, print_inputs
+from drcore.batch.summary import Summary, left_out_in_words, print_inputs, reasons_of
 from drcore.errors import DrcoreError, MissingInputError, SourceError
+from drcore.eye import FIELD_DEGREES
 from drcore.grading.grader import Grader
+from drcore.grading.installed import open_grader
 from drcore.grading.report import GradeReport
 from drcore.photographs.identity import NameRules
 from drcore.results.columns import Row, with_identity
@@ -53,12 +56,15 @@ class GradeOptions:
         ray_address: of a cluster; None for that of the environment, or one of this machine.
         resume, overwrite: continue or replace a table that is there.
         keep_failed: when continuing, keep the rows of photographs that failed.
+        keep_missing: when continuing, keep the rows of photographs that are gone.
         spreadsheet: write the CSV for spreadsheets.
-        weights: folder of the weights; None for the bundled ones.
+        weights: folder of the weights, or name of an installed model; None for the bundled ones.
         device: "cpu" or "cuda"; None for CUDA where there is one.
+        field_degrees: width of the field of view where the DICOM header does not give it.
         quiet, verbose, log_json: what is said meanwhile.
         list_only: print what would be read, and end.
         rules: how eye, patient and date are read from paths.
+        only: names of the photographs to grade, as the table has them; None for all.
     """
 
     paths: tuple[str, ...]
@@ -70,14 +76,17 @@ class GradeOptions:
     resume: bool = False
     overwrite: bool = False
     keep_failed: bool = False
+    keep_missing: bool = False
     spreadsheet: bool = False
     weights: Path | None = None
     device: str | None = None
+    field_degrees: float = FIELD_DEGREES
     quiet: bool = False
     verbose: bool = False
     log_json: bool = False
     list_only: bool = False
     rules: NameRules = field(default_factory=NameRules)
+    only: frozenset[str] | None = None
 
 
 def grade(options: GradeOptions) -> int:
@@ -102,6 +111,8 @@ def grade(options: GradeOptions) -> int:
         raise MissingInputError(
             f"{', '.join(inputs.missing[:3])}: there is no such file or folder. Check the spelling."
         )
+    if options.only is not None:
+        inputs.photographs = [i for i in inputs.photographs if cell(i.image) in options.only]
     if options.list_only:
         return print_inputs(inputs)
     _check_inputs(inputs, options)
@@ -128,11 +139,13 @@ def _check_inputs(inputs: Inputs, options: GradeOptions) -> None:
 def _end(run: _Run, inputs: Inputs) -> int:
     """Say what became of the inputs; returns the exit code."""
     options = run.options
-    summary = Summary(run.counts, inputs.left_out, run.before, run.seconds)
+    summary = Summary(
+        run.counts, inputs.left_out, run.before, run.seconds, len(run.gone), run.reasons
+    )
     if options.log_json:
         summary.log()
     elif not options.quiet:
-        print(summary.sentence(options.csv), file=sys.stderr, flush=True)
+        print(summary.sentence(options.csv, removed_file(options.csv)), file=sys.stderr, flush=True)
     if run.interrupted:
         done = len(run.found) - run.counts[""]
         _say(options, f"interrupted; {done} of {len(run.found)} rows saved, go on with --resume.")
@@ -170,46 +183,54 @@ class _Run:
         self.outages = self.outages_in_a_row = 0
         self.again: set[str] = set()
         self.better: dict[str, Row] = {}
+        self.gone: set[str] = set()
         self.before = 0
         self.seconds = 0.0
         self.counts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
 
     def grade(self) -> None:
         """Grade what is missing."""
         options, table = self.options, self.table
-        roots: frozenset[str] = frozenset()
+        origins = Origins()
         renames: dict[str, str] = {}
         if options.resume:
-            roots = roots_of(options.csv)
+            origins = origins_of(options.csv)
             matched = match_rows(
-                table.csv_file, self.found, roots, keep_failed=options.keep_failed,
+                table.csv_file, self.found, origins, keep_failed=options.keep_failed,
                 workers=options.workers,
             )  # fmt: skip
             self.found, renames, self.again = matched
+            if not options.keep_missing:
+                is_gone = gone_from(self.found, origins)
+                kept = (image for image in table.csv_file.images if image not in renames)
+                self.gone = {image for image in kept if is_gone(image)}
         if not options.overwrite:  # an old table goes when the weights are known to work
             table.start()
         there = set(renames.values())
         missing = {item.image for item in self.found if self._is_missing(item, there)}
         has_row = (cell(i.image) in there or table.status(i.image) is not None for i in self.found)
         self.before = sum(has_row) - len(self.again)
-        began = time.monotonic()
-        if missing:
-            grader = _open_grader(options)
+        grader = _open_grader(options) if missing else None
+        if grader is not None:
             _refuse_other_model(table, grader, options.csv)
             table.start()
-            table.csv_file.rename(renames)
-            remember_roots(options.csv, self.found, roots)
-            began = time.monotonic()
+        table.csv_file.rename(renames)
+        set_aside(table.csv_file, self.gone, options.csv)
+        remember_origins(options.csv, self.found, origins, table.csv_file.images)
+        began = time.monotonic()
+        if grader is not None:
             try:
                 self._grade_missing(grader, missing)
             except KeyboardInterrupt:
                 self.interrupted = True
-        else:
-            table.csv_file.rename(renames)
         self.seconds = time.monotonic() - began
         if options.resume:
             self._refresh()
+            table.csv_file.arrange(item.image for item in self.found)
         self.counts = table.csv_file.count(item.image for item in self.found)
+        if self.counts["failed"] and not options.quiet:
+            self.reasons = reasons_of(table.csv_file.rows())
 
     def _is_missing(self, item: PhotographSource, there: set[str]) -> bool:
         status = self.table.status(item.image)
@@ -240,10 +261,10 @@ class _Run:
         """Bring the table to what an uninterrupted run would have written."""
         by_name = {cell(item.image): item for item in self.found}
 
-        def refreshed(row: Row) -> Row:
+        def refreshed(row: Row) -> Row | None:
             item = by_name.get(row["image"])
             if item is None:
-                return row
+                return None if row["image"] in self.gone else row
             return with_identity(self.better.get(row["image"], row), item)
 
         self.table.csv_file.refresh(refreshed)
@@ -327,9 +348,9 @@ def _open_grader(options: GradeOptions) -> Grader:
 
         if not torch.cuda.is_available():
             raise DrcoreError("No CUDA device found. Leave --device out, or give cpu.")
-    if options.weights is None:
-        return Grader.bundled(device)
-    return Grader.from_folder(options.weights, device)
+    grader = open_grader(options.weights, device)
+    grader.field_degrees = options.field_degrees
+    return grader
 
 
 def _refuse_other_model(table: ResultTable, grader: Grader, csv: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -25,6 +26,8 @@ __all__ = ["BATCH", "grade_batch"]
 
 BATCH = 8
 """Photographs that go through the networks together."""
+
+_NUMBERS = itertools.count()
 
 
 def grade_batch(
@@ -58,7 +61,8 @@ def grade_batch(
     """
     stop = stop or threading.Event()
     workers, batch = max(1, workers), max(1, batch)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="drcore-read")
+    readers = _Readers(f"drcore-read-{next(_NUMBERS)}")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=readers.prefix)
     waiting: deque[tuple[PhotographSource, Future[Prepared | GradeReport]]] = deque()
     remaining = iter(found)
     together = 1 if grader.runner.prefers_single else batch
@@ -72,7 +76,7 @@ def grade_batch(
         while waiting:
             group = [waiting.popleft() for _ in range(min(together, len(waiting)))]
             read_ahead()  # the readers stay busy while the networks run
-            if not _all_done([future for _, future in group], stop):
+            if not _all_done([future for _, future in group], stop, readers):
                 return
             try:
                 reports = grader.finish([future.result() for _, future in group])
@@ -120,9 +124,34 @@ def _attempt(grader: Grader, item: PhotographSource) -> Prepared | GradeReport:
     return grader.attempt(source, name)
 
 
-def _all_done(futures: Sequence[Future[Prepared | GradeReport]], stop: threading.Event) -> bool:
+class _Readers:
+    """The threads of a pool, counted: one that dies takes its photograph with it, silently.
+
+    A thread of a pool ends early only where memory is so short that not even the exception could be
+    handed over; its future would be waited for without end.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = f"{prefix}-"
+        self._most = 0
+
+    def check(self) -> None:
+        """Raise if a thread died."""
+        alive = sum(thread.name.startswith(self.prefix) for thread in threading.enumerate())
+        self._most = max(self._most, alive)
+        if alive < self._most:
+            raise DrcoreError(
+                "Out of memory: a thread that reads images died. Rows so far are saved. Close "
+                "other programs, or use fewer workers, and go on with --resume."
+            )
+
+
+def _all_done(
+    futures: Sequence[Future[Prepared | GradeReport]], stop: threading.Event, readers: _Readers
+) -> bool:
     """Wait for the readers; False as soon as the stream is to stop."""
     while not stop.is_set():
+        readers.check()
         if not wait(futures, timeout=0.1).not_done:
             return True
     return False

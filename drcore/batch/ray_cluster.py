@@ -19,6 +19,7 @@ from drcore.batch.pipeline import BATCH, grade_batch
 from drcore.batch.signals import handlers_kept
 from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
+from drcore.grading.installed import open_grader
 from drcore.grading.report import GradeReport, log_report
 from drcore.results.columns import Row, row_of
 from drcore.sources.prefetch import read_ahead
@@ -136,16 +137,15 @@ class _Worker:
             each = len(cores) // count
             os.sched_setaffinity(0, cores[index * each : (index + 1) * each])
 
-    def open(self, version: str) -> None:
+    def open(self, version: str, field_degrees: float) -> None:
         """Load the networks; an error here is told, one in `__init__` is not."""
-        self._grader = (
-            Grader.bundled() if self._weights is None else Grader.from_folder(self._weights)
-        )
+        self._grader = open_grader(self._weights)
         if self._grader.version != version:
             raise DrcoreError(
                 f"A machine of the cluster has {self._grader.version}, and this one {version}. "
                 "Install the same weights on each."
             )
+        self._grader.field_degrees = field_degrees
 
     def grade(self, found: list[PhotographSource], *, maps: bool) -> list[Result]:
         with closing(read_ahead(found)) as ahead:
@@ -273,7 +273,7 @@ class WorkerPool:
                     max_concurrency=CHUNKS_AT_ONCE, max_restarts=0, max_task_retries=0, **needs,
                     scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
                 ).remote(self._weights, threads, (index, count))  # fmt: skip
-                opening = actor.open.remote(self._grader.version)
+                opening = actor.open.remote(self._grader.version, self._grader.field_degrees)
                 self._opening.append(_Member(actor, place, opening))
 
     def _collect(self) -> None:

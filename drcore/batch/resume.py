@@ -2,28 +2,26 @@
 
 A row is kept where the content is the same. Names alone say nothing: two cameras both write
 IMG_0001.jpg, and a photograph may be replaced under its name. Which of the two it was, a small file
-beside the table tells: it holds hashes of the folders that the table was made from.
+beside the table tells (`drcore.batch.origins`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from drcore.batch.origins import Origins, root_hash
 from drcore.errors import DrcoreError
-from drcore.files import replacing
 from drcore.results.csv_file import CsvFile
 from drcore.results.known import Known
-from drcore.sources.remote import is_url
+from drcore.results.table import open_table
 from drcore.sources.source import PhotographSource
 from drcore.text import cell, printable
 
-__all__ = ["Matched", "match_rows", "remember_roots", "roots_of"]
+__all__ = ["Matched", "match_rows", "removed_file", "set_aside"]
 
 Verdict = Literal["keep", "other content", "failed", "new"]
 
@@ -48,7 +46,7 @@ class Matched(NamedTuple):
 def match_rows(
     table: CsvFile,
     found: Sequence[PhotographSource],
-    roots: frozenset[str],
+    origins: Origins,
     *,
     keep_failed: bool,
     workers: int,
@@ -58,6 +56,7 @@ def match_rows(
         verdicts = list(pool.map(lambda item: _verdict(table, item), found))
     # Where nobody knows what the table was made from, one photograph that is the same tells.
     same = any(verdict == "keep" for verdict, _ in verdicts)
+    roots = {root: root_hash(root) for root in {item.root for item in found}}
     renames: dict[str, str] = {}
     again: set[str] = set()
     claimed = {
@@ -68,10 +67,14 @@ def match_rows(
     result = []
     for item, (verdict, row) in zip(found, verdicts, strict=True):
         name = cell(item.image)
-        is_there = _root_hash(item.root) in roots if roots else same or verdict == "failed"
+        root = roots[item.root]
+        is_there = root in origins.roots if origins.roots else same or verdict == "failed"
         if verdict == "keep" and row != name and row not in claimed:
-            claimed.add(row)
-            renames[row] = name
+            if table.known(name) is not None and origins.root_of(name) == root:
+                again.add(name)  # two of one folder changed places
+            else:
+                claimed.add(row)
+                renames[row] = name
         elif name not in claimed and table.known(name) is not None:
             if not is_there:
                 item = replace(item, image=_full_name(item))  # noqa: PLW2901
@@ -79,6 +82,22 @@ def match_rows(
                 again.add(name)
         result.append(item)
     return Matched(_without_clashes(table, result, renames), renames, again)
+
+
+def set_aside(table: CsvFile, images: set[str], csv: str) -> None:
+    """Copy rows that a table is to lose into a table beside it."""
+    if images:
+        with open_table(removed_file(csv), resume=True) as removed:
+            for row in table.rows():
+                if row["image"] in images:
+                    removed.append(row)
+
+
+def removed_file(csv: str) -> str:
+    """Return where the rows go that a table loses: `grades.removed.csv`."""
+    folder, slash, name = csv.rpartition("/")
+    stem = name.rpartition(".")[0] or name
+    return f"{folder}{slash}{stem}.removed.csv"
 
 
 def _without_clashes(
@@ -133,32 +152,3 @@ def _full_name(item: PhotographSource) -> str:
     last = root.rpartition("/")[2]
     below = name.removeprefix(f"{last}/") if name != last else ""
     return printable(f"{root}/{below}" if below else root)
-
-
-# --- what a table was made from -----------------------------------------------------------------
-
-
-def roots_of(csv: str) -> frozenset[str]:
-    """Return what a table was made from."""
-    with suppress(OSError, ValueError):
-        return frozenset(_roots_file(csv).read_text(encoding="ascii").split())
-    return frozenset()
-
-
-def remember_roots(csv: str, found: Sequence[PhotographSource], earlier: frozenset[str]) -> None:
-    """Write down what a table is made from, where that is possible."""
-    roots = {_root_hash(root) for root in {item.root for item in found}}
-    is_device = Path(csv).exists() and not Path(csv).is_file()
-    if is_url(csv) or is_device or roots <= earlier:
-        return
-    file = _roots_file(csv)
-    with suppress(OSError), replacing(file) as part:
-        part.write_text("\n".join(sorted(roots | earlier)) + "\n", encoding="ascii")
-
-
-def _roots_file(csv: str) -> Path:
-    return Path(csv).with_name(f".{Path(csv).name}.inputs")
-
-
-def _root_hash(root: str) -> str:
-    return hashlib.sha256(root.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from drcore import __version__
 from drcore.export.case import is_from_dicom
+from drcore.grading.statements import operating_point
 from drcore.icdr import NOTICE
 
 if TYPE_CHECKING:
@@ -64,14 +65,21 @@ def shortened(problems: list[str]) -> list[str]:
 
 
 def about_text(
-    privacy: Disclosure, made_at: datetime, documents: Sequence[str], problems: Sequence[str]
+    privacy: Disclosure,
+    made_at: datetime,
+    documents: Sequence[str],
+    problems: Sequence[str],
+    cases: Sequence[Case] = (),
 ) -> str:
-    """Return about.txt: what the export is, which identifiers it holds, what is not included."""
+    """Return about.txt: what it is, which identifiers it holds, which operating point is used."""
     lines = [
         f"Made by drcore {__version__} on {made_at.isoformat(timespec='seconds')}.",
         _identity_words(privacy),
         "Columns of results.csv that begin with final_ are the readers' result; the others are the "
         "model's.",
+        *dict.fromkeys(
+            operating_point(case.report) for case in cases if case.report.status != "failed"
+        ),
         NOTICE,
         "",
         f"{len(documents)} documents.",

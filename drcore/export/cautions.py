@@ -5,14 +5,25 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from drcore.icdr import FULL_NAMES, REFERABLE
+from drcore.grading.statements import (
+    MILD_IS_HARD,
+    map_sentence,
+    operating_point,
+    outcome_words,
+    referable_words,
+)  # fmt: skip
+from drcore.icdr import REFERABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from drcore.grading.report import GradeReport
+    from drcore.reviews.mark import Mark
 
 __all__ = [
-    "NEAR", "cautions", "map_sentence", "model_sentence", "near_threshold_sentence",
-    "network_grades", "set_sentence",
+    "NEAR", "cautions", "laser_sentence", "median_sentence", "model_remarks",
+    "near_threshold_sentence", "network_grades", "networks_sentence", "referral_sentence",
+    "set_sentence",
 ]  # fmt: skip
 
 NEAR = 0.15
@@ -20,7 +31,7 @@ NEAR = 0.15
 
 
 def cautions(report: GradeReport) -> list[str]:
-    """Return warnings, the gravest first.
+    """Return warnings, the gravest first: the referral, the networks, the picture, the grade.
 
     Args:
         report: graded or ungradable.
@@ -28,26 +39,59 @@ def cautions(report: GradeReport) -> list[str]:
     Returns:
         Sentences of our own words.
     """
-    told = [] if report.grade is None else _doubts(report)
-    note = report.field_of_view.note if report.field_of_view is not None else ""
-    return [*told, *([note] if note else [])]
+    view = report.field_of_view.note if report.field_of_view is not None else ""
+    if report.grade is None:
+        return [view] if view else []
+    networks, spread = networks_sentence(report)
+    away = _nearest_threshold(report) != REFERABLE - 1
+    told = [
+        referral_sentence(report),
+        networks if spread else "",
+        view,
+        near_threshold_sentence(report) if away else "",
+        MILD_IS_HARD if report.grade < REFERABLE else "",
+        median_sentence(report),
+        "" if spread else networks,
+    ]
+    return [sentence for sentence in told if sentence]
 
 
-def _doubts(report: GradeReport) -> list[str]:
-    told = []
-    away = report.score - report.thresholds[REFERABLE - 1]
+def referral_sentence(report: GradeReport) -> str:
+    """Say how close the score is to the referral threshold; of a report with a grade."""
+    distance = report.score - report.thresholds[REFERABLE - 1]
+    if 0 <= distance < NEAR:
+        return f"Score {distance:.2f} above the referral threshold."
+    if -NEAR < distance < 0:
+        return (
+            f"Score {-distance:.2f} below the referral threshold \u2013 treat as referable until "
+            "read."
+        )
     if report.referable_sensitive and not report.referable:
-        told.append("Would be referred at the high-sensitivity setting.")
-    if -NEAR < away < 0:
-        told.append(f"Borderline: score {-away:.2f} below the referral threshold.")
-    elif 0 <= away < NEAR:
-        told.append(f"Borderline: score {away:.2f} above the referral threshold.")
-    if _nearest_threshold(report) != REFERABLE - 1 and (near := near_threshold_sentence(report)):
-        told.append(near)
-    if report.scores:
-        each, spread = network_grades(report)
-        told.append(f"The networks disagree: {each}." if spread else f"Networks: {each}.")
-    return told
+        return "Would be referred at the high-sensitivity setting."
+    return ""
+
+
+def median_sentence(report: GradeReport) -> str:
+    """Say why the grade is not the most probable one, where it is the median; else empty."""
+    chances, grade = report.probabilities, report.grade
+    if chances is None or grade is None:
+        return ""
+    most = max(range(len(chances)), key=lambda i: chances[i])
+    is_median = sum(chances[grade:]) >= 0.5 > sum(chances[grade + 1 :])
+    if most == grade or not is_median:
+        return ""
+    return (
+        f"Grade {grade} is the median of the probabilities; grade {most} is the most probable "
+        "single grade."
+    )
+
+
+def networks_sentence(report: GradeReport) -> tuple[str, int]:
+    """State the grade of each network, and return how far they are apart."""
+    each, spread = network_grades(report)
+    if not each or not spread:
+        return (f"Networks: {each}." if each else ""), 0
+    return f"The networks disagree: {each}.{' Review carefully.' if spread > 1 else ''}", spread
 
 
 def near_threshold_sentence(report: GradeReport) -> str:
@@ -74,27 +118,37 @@ def set_sentence(report: GradeReport) -> str:
     if not report.grade_set or report.probabilities is None:
         return ""
     low, high = report.grade_set[0], report.grade_set[-1]
-    chance = _percent(sum(report.probabilities[REFERABLE:]))
-    referable = f"Model probability of grade 2 or more: {chance}."
-    if low == high:
-        return f"{referable} 90 % prediction set: grade {low}."
-    return f"{referable} 90 % prediction set: grades {low}\u2013{high}."
+    grades = f"grade {low}" if low == high else f"grades {low}\u2013{high}"
+    return f"{referable_words(report)}. 90 % prediction set: {grades}."
 
 
-def map_sentence(report: GradeReport) -> str:
-    """Say what the heat map shows."""
-    if report.placed > 0:
-        return "Heat map: areas that raised the model's score (not lesion outlines)"
-    return "Heat map: score within healthy range; no area stands out"
+def model_remarks(report: GradeReport, laser: str = "") -> list[str]:
+    """Return what documents without a layout of their own say of the model's result.
+
+    Args:
+        report: graded or ungradable.
+        laser: of `laser_sentence`.
+
+    Returns:
+        Sentences: referral, operating point, warnings, heat map.
+    """
+    chance = set_sentence(report) or referable_words(report)
+    told = [
+        f"Model: {outcome_words(report)}. {chance}".strip(),
+        operating_point(report), *cautions(report), map_sentence(report), laser,
+    ]  # fmt: skip
+    return [sentence for sentence in told if sentence]
 
 
-def model_sentence(report: GradeReport) -> str:
-    """Say what the model makes of a photograph, such as "Model: grade 3 (Severe ...)"."""
-    if report.grade is None:
-        return "Model: ungradable"
-    return f"Model: grade {report.grade} ({FULL_NAMES[report.grade]})"
-
-
-def _percent(share: float) -> str:
-    percent = round(100 * share)
-    return "< 1 %" if percent < 1 else "> 99 %" if percent > 99 else f"{percent} %"
+def laser_sentence(report: GradeReport, marks: Iterable[Mark]) -> str:
+    """Say what areas that readers marked as laser scars add to the score; empty without them."""
+    scars = [mark for mark in marks if mark.lesion == "laser scar"]
+    if not scars:
+        return ""
+    who = ", ".join(sorted({mark.reader for mark in scars}))
+    evidence = report.evidence()
+    adds = evidence.within([(mark.x0, mark.y0, mark.x1, mark.y1) for mark in scars])
+    return (
+        f"Laser scars (marked by {who}): the model may take them for disease. Marked areas add "
+        f"{adds:.2f} to the score of {report.score:.2f}."
+    )

@@ -17,6 +17,7 @@ from drcore.errors import DrcoreError, PhotographError, SourceError
 from drcore.export.about import about_text, general_problems, shortened
 from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
 from drcore.export.case import Case, by_visit, header_of, is_from_dicom
+from drcore.export.cautions import laser_sentence
 from drcore.export.deidentification import Disclosure, pseudonym
 from drcore.export.final_grade import FINAL_COLUMNS, final_cells
 from drcore.export.overlays import OverlayWriter
@@ -136,7 +137,8 @@ def write_export(
             problems = shortened(run.problems)
             documents = list(archive.names)
             if len(documents) != 1 or problems:
-                archive.add("", "about.txt", about_text(run.privacy, made_at, documents, problems))
+                about = about_text(run.privacy, made_at, documents, problems, cases)
+                archive.add("", "about.txt", about)
         ending = _alone(file, documents[0]) if len(documents) == 1 and not problems else ".zip"
     except OSError as error:
         raise SourceError(
@@ -288,11 +290,12 @@ def _dicom(cases: Sequence[Case], run: _Run) -> None:
     names = run.privacy.with_names
     stem = photograph_stem(case.report.name, case.report.sha256)
     report = structured_report(
-        case.report, header, made_at=run.made_at, patient_name=names, reading=case.reading
-    )
+        case.report, header, made_at=run.made_at, patient_name=names, reading=case.reading,
+        remark=_laser(case),
+    )  # fmt: skip
     run.archive.add("dicom", f"{stem}-report.dcm", report)
     if run.privacy.may_show(case) and case.report.sha256 not in run.withheld:
-        picture = with_legend(illustrate(case, run.privacy).overlay, case.report, case.reading)
+        picture = with_legend(illustrate(case, run.privacy).overlay, case)
         overlay = overlay_capture(
             case.report, picture, header, made_at=run.made_at, patient_name=names,
             reading=case.reading,
@@ -311,9 +314,14 @@ def _fhir(visit: Visit[Case], run: _Run) -> None:
         [case.report for case in told], made_at=run.made_at, study_uid=study,
         readings={case.report.sha256: case.reading for case in told},
         caution=visit.caution(dates=not run.privacy.deidentified),
+        remarks={case.report.sha256: _laser(case) for case in told},
     )  # fmt: skip
     text = json.dumps(bundle, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     run.archive.add("fhir", f"{run.name(visit)}-fhir.json", text)
+
+
+def _laser(case: Case) -> str:
+    return laser_sentence(case.report, (mark for _, mark in case.marks))
 
 
 def _is_shown(case: Case, kinds: Sequence[Kind]) -> bool:

@@ -12,8 +12,15 @@ from drcore.export.archive import ExportArchive, photograph_stem
 from drcore.export.final_grade import FINAL_COLUMNS, final_cells, final_values
 from drcore.export.legend import with_legend
 from drcore.export.pictures import illustrate, jpeg
+from drcore.grading.statements import (
+    map_sentence,
+    operating_point,
+    outcome,
+    referable_probability,
+)  # fmt: skip
 from drcore.icdr import NOTICE
-from drcore.maps.overlay import MAP_RANGE
+from drcore.maps.overlay import DENSITY_RANGE
+from drcore.maps.region import LEVELS
 from drcore.results.columns import COLUMNS, row_of
 from drcore.text import csv_text
 
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OverlayWriter"]
 
-UNIT = "grades above a healthy retina"
+UNIT = "score added per disc area"
 
 
 class OverlayWriter:
@@ -57,7 +64,7 @@ class OverlayWriter:
         if report.status == "failed":
             raise DrcoreError(f"{report.name}: there is no overlay, because {report.reason}")
         overlay = illustrate(case, self._privacy).overlay
-        picture = jpeg(with_legend(overlay, report, case.reading))
+        picture = jpeg(with_legend(overlay, case))
         name = f"{photograph_stem(report.name, report.sha256)}-overlay.jpg"
         path = self._archive.add(self._folder, name, picture)
         file = path.removeprefix(f"{self._folder}/") if self._folder else path
@@ -72,7 +79,12 @@ class OverlayWriter:
                 "final": final_values(case.reading),
                 "status": report.status,
                 "grade": report.grade,
-                "score": None if math.isnan(report.score) else round(report.score, 4),
+                "score": _rounded(report.score),
+                "referral": outcome(report),
+                "p_referable": _rounded(referable_probability(report)),
+                "operating_point": operating_point(report),
+                "heat_map": map_sentence(report),
+                "field_degrees": report.field_degrees,
                 "laterality": report.laterality,
                 "patient": report.patient,
             }
@@ -93,10 +105,20 @@ class OverlayWriter:
             "drcore": __version__,
             "notice": NOTICE,
             "deidentified": self._privacy.deidentified,
-            "colour_range": {"from": MAP_RANGE[0], "to": MAP_RANGE[1], "unit": UNIT},
+            "colour_range": {
+                "from": DENSITY_RANGE[0],
+                "to": DENSITY_RANGE[1],
+                "scale": "logarithmic",
+                "unit": UNIT,
+            },
+            "outlines": {"at": list(LEVELS), "unit": UNIT},
             "photographs": self._entries,
         }
         text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
         self._archive.add(self._folder, "manifest.json", text)
         table = csv_text(self._rows, ("overlay", *COLUMNS, *FINAL_COLUMNS))
         self._archive.add(self._folder, "photographs.csv", table)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(value, 4)

@@ -34,7 +34,7 @@ class ExportPictures:
 
     Attributes:
         photograph: uint8 (h, w, 3), 0-255, RGB.
-        overlay: uint8 (h, w, 3), the same with the fused map over it.
+        overlay: uint8 (h, w, 3), the same with outlines and a light fill of the fused map.
     """
 
     photograph: NDArray[np.uint8]
@@ -50,7 +50,7 @@ def illustrate(case: Case, privacy: Disclosure, long_side: int = LONG_SIDE) -> E
         long_side: of the pictures at most, in pixels.
 
     Returns:
-        Both pictures, on the fixed colour scale of `drcore.maps.overlay`.
+        Both pictures, with the fixed colours and outline levels of `drcore.maps.overlay`.
 
     Raises:
         PhotographError: the photograph vanished or changed, carries burnt-in identity and
@@ -71,7 +71,7 @@ def illustrate(case: Case, privacy: Disclosure, long_side: int = LONG_SIDE) -> E
     if factor < 1:
         size = (max(1, round(photograph.width * factor)), max(1, round(photograph.height * factor)))
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return ExportPictures(rgb, overlay(rgb, report.ram()))
+    return ExportPictures(rgb, overlay(rgb, report.evidence(), report.width))
 
 
 def jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:

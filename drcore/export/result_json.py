@@ -8,9 +8,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from drcore import __version__
+from drcore.export.cautions import laser_sentence
 from drcore.export.deidentification import Disclosure
 from drcore.export.final_grade import final_values
-from drcore.icdr import NOTICE
+from drcore.grading.statements import (
+    map_sentence,
+    outcome,
+    referable_probability,
+    regions_of,
+)  # fmt: skip
+from drcore.icdr import NOTICE, REFERABLE
+from drcore.maps.region import LEVELS
 from drcore.reviews.tables import decisions_json, marks_json
 
 if TYPE_CHECKING:
@@ -42,6 +50,13 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
         "grade_name": report.grade_name,
         "referable": report.referable,
         "referable_sensitive": report.referable_sensitive,
+        "referral": None if report.status == "failed" else outcome(report),
+        "p_referable": referable_probability(report),
+        "operating_point": {
+            "referable_from": report.thresholds[REFERABLE - 1],
+            "borderline_from": report.sensitive_threshold,
+        },
+        "heat_map": _heat_map(case),
         "score": _number(report.score),
         "scores": {str(size): _number(score) for size, score in report.scores.items()},
         "thresholds": list(report.thresholds),
@@ -61,6 +76,21 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
         "decisions": json.loads(decisions_json(case.decisions)),
         "marks": json.loads(marks_json(case.marks)),
         "notice": NOTICE,
+    }
+
+
+def _heat_map(case: Case) -> dict[str, Any] | None:
+    """What the heat map says: in words, and each outlined region."""
+    report = case.report
+    if report.status == "failed":
+        return None
+    laser = laser_sentence(report, (mark for _, mark in case.marks))
+    return {
+        "words": map_sentence(report),
+        "laser_scars": laser or None,
+        "field_degrees": report.field_degrees,
+        "outlined_from": LEVELS[0],
+        "regions": [{**asdict(region), "place": region.place} for region in regions_of(report)],
     }
 
 

@@ -11,16 +11,18 @@ import numpy as np
 
 from drcore import logs
 from drcore.errors import DrcoreError
+from drcore.eye import FIELD_DEGREES
 from drcore.grading.report import log_report
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle
 from drcore.model.calibration import spread_of
-from drcore.model.inference import open_runner
+from drcore.model.inference import Runner, open_runner
 from drcore.photographs.dicom_frames import DicomFrame
-from drcore.photographs.photograph import Photograph, Source
+from drcore.photographs.photograph import GRADING_SIDE, Photograph, Source
+from drcore.photographs.raster import reduction_to
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import find_field_of_view
 from drcore.preprocessing.gradability import Quality, assess
-from drcore.preprocessing.retina_square import RetinaSquare
+from drcore.preprocessing.retina_square import RetinaSquare, block_mean
 from drcore.text import clean_name
 
 if TYPE_CHECKING:
@@ -54,16 +56,28 @@ class Grader:
     Args:
         bundle: networks, thresholds and preparation; later changes to the networks do not count.
         device: "cpu" or "cuda".
+        field_degrees: width of the field of view of photographs whose DICOM header does not give
+            it; what maps say is per disc area.
+        runner: runs the networks; made for the device where left out.
 
     Attributes:
-        bundle, device: as given.
+        bundle, device, field_degrees: as given.
         runner: runs the networks.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "cpu",
+        *,
+        field_degrees: float = FIELD_DEGREES,
+        runner: Runner | None = None,
+    ) -> None:
         self.bundle = bundle
         self.device = device
-        self.runner = open_runner(bundle.networks, device)
+        self.field_degrees = field_degrees
+        self.runner = runner or open_runner(bundle.networks, device)
+        self._side = max(SQUARE, *bundle.networks)
 
     @classmethod
     def bundled(cls, device: str | None = None) -> Grader:
@@ -229,30 +243,50 @@ class Grader:
         return int(np.searchsorted(self.bundle.thresholds, score, side="right"))
 
     def _prepare(self, source: Source, name: str | None) -> Prepared:
-        photograph = read_photograph(source, name=name, for_grading=True)
-        field_of_view = find_field_of_view(photograph.rgb)
-        quality = assess(photograph.rgb, field_of_view, photograph.reduction)
-        frame = RetinaSquare(
-            field_of_view.scaled(photograph.reduction), photograph.width, photograph.height, SQUARE
+        photograph = read_photograph(
+            source, name=name, for_grading=True, least_side=GRADING_SIDE * self._side // SQUARE
         )
-        preparation = self.bundle.preparation
-        square = np.asarray(frame.warp(photograph.rgb), np.uint8)
-        mask = frame.mask(preparation.margin)
-        finest = preparation.contrast(square, mask, SQUARE)
-        inputs, coverage = {}, {}
-        for size, network in self.bundle.networks.items():
-            contrast = finest if size == SQUARE else preparation.contrast(square, mask, size)
-            inputs[size] = preparation.normalise(contrast)
-            coverage[size] = frame.coverage(network.config.map_size, preparation.margin)
+        # Field of view, gradability and the coarse networks need no more than these pixels.
+        height, width = photograph.rgb.shape[:2]
+        shrink = reduction_to(GRADING_SIDE, width, height)
+        small = np.asarray(block_mean(photograph.rgb, shrink), np.uint8)
+        reduction = photograph.reduction * shrink
+        field_of_view = find_field_of_view(small)
+        quality = assess(small, field_of_view, reduction)
+        frame = RetinaSquare(
+            field_of_view.scaled(reduction), photograph.width, photograph.height, SQUARE
+        )
+        enough = 2 * field_of_view.radius >= SQUARE
+        inputs, green = self._inputs(frame, small if enough else photograph.rgb, photograph.rgb)
+        margin = self.bundle.preparation.margin
+        coverage = {
+            size: frame.coverage(network.config.map_size, margin)
+            for size, network in self.bundle.networks.items()
+        }
         kept = replace(photograph, rgb=np.empty((0, 0, 3), np.uint8))
-        green = np.ascontiguousarray(finest[..., 1])
         return Prepared(kept, frame, quality, inputs, coverage, green)
+
+    def _inputs(
+        self, frame: RetinaSquare, small: NDArray[np.uint8], rgb: NDArray[np.uint8]
+    ) -> tuple[dict[int, NDArray[np.float32]], NDArray[np.uint8]]:
+        """Network inputs by size, and the green channel of the finest contrast."""
+        preparation = self.bundle.preparation
+        contrasts: dict[int, NDArray[np.uint8]] = {}
+        for side in sorted({SQUARE, self._side}):
+            fine = side > SQUARE
+            square = np.asarray(frame.at(side).warp(rgb if fine else small, quick=fine), np.uint8)
+            mask = frame.at(side).mask(preparation.margin)
+            for size in (side, *self.bundle.networks):
+                if size not in contrasts and (size > SQUARE) == fine:
+                    contrasts[size] = preparation.contrast(square, mask, size)
+        inputs = {size: preparation.normalise(contrasts[size]) for size in self.bundle.networks}
+        return inputs, np.ascontiguousarray(contrasts[self._side][..., 1])
 
     def _report(self, prepared: list[Prepared]) -> list[GradeReport]:
         answers = self.runner.run(
             [item.inputs for item in prepared], [item.coverage for item in prepared]
         )
-        placement = self.bundle.placement
+        placement, certainty = self.bundle.placement, self.bundle.certainty
         reports = []
         for item, answer in zip(prepared, answers, strict=True):
             scores = {size: score for size, (score, _) in answer.items()}
@@ -286,6 +320,8 @@ class Grader:
                     identity_source=photograph.identity_source,
                     file_size=photograph.file_size,
                     note=photograph.note,
+                    field_degrees=photograph.field_degrees or self.field_degrees,
+                    sensitive_threshold=None if certainty is None else certainty.sensitive,
                     model_version=self.version,
                     placed=1.0 if placement is None else placement.share(score),
                     _frame=item.frame,

@@ -9,10 +9,11 @@ import numpy as np
 
 from drcore import logs
 from drcore.errors import DrcoreError
-from drcore.eye import Laterality
+from drcore.eye import FIELD_DEGREES, Laterality
 from drcore.maps.attenuation import attenuate
+from drcore.maps.evidence import Evidence, find_evidence
 from drcore.maps.fusion import FusionRule, fuse, resample
-from drcore.maps.refinement import refine
+from drcore.maps.refinement import neighbourhoods_of, refine
 from drcore.preprocessing.field_of_view import FieldOfView
 from drcore.preprocessing.gradability import Quality
 from drcore.preprocessing.retina_square import RetinaSquare
@@ -27,7 +28,8 @@ __all__ = ["Cells", "GradeReport", "Scale", "Status"]
 
 
 SQUARE = 512
-"""Side of the square from which all network inputs are shrunk, in pixels."""
+"""Side of the square from which network inputs up to this size are shrunk, in pixels; larger ones
+have a square of their own."""
 
 Scale = int | Literal["fused"]
 Status = Literal["graded", "ungradable", "failed"]
@@ -82,6 +84,9 @@ class GradeReport:
         note: what else the file holds and was passed over, such as a thumbnail; else empty.
         identity_source: where eye, patient and date were read: `eye=name patient=dicom`.
         placed: 0-1, how much of a map's detail is shown; see `drcore.maps.attenuation`.
+        field_degrees: width of the field of view, from the DICOM header or as the user says; else
+            45.
+        sensitive_threshold: score of the sensitive operating point; None without calibration.
     """
 
     name: str
@@ -114,6 +119,8 @@ class GradeReport:
     identity_source: str = field(default="", kw_only=True)
     file_size: int = field(default=0, kw_only=True)
     note: str = field(default="", kw_only=True)
+    field_degrees: float = field(default=FIELD_DEGREES, kw_only=True)
+    sensitive_threshold: float | None = field(default=None, kw_only=True)
 
     @property
     def gradable(self) -> bool:
@@ -124,6 +131,11 @@ class GradeReport:
     def referable(self) -> bool | None:
         """Grade 2 or more; None without a grade."""
         return None if self.grade is None else self.grade >= REFERABLE
+
+    @property
+    def probability_referable(self) -> float | None:
+        """Probability of grade 2 or more, 0-1; None like `probabilities`."""
+        return None if self.probabilities is None else sum(self.probabilities[REFERABLE:])
 
     @property
     def margin(self) -> float | None:
@@ -184,7 +196,7 @@ class GradeReport:
             scales: which input sizes to fuse, all if None; only for "fused".
 
         Returns:
-            The map and its place on the photograph, a cell for each pixel of the network's input.
+            The map and its place on the photograph, a cell for each pixel of the finest input.
 
         Raises:
             DrcoreError: the photograph failed, or there is no such scale.
@@ -220,6 +232,29 @@ class GradeReport:
         full[~frame.field_of_view.mask(self.height, self.width, self._rim)] = np.nan
         return full
 
+    def evidence(self, scale: Scale = "fused", *, raw: bool = False) -> Evidence:
+        """Return what each part of the retina adds to the score, and the regions that stand out.
+
+        Args:
+            scale: input size in pixels, whose score is `scores[scale]`, or "fused".
+            raw: of the map in full detail where the score is one that healthy eyes have, too.
+
+        Returns:
+            The evidence: per disc area, and exact for every region.
+
+        Raises:
+            DrcoreError: the photograph failed, or there is no such scale.
+        """
+        frame = self._there()
+        values = self._refined(frame, scale, "mean", None, share=1.0 if raw else self.placed)
+        view = frame.field_of_view
+        return find_evidence(
+            values,
+            frame.coverage(values.shape[0], self._rim),
+            degrees=self.field_degrees,
+            square=(view.x - view.radius, view.y - view.radius, 2 * view.radius),
+        )
+
     def _there(self) -> RetinaSquare:
         if self._frame is None:
             raise DrcoreError(f"{self.name}: there is no map, because {self.reason}")
@@ -237,18 +272,59 @@ class GradeReport:
         )
 
     def _refined(
-        self, frame: RetinaSquare, scale: Scale, rule: FusionRule, scales: Sequence[int] | None
+        self,
+        frame: RetinaSquare,
+        scale: Scale,
+        rule: FusionRule,
+        scales: Sequence[int] | None,
+        share: float | None = None,
     ) -> NDArray[np.float32]:
-        # Fused before it is refined: one pass at the finest scale, and no coarse one that blurs.
-        ram = self._square_map(frame, scale, rule, scales)
-        finest = min(max(self._wanted(scale, scales)), SQUARE)
+        wanted = self._wanted(scale, scales)
+        if scale != "fused" or rule != "mean":
+            return self._refined_part(frame, scale, rule, wanted, share)
+        # Maps whose evidence moves alike are fused before they are refined: one pass at the finest
+        # of them, and no coarse one that blurs.
+        parts: dict[int, list[int]] = {}
+        for size in wanted:
+            parts.setdefault(neighbourhoods_of(len(self._maps[size])), []).append(size)
+        if len(parts) < 2:
+            return self._refined_part(frame, scale, rule, wanted, share)
+        fine = frame.coverage(self._side(wanted), self._rim)
+        refined = [
+            resample(
+                self._refined_part(frame, scale, rule, part, share),
+                frame.coverage(self._side(part), self._rim),
+                fine,
+            )
+            for part in parts.values()
+        ]
+        weights = [sum(self.fusion[size] for size in part) for part in parts.values()]
+        return fuse(
+            refined, fine, rule, weights if any(weights) else list(map(len, parts.values()))
+        )
+
+    def _refined_part(
+        self,
+        frame: RetinaSquare,
+        scale: Scale,
+        rule: FusionRule,
+        wanted: Sequence[int],
+        share: float | None,
+    ) -> NDArray[np.float32]:
+        """Refine the fused map of some scales, all at once."""
+        ram = self._square_map(frame, scale, rule, wanted)
         coverage = frame.coverage(ram.shape[0], self._rim)
         return refine(
-            attenuate(ram, coverage, self.placed),
+            attenuate(ram, coverage, self.placed if share is None else share),
             coverage,
             self._contrast,
-            frame.coverage(finest, self._rim),
+            frame.coverage(self._side(wanted), self._rim),
+            min(neighbourhoods_of(len(self._maps[size])) for size in wanted),
         )
+
+    def _side(self, wanted: Sequence[int]) -> int:
+        """Pixels a side to which a map of these scales is refined."""
+        return min(max(wanted), len(self._contrast))
 
     def _wanted(self, scale: Scale, scales: Sequence[int] | None) -> list[int]:
         """Return the input sizes that a map is made of, all of them known."""
@@ -269,6 +345,7 @@ class GradeReport:
         rule: FusionRule,
         scales: Sequence[int] | None,
     ) -> NDArray[np.float32]:
+        """Return the map of a scale, or several fused, with the cells of the finest of them."""
         wanted = self._wanted(scale, scales)
         if scale != "fused":
             return self._maps[wanted[0]]

@@ -22,7 +22,9 @@ __all__ = ["report_from_bytes", "report_to_bytes"]
 
 _KIND = "drcore report 1"
 _ARRAYS = ("_maps", "_contrast")
-_SINCE_0_7 = frozenset({"exam_date", "file_size", "identity_source", "note"})
+_SINCE_0_7 = frozenset({
+    "exam_date", "field_degrees", "file_size", "identity_source", "note", "sensitive_threshold",
+})  # fmt: skip
 _LARGEST = 32 * 1024 * 1024
 """Bytes of the arrays of a report at most: fifty times what the largest network gives."""
 

@@ -19,6 +19,7 @@ from drcore.text import one_line
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from drcore.model.link import Link
     from drcore.model.manifest import NetworkEntry
     from drcore.model.network import RamNetwork
 
@@ -33,7 +34,8 @@ class Bundle:
         name, version: of the model.
         networks: by input size in pixels, in evaluation mode.
         preparation: how squares become input.
-        thresholds: scores at which grades 1, 2, 3 and 4 begin.
+        thresholds: scores at which grades 1, 2, 3 and 4 begin; the cuts of `certainty` where the
+            grade is the median of its probabilities.
         certainty: probabilities of grades; None if not calibrated.
         fusion: by input size in pixels, how much each scale counts in the score and in the fused
             map, sum 1; equal if empty.
@@ -59,7 +61,13 @@ class Bundle:
     intended_use: str = ""
 
     def __post_init__(self) -> None:
-        """Give all scales equal weight if none is given."""
+        """Give all scales equal weight if none is given; refuse two verdicts in one bundle."""
+        certainty = self.certainty
+        if certainty and certainty.decision == "median" and certainty.cuts != self.thresholds:
+            raise CheckpointError(
+                "The grade is to be the median of the probabilities, but the thresholds are not "
+                "their cuts. Calibrate the bundle again."
+            )
         if not self.fusion:
             alike = dict.fromkeys(self.networks, 1 / max(len(self.networks), 1))
             object.__setattr__(self, "fusion", alike)
@@ -136,7 +144,20 @@ def _save_network(size: int, network: RamNetwork, folder: Path) -> dict[str, Any
         "file": file.name,
         "sha256": hashlib.sha256(data).hexdigest(),
         "level": float(network.level),
+        **_reading(network),
     }
+
+
+def _reading(network: RamNetwork) -> dict[str, Any]:
+    """What the entry of a network says of its map and of how it runs, where not as by default."""
+    said: dict[str, Any] = {}
+    if network.link is not None:
+        said |= {"map": "softplus", "link": {"kind": "log", **asdict(network.link)}}
+    if not network.mirrored:
+        said["mirrored"] = False
+    if network.precision != "float32":
+        said["precision"] = network.precision
+    return said
 
 
 def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
@@ -197,7 +218,8 @@ def _load_network(entry: NetworkEntry, folder: Path, device: str) -> tuple[int, 
             f"The network {one_line(entry.preset)} in the manifest is not one that drcore can "
             "build. Update drcore, or use other weights."
         )
-    network = RamNetwork(config)
+    network = RamNetwork(config, _link_of(entry, folder))
+    network.mirrored, network.precision = entry.mirrored, entry.precision
     tensors = _read_weights(entry, folder)
     _check_weights(tensors, network, entry.file)
     network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
@@ -205,6 +227,15 @@ def _load_network(entry: NetworkEntry, folder: Path, device: str) -> tuple[int, 
     network.requires_grad_(requires_grad=False)
     network.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return config.input_size, network
+
+
+def _link_of(entry: NetworkEntry, folder: Path) -> Link | None:
+    try:
+        return entry.link_function()
+    except DrcoreError as error:
+        raise CheckpointError(
+            f"The manifest of {folder.name} cannot be used: {error} Get the weights again."
+        ) from error
 
 
 def _read_weights(entry: NetworkEntry, folder: Path) -> dict[str, Tensor]:

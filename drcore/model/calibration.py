@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["GradeCalibration", "spread_of"]
+__all__ = ["Decision", "GradeCalibration", "spread_of"]
+
+Decision = Literal["median", "thresholds"]
+"""How a bundle decides on the grade; see `GradeCalibration`."""
 
 _GRADES = 5
 _KIND = "cumulative-logistic"
@@ -44,10 +47,13 @@ class GradeCalibration:
 
         P(grade > k) = 1 / (1 + exp(-(score - cuts[k]) / w)), w = width + widening * spread.
 
-    The grade itself does not come from here. Its thresholds are chosen for quadratic weighted
-    kappa, which penalises large errors; the most probable grade is right most often. A rare grade
-    between two common ones (mild, severe) may be given without being the most probable. The
-    set of grades holds the given grade whatever its probability.
+    The decision "median" takes the grade from these probabilities: it is the highest grade that
+    is reached with a probability of at least 1/2, which is where the score is at or above the cut.
+    So grade, referable (P(grade >= 2) >= 1/2), probabilities and set agree. The decision
+    "thresholds", that of manifests before version 4, grades by thresholds of the bundle that were
+    chosen for kappa alone; the grade then need not be the median. Either way a rare grade between
+    two common ones (mild, severe) may be given without being the most probable, and the set of
+    grades holds the given grade whatever its probability.
 
     Attributes:
         cuts: the four rising scores at which grade > k and grade <= k are equally probable.
@@ -56,6 +62,7 @@ class GradeCalibration:
         coverage: how often the set of grades is to hold the reference grade, 0-1.
         level: reluctance up to which a grade is in the set, 0-1; calibrated for `coverage`.
         sensitive: score from which the sensitive operating point calls an eye referable.
+        decision: "median", or "thresholds" where the grade comes from elsewhere.
 
     Raises:
         DrcoreError: the numbers are not finite, not in order, or out of range.
@@ -67,6 +74,7 @@ class GradeCalibration:
     coverage: float
     level: float
     sensitive: float
+    decision: Decision = "thresholds"
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no model."""
@@ -98,6 +106,17 @@ class GradeCalibration:
         # Cuts rise and the width is shared, so no difference is negative.
         return np.asarray(-np.diff(np.concatenate([ones, above, 0 * ones], axis=-1), axis=-1))
 
+    def grade(self, score: ArrayLike) -> NDArray[np.int64]:
+        """Return the median of the probabilities, whatever the spread.
+
+        Args:
+            score: (...), fused severity in grades.
+
+        Returns:
+            int64 (...), 0-4: the highest grade that is reached with a probability of 1/2.
+        """
+        return np.asarray(np.searchsorted(self.cuts, np.asarray(score), side="right"), np.int64)
+
     def grade_set(self, probabilities: ArrayLike, grade: int) -> tuple[int, ...]:
         """Return the grades that cannot be ruled out.
 
@@ -111,8 +130,11 @@ class GradeCalibration:
         return tuple(np.flatnonzero(nonconformity(probabilities, grade) <= self.level).tolist())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the entry of a manifest."""
-        return {"kind": _KIND, **asdict(self), "cuts": list(self.cuts)}
+        """Return the entry of a manifest; without `decision` it is "thresholds"."""
+        entry = {"kind": _KIND, **asdict(self), "cuts": list(self.cuts)}
+        if self.decision == "thresholds":
+            del entry["decision"]
+        return entry
 
 
 def nonconformity(probabilities: ArrayLike, grade: int) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Running a bundle's networks on a device: squares in, scores and maps out.
 
 An eye and its mirror image have one grade: the mean of both is steadier, and so is the map, of
-which it remains the mean. Every square therefore goes through its network twice.
+which it remains the mean. Where the manifest says so, a square goes through its network twice.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from drcore.model.network import RamNetwork
+from drcore.maps.fusion import covered_mean
+from drcore.model.link import in_grades
 from drcore.model.openvino_graph import graph
 
 __all__ = ["OpenVinoRunner", "Predictions", "Runner", "Squares", "TorchRunner", "open_runner"]
@@ -128,19 +130,18 @@ class TorchRunner:
                     part = slice(first, first + group)
                     squares = carried([item[size] for item in inputs[part]])
                     squares = squares.to(memory_format=torch.channels_last)
-                    share = carried([item[size] for item in coverage[part]])
-                    scores, maps = network(squares, share)
-                    mirrored, back = network(squares.flip(3), share.flip(2))
-                    scores, maps = (scores + mirrored) / 2, (maps + back.flip(2)) / 2
-                    for index, (score, ram) in enumerate(
-                        zip(scores.cpu(), maps.cpu().numpy(), strict=True)
-                    ):
-                        answers[first + index][size] = float(score), ram.copy()
+                    passes = [network.features(squares).cpu().numpy()]
+                    if network.mirrored:
+                        passes.append(network.features(squares.flip(3)).cpu().numpy()[..., ::-1])
+                    for index, features in enumerate(zip(*passes, strict=True), start=first):
+                        answers[index][size] = _answer(network, features, coverage[index][size])
         return answers
 
 
 class OpenVinoRunner:
-    """The networks compiled by OpenVINO for this machine's CPU, in float32.
+    """The networks compiled by OpenVINO for this machine's CPU.
+
+    In float32; in bfloat16 where the processor has it and the network says that its scores hold.
 
     In a forked process they run in PyTorch, on one core: OpenVINO does not survive a fork.
 
@@ -162,17 +163,22 @@ class OpenVinoRunner:
         cores = _cores()
         core = openvino.Core()
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
             # A core a stream: several photographs, sizes or mirror images run side by side and
             # never wait for each other, as threads within one small convolution would.
             "INFERENCE_NUM_THREADS": cores,
             "NUM_STREAMS": min(cores, _STREAMS),
             "ENABLE_CPU_PINNING": False,  # other programs have these cores too
         }
+        quick = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+        def compiled(network: RamNetwork) -> Any:
+            hint = "bf16" if quick and network.precision == "bfloat16" else "f32"
+            given = {**settings, "INFERENCE_PRECISION_HINT": hint}
+            return core.compile_model(graph(network), "CPU", given)
+
         # The largest first, in which order they are run: the small ones fill the gaps.
         self._models = {
-            size: core.compile_model(graph(network), "CPU", settings)
-            for size, network in sorted(networks.items(), reverse=True)
+            size: compiled(network) for size, network in sorted(networks.items(), reverse=True)
         }
 
     def run(self, inputs: Sequence[Squares], coverage: Sequence[Squares]) -> list[Predictions]:
@@ -185,23 +191,34 @@ class OpenVinoRunner:
     def _run(self, inputs: Squares, coverage: Squares) -> Predictions:
         begun = []
         for size, model in self._models.items():
-            for step in (1, -1):
-                given = [
-                    np.ascontiguousarray(inputs[size][None, ..., ::step]),
-                    np.ascontiguousarray(coverage[size][None, ..., ::step]),
-                ]
+            for step in (1, -1) if self._networks[size].mirrored else (1,):
+                given = np.ascontiguousarray(inputs[size][None, ..., ::step])
                 request = model.create_infer_request()
-                request.start_async(given, share_inputs=True)
+                request.start_async([given], share_inputs=True)
                 begun.append((size, step, request, given))  # what is shared must stay alive
-        parts: dict[int, list[tuple[float, NDArray[np.float32]]]] = {}
+        passes: dict[int, list[NDArray[np.float32]]] = {}
         for size, step, request, _ in begun:
             request.wait()
-            score, ram = (request.get_output_tensor(index).data[0] for index in (0, 1))
-            parts.setdefault(size, []).append((float(score), ram[:, ::step]))
+            features = request.get_output_tensor(0).data[0]
+            passes.setdefault(size, []).append(features[..., ::step])
         return {
-            size: ((a + b) / 2, (plain + mirrored) / np.float32(2))
-            for size, ((a, plain), (b, mirrored)) in sorted(parts.items())
+            size: _answer(self._networks[size], features, coverage[size])
+            for size, features in sorted(passes.items())
         }
+
+
+def _answer(
+    network: RamNetwork, passes: Sequence[NDArray[np.float32]], coverage: NDArray[np.float32]
+) -> tuple[float, NDArray[np.float32]]:
+    """Score and map from the feature maps (K, m, m) of the square and of its mirror image."""
+    weight = network.linear.weight[0].cpu().numpy()
+    bias = float(network.linear.bias)
+    cells = [np.tensordot(weight, features, axes=1) for features in passes]
+    if network.link is not None:
+        evidence = [np.logaddexp(0, ram.astype(np.float64) + bias) for ram in cells]
+        return in_grades(np.mean(evidence, axis=0), coverage, network.link)
+    ram = np.asarray(np.mean(cells, axis=0), np.float32)
+    return covered_mean(ram, coverage) + bias, ram + np.float32(network.level)
 
 
 def _cores() -> int:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
-from drcore.model.calibration import GradeCalibration
+from drcore.model.calibration import Decision, GradeCalibration
+from drcore.model.link import Link
 from drcore.model.manifest_format import FORMAT, FORMAT_VERSION, MANIFEST
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
@@ -20,6 +28,8 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "MANIFEST", "Manifest", "NetworkEntry", "
 
 _MAX_MANIFEST = 1 << 20
 _SINCE_VERSION = {"certainty": 2, "placement": 3}
+_DECISION_SINCE = 4
+_OF_NETWORK_SINCE = dict.fromkeys(("map", "link", "mirrored", "precision"), 4)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -30,8 +40,16 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class _Link(_Entry):
+    kind: Literal["log"]
+    bias: float
+    slope: float
+    knee: float
+    ceiling: float | None = None
+
+
 class NetworkEntry(_Entry):
-    """One network and its weight file."""
+    """One network and its weight file; see `drcore.model.network.RamNetwork`."""
 
     preset: str
     input_size: int
@@ -39,6 +57,22 @@ class NetworkEntry(_Entry):
     file: str
     sha256: str
     level: float
+    map: Literal["linear", "softplus"] = "linear"
+    link: _Link | None = None
+    mirrored: bool = True
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _link_fits_the_map(self) -> Self:
+        if (self.map == "softplus") != (self.link is not None):
+            raise ValueError("a softplus map needs a link, a linear map has none")
+        if self.link is not None and self.level:
+            raise ValueError("a map with a link has no level")
+        return self
+
+    def link_function(self) -> Link | None:
+        """Return from the mean of the map to the score; None for a linear map."""
+        return None if self.link is None else Link(**self.link.model_dump(exclude={"kind"}))
 
 
 class _Preparation(_Entry):
@@ -64,6 +98,7 @@ class _Certainty(_Entry):
     coverage: float
     level: float
     sensitive: float
+    decision: Decision = "thresholds"
 
 
 class _Placement(_Entry):
@@ -156,13 +191,28 @@ def read_manifest(folder: Path) -> Manifest:
             f"understands {', '.join(map(str, range(1, FORMAT_VERSION)))} and {FORMAT_VERSION}. "
             "Update drcore, or use other weights."
         )
-    early = [key for key, since in _SINCE_VERSION.items() if version < since and key in content]
-    if early:
+    if early := _too_early(content, version):
         raise CheckpointError(_not_understood(folder, early))
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
         raise CheckpointError(_explain(folder, error)) from error
+
+
+def _too_early(content: dict[str, Any], version: int) -> list[str]:
+    """Name entries that a manifest of that version does not have."""
+    certainty, networks = content.get("certainty"), content.get("networks")
+    found = [key for key, since in _SINCE_VERSION.items() if version < since and key in content]
+    if version < _DECISION_SINCE and isinstance(certainty, dict) and "decision" in certainty:
+        found.append("certainty.decision")
+    for index, entry in enumerate(networks if isinstance(networks, list) else []):
+        keys = entry if isinstance(entry, dict) else ()
+        found += [
+            f"networks.{index}.{key}"
+            for key, since in _OF_NETWORK_SINCE.items()
+            if version < since and key in keys
+        ]
+    return found
 
 
 def _read(folder: Path) -> object:

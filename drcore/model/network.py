@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from drcore.model.link import Link
+
 __all__ = ["PRESETS", "NetworkConfig", "RamNetwork", "retina_mean"]
 
 _NO_RETINA = 1e-6
+_LEAST_MEAN = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +113,27 @@ class RamNetwork(nn.Module):
     With f_k the K feature maps, w_k the weights of the linear unit and b its bias,
     `ram = sum_k w_k f_k` and `score = mean(ram) + b` (Wang & Yang 2017, equations 1-3). The mean
     runs over the field of view: black surround neither votes nor shows.
+
+    With a link the map is never negative, `e = log(1 + exp(sum_k w_k f_k + b))`, and its mean
+    gives the score through the link, `score = link(mean(e))`. Brought into grade units,
+    `ram = e * (score - link(0)) / mean(e)`, so that `score = mean(ram) + link(0)` holds as before.
+
+    Args:
+        config: what the network is made of.
+        link: from the mean of a map that is never negative to the score; None for a linear map.
+
+    Attributes:
+        mirrored: whether grading takes the mean over the square and its mirror image.
+        precision: "bfloat16" where scores hold in that arithmetic, which processors that have it
+            may then use; "float32" elsewhere.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, link: Link | None = None) -> None:
         super().__init__()
         self.config = config
+        self.link = link
+        self.mirrored = True
+        self.precision = "float32"
         self.stem = _conv(3, config.stem, 3, stride=2)
         blocks: list[nn.Module] = []
         channels = config.stem
@@ -147,7 +166,9 @@ class RamNetwork(nn.Module):
 
     @property
     def bias(self) -> float:
-        """The bias b, in grades: score less the mean of the map."""
+        """The bias, in grades: score less the mean of the map."""
+        if self.link is not None:
+            return self.link.least
         return float(self.linear.bias.detach() - self.level)
 
     def set_level(self, level: float) -> None:
@@ -157,8 +178,11 @@ class RamNetwork(nn.Module):
         means "as in a healthy eye" and the map's values can be read as grades above that.
 
         Args:
-            level: grades added to every cell of the map and taken off the bias.
+            level: grades added to every cell of the map and taken off the bias; 0 with a link,
+                whose map is zero where there is nothing to see.
         """
+        if self.link is not None and level:
+            raise ValueError("The map of a network with a link has no level.")
         self.level.fill_(level)
 
     def forward(self, squares: Tensor, coverage: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -196,11 +220,28 @@ class RamNetwork(nn.Module):
         Returns:
             Scores and maps, see `forward`.
         """
+        ram = self.cells(features)
+        if self.link is None:
+            mean = ram.mean(dim=(1, 2)) if coverage is None else retina_mean(ram, coverage)
+            return mean + self.linear.bias.float(), ram + self.level
+        ram = functional.softplus(ram + self.linear.bias.float())
+        mean = ram.mean(dim=(1, 2)) if coverage is None else retina_mean(ram, coverage)
+        scores: Tensor = self.link.score(mean, torch)
+        factor = (scores - self.link.least) / mean.clamp_min(_LEAST_MEAN)
+        return scores, ram * factor[:, None, None]
+
+    def cells(self, features: Tensor) -> Tensor:
+        """Return the linear unit at each cell, without bias and level: `sum_k w_k f_k`.
+
+        Args:
+            features: float (B, K, m, m), see `features`.
+
+        Returns:
+            float32 (B, m, m).
+        """
         weight = self.linear.weight.to(features.dtype)[:, :, None, None]  # (1, K, 1, 1)
         # A 1 x 1 convolution is the sum over k; torch.einsum here gave wrong gradients on CPU.
-        ram = functional.conv2d(features, weight)[:, 0].float()
-        mean = ram.mean(dim=(1, 2)) if coverage is None else retina_mean(ram, coverage)
-        return mean + self.linear.bias.float(), ram + self.level
+        return functional.conv2d(features, weight)[:, 0].float()
 
 
 def retina_mean(maps: Tensor, coverage: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ def graph(network: RamNetwork) -> Any:
         network: in evaluation mode.
 
     Returns:
-        `openvino.Model` from a square (1, 3, S, S) and its coverage (1, m, m) to score (1,) and
-        map (1, m, m).
+        `openvino.Model` from a square (1, 3, S, S) to the feature maps (1, K, m, m): the linear
+        unit that reads them costs nothing, and must not be rounded where the graph is.
     """
     import openvino
     from openvino import opset13 as ops
@@ -30,7 +30,6 @@ def graph(network: RamNetwork) -> Any:
 
     config = network.config
     square = ops.parameter([1, 3, config.input_size, config.input_size], np.float32)
-    share = ops.parameter([1, config.map_size, config.map_size], np.float32)
     x = _convolved(square, network.stem)
     block: Any  # of the network's own kind, which has no public name
     for block in network.blocks:
@@ -38,16 +37,7 @@ def graph(network: RamNetwork) -> Any:
         y = _convolved(y, block.depthwise, block.pad)
         y = _convolved(y, block.project)
         x = ops.add(x, y) if block.residual else y
-    weight = network.linear.weight.detach().numpy()[:, :, None, None]
-    ram = ops.convolution(x, ops.constant(weight), [1, 1], [0, 0], [0, 0], [1, 1])
-    ram = ops.squeeze(ram, ops.constant(np.array([1])))
-    axes = ops.constant(np.array([1, 2]))
-    covered = ops.reduce_sum(share, axes)
-    least = ops.constant(np.float32(1e-6))
-    mean = ops.divide(ops.reduce_sum(ops.multiply(ram, share), axes), ops.maximum(covered, least))
-    score = ops.add(mean, ops.constant(network.linear.bias.detach().numpy()))
-    ram = ops.add(ram, ops.constant(network.level.numpy()))
-    return openvino.Model([score, ram], [square, share], config.name)
+    return openvino.Model([x], [square], config.name)
 
 
 def _convolved(x: Any, layers: Any, pad: Any = None) -> Any:

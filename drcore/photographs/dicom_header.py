@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from drcore.errors import DrcoreError, PhotographError
-from drcore.eye import Laterality
+from drcore.eye import Laterality, degrees_of
 from drcore.photographs.dicom_frames import frame_sha256
 from drcore.photographs.dicom_layout import JPEG, JPEG_2000, NATIVE, RLE, Layout, read_layout
 from drcore.photographs.dicom_pixels import with_own_colours
@@ -46,6 +46,7 @@ _IMAGE_KEYWORDS = (
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "WindowCenter",
     "WindowWidth", "AcquisitionDateTime", "AcquisitionDate",
     "ContentDate", "ICCProfile", "BurnedInAnnotation", "ImageLaterality", "Laterality",
+    "HorizontalFieldOfView",
     "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
@@ -87,6 +88,11 @@ class Header:
     sha256: tuple[str, ...]
     dataset: Dataset
     file_size: int = 0
+
+    @property
+    def field_degrees(self) -> float | None:
+        """Width of the field of view; None where the header gives none that a camera has."""
+        return degrees_of(self.dataset.get("HorizontalFieldOfView"))
 
     @property
     def frames(self) -> int:

@@ -166,6 +166,7 @@ def _photographs(
             exam_date=identity.exam_date,
             identity_source=identity.source,
             file_size=header.file_size,
+            field_degrees=header.field_degrees,
         )
         for index, rgb in zip(wanted, decoded, strict=True)
     ]

@@ -10,7 +10,7 @@ from drcore.errors import PhotographError
 from drcore.photographs.photograph import MAX_BYTES
 from drcore.text import clean_name
 
-__all__ = ["EXTENSIONS", "encoded_bytes", "is_dicom"]
+__all__ = ["EXTENSIONS", "encoded_bytes", "is_dicom", "register_heif"]
 
 
 EXTENSIONS = frozenset(
@@ -123,3 +123,22 @@ def _kind(data: bytes) -> str | None:
         brands = {data[8:12], *(data[i : i + 4] for i in range(16, min(64, len(data)), 4))}
         return "AVIF" if brands & _AVIF_BRANDS else "HEIC" if brands & _HEIC_BRANDS else None
     return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def register_heif(label: str) -> None:
+    """Teach Pillow HEIC. Never by pillow-heif: what that one bundles is under the GPL.
+
+    Args:
+        label: display name of the file that needs it.
+
+    Raises:
+        PhotographError: the extra is not installed.
+    """
+    try:
+        import pi_heif
+    except ImportError as error:
+        raise PhotographError(
+            f'{label}: this is a HEIC file, and reading it needs the extra "heif". '
+            'Install it: python -m pip install "drcore[heif]"'
+        ) from error
+    pi_heif.register_heif_opener()

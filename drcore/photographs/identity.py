@@ -18,8 +18,8 @@ from drcore.text import clean_name
 
 __all__ = ["Identity", "NameRules", "Origin", "parse_date", "parse_name", "read_name"]
 
-Origin = Literal["dicom", "pattern", "folder", "name", ""]
-"""Where a value was read; empty where there is none."""
+Origin = Literal["dicom", "pattern", "folder", "name", "hand", ""]
+"""Where a value was read, or that a reader entered it; empty where there is none."""
 
 _EYES: dict[str, Laterality] = {
     "od": "OD", "right": "OD", "rechts": "OD", "rechtes": "OD", "rechte": "OD", "droit": "OD",

@@ -1,6 +1,6 @@
 """Files that hold several pictures: how many, which of them are photographs, and the n-th of them.
 
-TIFF pages, the pictures of an MPO, and the frames of an animated WebP, PNG, GIF or AVIF. (For
+TIFF pages, the pictures of an MPO, and the frames of an animated WebP, PNG, GIF, AVIF or HEIC. (For
 frames of DICOM files see `dicom_reader`.) Thumbnails and stereo twins are no photographs of their
 own: they are skipped, and `Picture.note` says so.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from PIL import Image
 
 from drcore.errors import PhotographError
+from drcore.photographs.formats import register_heif
 from drcore.photographs.jpeg import Blocks, blocks_of, check_jpeg, segments
 from drcore.photographs.stream_damage import check_deflated, check_segments
 
@@ -29,7 +30,7 @@ __all__ = [
     "tiff_head",
 ]  # fmt: skip
 
-_ANIMATED = frozenset({"PNG", "WEBP", "GIF", "AVIF"})
+_ANIMATED = frozenset({"PNG", "WEBP", "GIF", "AVIF", "HEIC"})
 
 MAX_PICTURES = 1000
 """Pictures of one file at most, as for the frames of a DICOM file."""
@@ -61,7 +62,7 @@ def pictures_in(source: bytes | BinaryIO, kind: str) -> int:
 
     Args:
         source: the encoded bytes, or a file that can be sought.
-        kind: "JPEG", "PNG", "TIFF", "WEBP", "GIF", "AVIF" or any other format.
+        kind: "JPEG", "PNG", "TIFF", "WEBP", "GIF", "AVIF", "HEIC" or another format.
 
     Returns:
         1 or more: pages that are no thumbnails, pictures of an MPO that are neither thumbnails nor
@@ -101,6 +102,8 @@ def picture_of(data: bytes, kind: str, number: int | None, label: str) -> Pictur
     elif kind == "JPEG":
         places, passed = _mpo_pictures(io.BytesIO(data))
     elif kind in _ANIMATED:
+        if kind == "HEIC":
+            register_heif(label)  # or say what to install
         places, passed = _animation_frames(io.BytesIO(data), kind), ""
     else:
         places, passed = [0], ""
@@ -384,7 +387,9 @@ def _animation_frames(file: BinaryIO, kind: str) -> list[int]:
         return [0]
     if kind == "AVIF" and head[8:12] != b"avis":
         return [0]
-    with Image.open(file, formats=(kind,)) as image:
+    if kind == "HEIC":
+        register_heif("photograph")
+    with Image.open(file, formats=("HEIF" if kind == "HEIC" else kind,)) as image:
         count = int(getattr(image, "n_frames", 1))
         first = 1 if kind == "PNG" and image.info.get("default_image") else 0
     if count > MAX_PICTURES:

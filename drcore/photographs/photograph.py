@@ -37,8 +37,8 @@ MIN_SIDE = 32
 """Shortest side of a photograph that is accepted, in pixels."""
 
 GRADING_SIDE = 640
-"""Reduced decoding keeps at least this many pixels on the short side: above the largest network
-input (512 px), so the reduction costs no detail that the networks could see."""
+"""Reduced decoding keeps at least this many pixels on the short side, if not told otherwise: a
+quarter more than 512 px, so the reduction costs no detail that networks of that input could see."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +62,7 @@ class Photograph:
         file_size: of the encoded file, in bytes; 0 where an array was given.
         note: a sentence on what else the file holds and was passed over, such as a thumbnail;
             empty where it holds nothing else.
+        field_degrees: width of the field of view by the DICOM header; None where it gives none.
     """
 
     rgb: RGB
@@ -77,6 +78,7 @@ class Photograph:
     identity_source: str = ""
     file_size: int = 0
     note: str = ""
+    field_degrees: float | None = None
 
 
 Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB | Photograph | DicomFrame

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from drcore.errors import PhotographError
 from drcore.photographs.colours import in_srgb
-from drcore.photographs.formats import _DEFLATE, _FORMATS
+from drcore.photographs.formats import _DEFLATE, _FORMATS, register_heif
 from drcore.photographs.jpeg import blocks_of, decode_jpeg
 from drcore.photographs.pages import (
     Picture,
@@ -23,12 +23,12 @@ from drcore.photographs.pages import (
     tiff_blocks,
     tiff_head,
 )
-from drcore.photographs.photograph import GRADING_SIDE, RGB, check_size
+from drcore.photographs.photograph import RGB, check_size
 from drcore.photographs.pixel_damage import check_blocks, check_rows
 from drcore.photographs.stream_damage import check_stream, shortened_webp
 from drcore.text import one_line
 
-__all__ = ["to_eight_bits"]
+__all__ = ["reduction_to", "to_eight_bits"]
 
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 _ORIENTATION_TAG = 274
@@ -51,8 +51,9 @@ class _Decoded(NamedTuple):
 
 
 def _decode(
-    data: bytes, kind: str, label: str, *, for_grading: bool, max_pixels: int, number: int | None
-) -> _Decoded:
+    data: bytes, kind: str, label: str, *, least_side: int | None, max_pixels: int,
+    number: int | None,
+) -> _Decoded:  # fmt: skip
     damaged = f"{label}: the {kind} data is damaged or cut short"
     try:
         check_stream(data, kind)
@@ -61,12 +62,12 @@ def _decode(
             rgb = _decode_deep(picture.data, kind, label, max_pixels)
             return _Decoded(rgb, rgb.shape[1], rgb.shape[0], 1, picture.note)
         if kind == "HEIC":
-            _register_heif(label)
+            register_heif(label)
         with Image.open(io.BytesIO(picture.data), formats=_FORMATS) as image:
             check_size(image.width, image.height, label, max_pixels)
             width, height, reduction = image.width, image.height, 1
             if kind == "JPEG":
-                reduction = _reduction(width, height) if for_grading else 1
+                reduction = reduction_to(least_side, width, height)
                 rgb = _decode_jpeg(picture.data, width, height, reduction)
             else:
                 rgb = _decode_any(image, picture, kind)
@@ -135,21 +136,15 @@ def _profile(image: Image.Image) -> bytes:
     return profile if isinstance(profile, bytes) and image.mode != "CMYK" else b""
 
 
-def _register_heif(label: str) -> None:
-    """Teach Pillow HEIC. Never by pillow-heif: what that one bundles is under the GPL."""
-    try:
-        import pi_heif
-    except ImportError as error:
-        raise PhotographError(
-            f'{label}: this is a HEIC file, and reading it needs the extra "heif". '
-            'Install it: python -m pip install "drcore[heif]"'
-        ) from error
-    pi_heif.register_heif_opener()
+def reduction_to(least_side: int | None, width: int, height: int) -> int:
+    """Return by how much a picture may be reduced: 8, 4, 2 or, not at all, 1.
 
-
-def _reduction(width: int, height: int) -> int:
+    Args:
+        least_side: of the reduced picture, in pixels; None to keep all of them.
+        width, height: of the picture, in pixels.
+    """
     for reduction in (8, 4, 2):
-        if min(width, height) // reduction >= GRADING_SIDE:
+        if least_side is not None and min(width, height) // reduction >= least_side:
             return reduction
     return 1
 

@@ -19,7 +19,7 @@ from drcore.photographs.identity import read_name
 from drcore.photographs.pages import (
     pictures_in,
 )
-from drcore.photographs.photograph import MAX_PIXELS, Photograph, Source, check_size
+from drcore.photographs.photograph import GRADING_SIDE, MAX_PIXELS, Photograph, Source, check_size
 from drcore.photographs.raster import _decode
 from drcore.text import clean_name
 
@@ -31,6 +31,7 @@ def read_photograph(
     *,
     name: str | None = None,
     for_grading: bool = False,
+    least_side: int = GRADING_SIDE,
     max_pixels: int = MAX_PIXELS,
     frame: int | None = None,
 ) -> Photograph:
@@ -41,7 +42,8 @@ def read_photograph(
             frame of a file, or a photograph that was read before.
         name: display name; from the path or file object if None.
         for_grading: let a large JPEG be decoded at 1/2, 1/4 or 1/8 of its size (the discrete
-            cosine transform gives these for free), never below `GRADING_SIDE` px.
+            cosine transform gives these for free), never below `least_side`.
+        least_side: of a picture that is decoded at a reduced size, in pixels.
         max_pixels: refuse pictures that declare more pixels than this.
         frame: number of the photograph, from 1, in a file that may hold several (`frame_count`):
             DICOM frames, TIFF pages, pictures of an MPO, frames of an animated WebP, PNG, GIF or
@@ -61,7 +63,7 @@ def read_photograph(
     if isinstance(source, DicomFrame):
         photograph = read_photograph(
             source.file, name=None if name is None else file_name(name), for_grading=for_grading,
-            max_pixels=max_pixels, frame=source.number,
+            least_side=least_side, max_pixels=max_pixels, frame=source.number,
         )  # fmt: skip
         return photograph if name is None else replace(photograph, name=clean_name(name))
     data, label = encoded_bytes(source, name)
@@ -80,18 +82,18 @@ def read_photograph(
         named = frame_name(label, frame) if frames_in(data) > 1 else label
         return read_frame(data, frame, name=named, max_pixels=max_pixels)
     return _from_raster(
-        data, kind, label, for_grading=for_grading, max_pixels=max_pixels, frame=frame
-    )
+        data, kind, label, least_side=least_side if for_grading else None, max_pixels=max_pixels,
+        frame=frame,
+    )  # fmt: skip
 
 
 def _from_raster(
-    data: bytes, kind: str, label: str, *, for_grading: bool, max_pixels: int, frame: int | None
-) -> Photograph:
+    data: bytes, kind: str, label: str, *, least_side: int | None, max_pixels: int,
+    frame: int | None,
+) -> Photograph:  # fmt: skip
     """Decode a file that is not DICOM, or one picture of it."""
     count = pictures_in(data, kind) if frame is not None else 1
-    decoded = _decode(
-        data, kind, label, for_grading=for_grading, max_pixels=max_pixels, number=frame
-    )
+    decoded = _decode(data, kind, label, least_side=least_side, max_pixels=max_pixels, number=frame)
     identity = read_name(label)
     digest = hashlib.sha256(data)
     sha256 = digest.hexdigest()

@@ -45,6 +45,9 @@ _OTHER = 0.03
 """Lit content beside a retina that makes a picture more than a photograph, share of its area."""
 
 
+_FAINT = 0.3
+"""Share of an outline that may be faint where a region is taken for several retinas."""
+
 _SHARP = 0.5
 """How far brightness falls across the rim of a photograph; shadows within a retina are softer."""
 
@@ -63,21 +66,26 @@ def why_not_single(rgb: NDArray[np.uint8]) -> str:
     lit = _brightest(small)
     page = _page_colour(small)
     shown, blocks = (lit, []) if page is None else _on_page(small, lit, page)
-    regions = regions_of(_mask(shown))
-    reason = _reason(small, shown, regions, None if page is None else blocks)
+    mask, cut = _mask(shown)
+    regions = regions_of(mask)
+    reason = _reason(small, shown, cut, regions, None if page is None else blocks)
     place = _small_place([*regions, *blocks], small, rgb) if reason else None
     # A rim a few pixels wide is too coarse to refuse a picture for.
     return reason if place is None else why_not_single(rgb[place])
 
 
 def _reason(
-    small: NDArray[np.uint8], shown: Plane, regions: list[Region], blocks: list[Region] | None
+    small: NDArray[np.uint8],
+    shown: Plane,
+    cut: float,
+    regions: list[Region],
+    blocks: list[Region] | None,
 ) -> str:
     """The reason against a thumbnail; `blocks` lie on its page, None where there is none."""
     seen = _Seen()
     for region in regions:
-        retina = _reddish(small, region) and sharpness(region, shown) > _SHARP
-        seen.add(region, retina=retina)
+        fall, faint = sharpness(region, shown, 2 * cut) if _reddish(small, region) else (0.0, 0.0)
+        seen.add(region, retina=fall > _SHARP, faint=faint > _FAINT)
         if seen.retinas + seen.rimless > 1:
             return SEVERAL_RETINAS
     other = seen.other > _OTHER if blocks is None else _pictures(blocks) > 1
@@ -109,8 +117,9 @@ class _Seen:
     other: float = 0.0
     whole: bool = False
 
-    def add(self, region: Region, *, retina: bool) -> None:
+    def add(self, region: Region, *, retina: bool, faint: bool) -> None:
         count, whole = retinas_in(region) if retina else (0, False)
+        count = min(count, 1) if faint else count  # a shadow may part what is one
         self.retinas += count
         self.whole |= whole
         if count == 0:
@@ -202,12 +211,13 @@ def _pieces_of_one(first: Region, second: Region) -> bool:
     return bool((gap <= 8 and (across or down)) or gap < 0)
 
 
-def _mask(plane: Plane) -> Plane:
-    """Where a plane is well above the dark, measured by how bright it is where it is lit."""
+def _mask(plane: Plane) -> tuple[Plane, float]:
+    """Where a plane is well above the dark, and the brightness from which it is."""
     plane = np.asarray(cv2.medianBlur(plane, 3), np.uint8)
     counts = np.cumsum(np.bincount(plane.ravel(), minlength=256)[13:])
     bright = 13 + int(np.searchsorted(counts, 0.75 * counts[-1]))
-    return (plane > max(12.0, 0.15 * bright)).astype(np.uint8)
+    cut = max(12.0, 0.15 * bright)
+    return (plane > cut).astype(np.uint8), cut
 
 
 def _reddish(small: NDArray[np.uint8], region: Region) -> bool:
@@ -226,14 +236,14 @@ def _parted_by_colour(small: NDArray[np.uint8], lit: Plane) -> bool:
     height, width = lit.shape
     faintest = 255 - _brightest(255 - small)
     colourful = np.asarray(cv2.subtract(lit, faintest), np.uint8)
-    for region in regions_of(_mask(colourful))[:3]:
+    for region in regions_of(_mask(colourful)[0])[:3]:
         rims, _ = rims_of(region) if region.solidity > 0.97 else ([], False)
         for rim in rims[:1]:
             clear = min(rim.x, rim.y, width - rim.x, height - rim.y)
             fits = 0.9 * rim.radius < min(clear, 0.4 * min(height, width))
             if rim.seen < 1.6 or not fits or region.area * lit.size > 4 * rim.radius**2:
                 continue
-            beside = without_text(_mask(lit))
+            beside = without_text(_mask(lit)[0])
             centre = int(rim.x), int(rim.y)
             cv2.circle(beside, centre, int(1.15 * rim.radius) + 2, 0, cv2.FILLED)
             if beside.mean() > 0.05:

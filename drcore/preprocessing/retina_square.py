@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drcore.preprocessing.field_of_view import FieldOfView
 
-__all__ = ["RetinaSquare"]
+__all__ = ["RetinaSquare", "block_mean"]
 
 Pixels = NDArray[np.integer[Any] | np.floating[Any]]
 """An image, mask or map: uint8 or float32."""
@@ -60,13 +60,15 @@ class RetinaSquare:
         square = (np.asarray(points, np.float64) - centre) * self.scale + self.size / 2
         return np.asarray(square, np.float64)
 
-    def warp(self, image: Pixels, *, nearest: bool = False) -> Pixels:
+    def warp(self, image: Pixels, *, nearest: bool = False, quick: bool = False) -> Pixels:
         """Bring a photograph, or a mask of its geometry, into the square.
 
         Args:
             image: uint8 or float32 (h, w) or (h, w, 3); the photograph of this frame, or the same
                 picture at a reduced size (the factor is read from its width).
             nearest: take the nearest pixel (masks of labels) instead of an area average.
+            quick: instead of averaging twice as many samples, smooth the picture by as much before:
+                nearly the same, at a third of the time.
 
         Returns:
             Same dtype and channels, (S, S), black outside the photograph.
@@ -82,9 +84,13 @@ class RetinaSquare:
         shrink = int(min(1 / scale, *image.shape[:2]))
         if shrink >= 2:
             # Whole blocks first: area averaging is the only filter that neither rings nor aliases.
-            image = _block_mean(image, shrink)
+            image = block_mean(image, shrink)
             scale, x, y = scale * shrink, x / shrink, y / shrink
-        if scale < 0.95:
+        if scale < 0.95 and quick:
+            # The width of a square pixel, less what bilinear sampling already smooths.
+            sigma = 0.5 * float(np.sqrt(scale**-2 - 1))
+            image = cv2.GaussianBlur(image, (5, 5) if sigma > 0.7 else (3, 3), sigma)
+        elif scale < 0.95:
             # A square pixel still takes 1 to 2 photograph pixels: sample twice as fine, average.
             fine = _affine(image, 2 * scale, x, y, 2 * self.size, cv2.INTER_LINEAR)
             return cv2.resize(fine, (self.size, self.size), interpolation=cv2.INTER_AREA)
@@ -167,8 +173,18 @@ def _affine(
     )
 
 
-def _block_mean(image: Pixels, block: int) -> Pixels:
-    """Average block x block pixels; a last partial block is completed by repeating the edge."""
+def block_mean(image: Pixels, block: int) -> Pixels:
+    """Average block x block pixels; a last partial block is completed by repeating the edge.
+
+    Args:
+        image: uint8 or float32 (h, w) or (h, w, 3).
+        block: side of a block in pixels, 1 or more.
+
+    Returns:
+        Same dtype and channels, (ceil(h / block), ceil(w / block)).
+    """
+    if block == 1:
+        return image
     h, w = image.shape[:2]
     pad_y, pad_x = -h % block, -w % block
     if pad_y or pad_x:

@@ -159,19 +159,22 @@ def _region(
     )
 
 
-def sharpness(region: Region, plane: Plane) -> float:
-    """Say how far a plane falls across the outline of a region.
+def sharpness(region: Region, plane: Plane, level: float) -> tuple[float, float]:
+    """Say how far a plane falls across the outline of a region, and how much of it is faint.
 
     Args:
         region: whose outline is looked at, less what lies on the frame.
         plane: uint8 (h, w), which is brighter inside the region.
+        level: brightness at which an outline is faint.
 
     Returns:
-        1 where it is black just outside, 0 where it is as bright as just inside; the median.
+        1 where it is black just outside, 0 where it is as bright as just inside; the median. And
+        the share of the outline just inside which the plane is darker than `level`: a shadow
+        within a retina makes such an outline, too.
     """
     points, _ = _outline(region)
     if len(points) < 16:
-        return 0.0
+        return 0.0, 0.0
     along = np.roll(points, -3, axis=0) - np.roll(points, 3, axis=0)
     normal = np.stack([along[:, 1], -along[:, 0]], axis=1)
     normal *= 5 / np.maximum(np.hypot(*normal.T), 1e-3)[:, None]
@@ -181,7 +184,8 @@ def sharpness(region: Region, plane: Plane) -> float:
         column, row = np.floor(points + way * normal).astype(np.intp).T
         sides.append(plane[row.clip(0, height - 1), column.clip(0, width - 1)].astype(np.float32))
     dark, bright = np.minimum(*sides), np.maximum(*sides)
-    return float(np.median((bright - dark) / np.maximum(bright, 1)))
+    fall = float(np.median((bright - dark) / np.maximum(bright, 1)))
+    return fall, float(np.mean(bright < level))
 
 
 def retinas_in(region: Region) -> tuple[int, bool]:

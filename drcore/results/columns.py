@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.sources.source import PhotographSource
 
-__all__ = ["COLUMNS", "Row", "row_of", "with_identity"]
+__all__ = ["COLUMNS", "SIZES", "Row", "row_of", "with_identity"]
 
 
 Row = dict[str, str]
 """A row of the CSV by column, every value as it is written there."""
+
+SIZES = (128, 256, 512, 1024)
+"""Input sizes that have a column, in pixels."""
 
 COLUMNS = (
     "image", "status", "reason", "gradable", "grade", "score", "referable",
@@ -26,6 +29,7 @@ COLUMNS = (
     "model_version", "sha256",
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
     "exam_date", "identity_source", "picture", "file_size", "note",
+    "score_1024", "p_referable", "referable_sensitive",
     "quality_score",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
@@ -35,8 +39,9 @@ status: graded, ungradable (read, but not fit for a grade) or failed (not read).
 reason: a sentence where there is no grade.
 gradable, referable, fov_found: true or false; referable is empty without a grade.
 grade: ICDR grade 0-4, empty unless graded.
-score, score_128, score_256, score_512: severity in grades, their mean and by input size in pixels;
-    also of an ungradable photograph, empty for a failed one.
+score, score_128, score_256, score_512, score_1024: severity in grades, their weighted mean and by
+    input size in pixels, empty for a size that the weights do not have; also of an ungradable
+    photograph, empty for a failed one.
 laterality, patient: OD or OS, and whose eye, as DICOM header, pattern, folder or name say for
     certain; else empty.
 width, height: of the original, upright, in pixels.
@@ -52,6 +57,9 @@ identity_source: where eye, patient and date were read, "eye=name patient=dicom 
 picture: number of the picture in a file that holds several, from 1; else empty.
 file_size: of the file, in bytes; with sha256 it tells --resume whether the content is the same.
 note: what else the file holds and was passed over, such as a thumbnail or a stereo twin.
+p_referable: probability of grade 2 or more; empty where p0 to p4 are.
+referable_sensitive: true or false, at the sensitive operating point, which misses fewer eyes than
+    `referable` and refers more healthy ones; empty where p0 to p4 are.
 quality_score: probability that a reader would call the photograph gradable, 0-1; empty for a failed
     one.
 """
@@ -79,8 +87,8 @@ def row_of(
         "gradable": _flag(report.gradable),
         "grade": "" if report.grade is None else str(report.grade),
         "score": _decimal(report.score),
-        "referable": "" if report.referable is None else _flag(report.referable),
-        **{f"score_{size}": _decimal(report.scores.get(size)) for size in (128, 256, 512)},
+        "referable": _optional_flag(report.referable),
+        **{f"score_{size}": _decimal(report.scores.get(size)) for size in SIZES},
         "laterality": report.laterality or "",
         "patient": report.patient or "",
         "width": "" if failed else str(report.width),
@@ -100,6 +108,8 @@ def row_of(
         "picture": "" if found is None or found.frame is None else str(found.frame),
         "file_size": str(report.file_size or ""),
         "note": " ".join(report.note.split()),
+        "p_referable": _decimal(report.probability_referable),
+        "referable_sensitive": _optional_flag(report.referable_sensitive),
         "quality_score": _decimal(None if report.quality is None else report.quality.score),
     }
     return {column: cell(cells[column]) for column in COLUMNS}
@@ -125,6 +135,10 @@ def with_identity(row: Row, found: PhotographSource) -> Row:
 
 def _flag(value: bool) -> str:  # noqa: FBT001 - the value itself, not a mode
     return "true" if value else "false"
+
+
+def _optional_flag(value: bool | None) -> str:  # noqa: FBT001
+    return "" if value is None else _flag(value)
 
 
 def _decimal(value: float | None) -> str:

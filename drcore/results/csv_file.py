@@ -7,9 +7,11 @@ import io
 import os
 import stat
 import sys
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -96,6 +98,11 @@ class CsvFile:
         """Return what is known of the photograph of a name, None where it has no row."""
         return self._known.get(cell(image))
 
+    @property
+    def images(self) -> Iterable[str]:
+        """Names of the photographs that have a row, in the order of the rows."""
+        return self._known.keys()
+
     def may_hold(self, size: int | None) -> bool:
         """Tell whether some row may be of a file of this size, in bytes; None where unknown."""
         return size in self._sizes or 0 in self._sizes  # tables of 0.6 have no sizes
@@ -143,25 +150,68 @@ class CsvFile:
 
         def renamed() -> Iterator[bytes]:
             self._known, self._images, self._sizes = {}, {}, set()
-            for row in self._rows():
+            for row in self.rows():
                 row["image"] = cell(names.get(row["image"], row["image"]))
                 self._note(row)
                 yield self._line(row)
 
         self._rewrite(renamed())
 
-    def refresh(self, refreshed: Callable[[Row], Row]) -> None:
-        """Replace rows in their places, all at once; those that stay the same cost nothing."""
+    def refresh(self, refreshed: Callable[[Row], Row | None]) -> None:
+        """Replace rows in their places, all at once; those that stay the same cost nothing.
+
+        Args:
+            refreshed: gives the row that takes the place of another, or None to drop it. It is
+                called twice for each row.
+        """
         if not self._regular:
             return
         changed = False
-        for row in self._rows():
-            after = _cells(refreshed(row))
-            if after != row:
+        for row in self.rows():
+            found = refreshed(row)
+            if found is None:
+                changed = True
+                known = self._known.pop(row["image"], None)
+                if known is not None and self._images.get(known.digest) == row["image"]:
+                    del self._images[known.digest]
+            elif (after := _cells(found)) != row:
                 changed = True
                 self._note(after, earlier=False)
         if changed:
-            self._rewrite(self._line(_cells(refreshed(row))) for row in self._rows())
+            kept = (found for row in self.rows() if (found := refreshed(row)) is not None)
+            self._rewrite(self._line(_cells(row)) for row in kept)
+
+    def arrange(self, images: Iterable[str]) -> None:
+        """Bring rows into the order of their images, all at once.
+
+        Args:
+            images: names in the order wanted; a row of none of these stays behind the row that it
+                follows now.
+        """
+        if not self._regular:
+            return
+        wanted = {cell(image): place for place, image in enumerate(images)}
+        ranks, last = [], -1
+        for image in self._known:
+            last = wanted.get(image, last)
+            ranks.append(last)
+        if all(first <= second for first, second in pairwise(ranks)):
+            return
+        lines = array("Q", [0])
+        with self._path.open("rb") as file:
+            for line in file:
+                lines.append(lines[-1] + len(line))
+            order = sorted(range(len(ranks)), key=ranks.__getitem__)
+
+            def arranged() -> Iterator[bytes]:
+                for row in order:
+                    file.seek(lines[row + 1])
+                    yield file.read(lines[row + 2] - lines[row + 1])
+
+            if len(lines) == len(ranks) + 2:  # each row once
+                self._rewrite(arranged())
+                names = list(self._known)
+                self._known = {names[row]: self._known[names[row]] for row in order}
 
     def close(self) -> None:
         """Close the file, safe on disk."""
@@ -285,7 +335,7 @@ class CsvFile:
                 "continued. Give another name."
             )
 
-    def _rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[Row]:
         """Rows as they are in the file, with all of `COLUMNS`."""
         left = self._size
         with self._path.open("rb") as file:

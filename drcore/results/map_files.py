@@ -13,6 +13,15 @@ from PIL import Image
 
 from drcore.errors import PhotographError, SourceError
 from drcore.files import DERIVED_MARK, replacing
+from drcore.grading.statements import (
+    map_key_words,
+    map_sentence,
+    model_sentence,
+    operating_point,
+    outcome_words,
+)  # fmt: skip
+from drcore.icdr import MODEL_NOTICE
+from drcore.maps.legend import add_legend
 from drcore.maps.overlay import overlay
 from drcore.photographs.reader import read_photograph
 from drcore.sources.sniff import OVERLAY_ENDING
@@ -44,7 +53,7 @@ def map_files(folder: Path, image: str) -> tuple[Path, Path]:
 
 
 def save_map(report: GradeReport, found: PhotographSource, folder: Path) -> None:
-    """Write the fused map of a photograph: as an overlay to look at, and as numbers.
+    """Write the fused map of a photograph: as an overlay with its legend, and as numbers.
 
     The npz holds `ram`, float32 (m, m), grades above a healthy retina, NaN where there is no
     retina; `x0`, `y0`, `step`, centre of its first cell and distance of the cells in pixels of
@@ -64,7 +73,8 @@ def save_map(report: GradeReport, found: PhotographSource, folder: Path) -> None
     if photograph.sha256 != report.sha256:
         raise PhotographError(f"{photograph.name}: the file changed while it was graded.")
     overlay_file, cells_file = map_files(folder, found.image)
-    picture = overlay(photograph.rgb, report.ram())
+    picture = overlay(photograph.rgb, report.evidence(), report.width)
+    picture = add_legend(picture, _lines(report))
     jpeg = io.BytesIO()
     Image.fromarray(picture).save(jpeg, "JPEG", quality=90, comment=DERIVED_MARK)
     cells = report.cells()
@@ -82,3 +92,13 @@ def save_map(report: GradeReport, found: PhotographSource, folder: Path) -> None
                 f"{file.name}: the map cannot be written ({error.strerror or error}). "
                 "Check the folder and the free space, then go on with --resume."
             ) from error
+
+
+def _lines(report: GradeReport) -> tuple[str, ...]:
+    """What stands below an overlay: nobody has read the photograph yet."""
+    return (
+        map_key_words(report),
+        map_sentence(report),
+        f"{model_sentence(report)}: {outcome_words(report)}. {operating_point(report)}",
+        MODEL_NOTICE,
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drcore.errors import SourceError
-from drcore.results.columns import COLUMNS, Row
+from drcore.results.columns import COLUMNS, SIZES, Row
 from drcore.text import clean_name, csv_text
 
 __all__ = ["csv_to_parquet", "parquet_to_csv"]
@@ -18,7 +18,7 @@ CHUNK = 10_000
 BLOCK = 4 * 1024 * 1024
 """Bytes of a CSV that are held at once."""
 
-_FLAGS = frozenset({"gradable", "referable", "fov_found"})
+_FLAGS = frozenset({"gradable", "referable", "fov_found", "referable_sensitive"})
 _WHOLE = {
     "grade": "int8",
     "width": "int32",
@@ -28,8 +28,8 @@ _WHOLE = {
 }
 _DECIMALS = {
     **dict.fromkeys(("fov_x", "fov_y", "fov_radius"), 1),
-    **dict.fromkeys(("score", "score_128", "score_256", "score_512", "margin"), 4),
-    **dict.fromkeys((f"p{grade}" for grade in range(5)), 4),
+    **dict.fromkeys(("score", *(f"score_{size}" for size in SIZES), "margin"), 4),
+    **dict.fromkeys((*(f"p{grade}" for grade in range(5)), "p_referable"), 4),
 }
 """Decimals of the numbers in a CSV; in Parquet they are float64, missing ones null."""
 

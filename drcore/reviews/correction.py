@@ -1,4 +1,4 @@
-"""Laterality and patient of a photograph as a reader corrected them by hand."""
+"""Laterality, patient and date of a photograph as a reader corrected them by hand."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from pydantic import AwareDatetime
 from pydantic.dataclasses import dataclass
 
 from drcore.eye import Laterality
-from drcore.reviews.validation import STRICT, Patient, ReaderName, Sha256, plain_errors
+from drcore.reviews.validation import STRICT, ExamDate, Patient, ReaderName, Sha256, plain_errors
 
 __all__ = ["IdentityCorrection"]
 
 
 @plain_errors(
-    {"corrected_at": "the time of the correction needs a time zone. Give UTC."}, "The correction"
+    {
+        "corrected_at": "the time of the correction needs a time zone. Give UTC.",
+        "exam_date": "{exam_date} is not a date. Give it as YYYY-MM-DD.",
+    },
+    "The correction",
 )
 @dataclass(frozen=True, slots=True, config=STRICT)
 class IdentityCorrection:
@@ -24,6 +28,8 @@ class IdentityCorrection:
         patient: None: the reader says that it is not known.
         reader: who corrected.
         corrected_at: when, with a time zone.
+        exam_date: of the examination, `YYYY-MM-DD`; empty: the reader says that it is not known;
+            None: not corrected.
 
     Raises:
         ReviewError: a field cannot be stored.
@@ -34,3 +40,4 @@ class IdentityCorrection:
     patient: Patient | None
     reader: ReaderName
     corrected_at: AwareDatetime
+    exam_date: ExamDate | None = None

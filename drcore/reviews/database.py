@@ -31,16 +31,20 @@ from sqlalchemy.types import TypeDecorator
 from drcore.errors import ReviewError
 from drcore.reviews import migrations
 from drcore.reviews.database_url import BUSY_SECONDS, connect_arguments, parse_url
+from drcore.reviews.digests import DIGEST
+from drcore.reviews.kept_copy import keep_copy
 from drcore.reviews.validation import LONGEST
 from drcore.text import clean_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection, Dialect, Engine
     from sqlalchemy.engine import ExceptionContext
 
-__all__ = ["DECISIONS", "IDENTITIES", "MARKS", "WITHDRAWALS", "ReviewDatabase"]
+__all__ = [
+    "DECISIONS", "ERASURES", "IDENTITIES", "MARKS", "TABLES", "WITHDRAWALS", "ReviewDatabase",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -86,6 +90,7 @@ def _table(name: str, *columns: Column[Any]) -> Table:
         _TABLES,
         Column("id", Integer, primary_key=True, autoincrement=True),
         *columns,
+        Column(DIGEST, String(64)),  # NULL only where another program added the row
         sqlite_autoincrement=True,  # an id is never given twice, not even after a deletion by hand
     )
 
@@ -138,13 +143,27 @@ IDENTITIES = _table(
     Column("patient", String(LONGEST["patient"])),
     Column("reader", String(LONGEST["reader"]), nullable=False),
     Column("corrected_at", _UtcDateTime, nullable=False),
+    Column("exam_date", String(10)),
 )
+ERASURES = _table(
+    "erasures",
+    Column("erased_at", _UtcDateTime, nullable=False),
+    Column("erased_by", String(LONGEST["reader"]), nullable=False),
+    Column("photographs", Integer, nullable=False),
+    Column("decisions", Integer, nullable=False),
+    Column("marks", Integer, nullable=False),
+    Column("corrections", Integer, nullable=False),
+    Column("list_entries", Integer, nullable=False),
+)
+TABLES = (DECISIONS, MARKS, WITHDRAWALS, IDENTITIES, ERASURES)
+"""All tables of the record."""
 
 
 class ReviewDatabase:
     """An SQLite file or a PostgreSQL database with the tables of the record.
 
-    It is made where missing, and one of an older version is brought up to date when it is opened.
+    It is made where missing. One of an older version is brought up to date when it is opened, and a
+    copy of it as it was is kept (`drcore.reviews.kept_copy`).
     Every method may be called from any thread and process.
 
     Args:
@@ -191,6 +210,24 @@ class ReviewDatabase:
             self._create()
         return self._with(work, what)
 
+    def vacuum(self, tables: Sequence[str]) -> None:
+        """Let PostgreSQL rewrite tables, so that their files hold no earlier version of a row.
+
+        Args:
+            tables: names of our own.
+
+        Raises:
+            ReviewError: the database failed.
+        """
+        try:
+            engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                connection.exec_driver_sql("ROLLBACK")  # of the pool's first look
+                for table in tables:
+                    connection.exec_driver_sql(f"VACUUM FULL {table}")
+        except (SQLAlchemyError, OSError) as error:
+            raise self._failed(error, "compacted") from error
+
     def _open(self, url: URL) -> Engine:
         url, arguments = connect_arguments(url)
         try:
@@ -229,7 +266,9 @@ class ReviewDatabase:
 
     def _prepare(self, connection: Connection) -> None:
         if not migrations.is_current(connection, self._label):
-            migrations.upgrade(connection, self._label)
+            migrations.upgrade(
+                connection, self._label, lambda step: keep_copy(connection, self._file, step)
+            )
         connection.execute(select(DECISIONS).limit(0))
 
     def _with(self, work: Callable[[Connection], T], what: str) -> T:

@@ -22,7 +22,7 @@ from drcore.reviews.validation import (
 )  # fmt: skip
 from drcore.text import clean_name
 
-__all__ = ["MODES", "ROLES", "Action", "Decision", "ReadingMode", "Role"]
+__all__ = ["MASKED_MODES", "MODES", "ROLES", "Action", "Decision", "ReadingMode", "Role"]
 
 Action = Literal["agree", "change", "ungradable"]
 
@@ -32,13 +32,16 @@ Role = Literal["first", "second", "arbiter"]
 
 MODES: tuple[ReadingMode, ...] = get_args(ReadingMode)
 
-ROLES: dict[ReadingMode, Role] = {
-    "open": "first",
+MASKED_MODES: frozenset[ReadingMode] = frozenset({"blinded first read", "second reader"})
+"""Modes that hide the model's result and other readers until the reader's own decision."""
+
+ROLES: dict[ReadingMode, Role | None] = {
+    "open": None,
     "blinded first read": "first",
     "second reader": "second",
     "arbitration": "arbiter",
 }
-"""Role of the reader in each mode."""
+"""Role of the reader in each mode; an open read is no part of a study and has none."""
 
 MachineStatus = Literal["graded", "ungradable", "failed"]
 Scale = Annotated[str, Field(pattern="^([1-9][0-9]{1,3}|fused)$")]
@@ -123,6 +126,11 @@ class Decision:
     def overlay_seen(self) -> bool | None:
         """Whether the reader saw the map at any scale; None where it was not recorded."""
         return None if self.overlay_scales is None else bool(self.overlay_scales)
+
+    @property
+    def saw_machine(self) -> bool:
+        """Whether the mode was masked, but the machine's grade had been on screen before."""
+        return self.mode in MASKED_MODES and self.machine_visible is True
 
     def __post_init__(self) -> None:
         problem = self._contradiction()

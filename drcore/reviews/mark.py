@@ -21,9 +21,11 @@ Lesion = Literal[
     "neovascularisation",
     "IRMA",
     "venous beading",
+    "laser scar",
     "other",
 ]
-"""Signs of diabetic retinopathy; IRMA: intraretinal microvascular abnormality."""
+"""Signs of diabetic retinopathy and of its treatment; IRMA: intraretinal microvascular
+abnormality."""
 
 LESIONS: tuple[Lesion, ...] = get_args(Lesion)
 

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Table, insert, select
+from sqlalchemy import Table, and_, select
 
 from drcore.errors import ReviewError
 from drcore.eye import Laterality
 from drcore.reviews.correction import IdentityCorrection
 from drcore.reviews.database import DECISIONS, IDENTITIES, MARKS, WITHDRAWALS, ReviewDatabase
 from drcore.reviews.decision import Decision, ReadingMode
+from drcore.reviews.digests import insert_row
 from drcore.reviews.mark import Mark
 from drcore.reviews.tables import decisions_csv
 from drcore.text import clean_name
@@ -35,12 +36,22 @@ _FIELDS = {
 }
 
 
+WITHDRAWN = "withdrawn"
+"""Action of a row that takes back the decision that it revises."""
+
+_WITHDRAWN = select(DECISIONS.c.revises).where(DECISIONS.c.action == WITHDRAWN).subquery()
+_STANDING = and_(
+    DECISIONS.c.action != WITHDRAWN, DECISIONS.c.id.not_in(select(_WITHDRAWN.c.revises))
+)
+
+
 class ReviewStore:
     """Decisions, marks and corrections in a database, from any thread and process.
 
     Rows are only ever added: a reader who changes a mind adds another decision, and one who takes
-    back a mark adds a withdrawal. Triggers refuse to change or delete rows. A method that adds
-    returns when the database has the row for good.
+    back a decision or a mark adds a withdrawal; what was withdrawn is returned by no method.
+    Triggers refuse to change or delete rows. A method that adds returns when the database has the
+    row for good.
 
     Args:
         url_or_path: path of an SQLite file, made where missing, or the URL of a PostgreSQL database
@@ -101,6 +112,35 @@ class ReviewStore:
 
         return self._write(write)
 
+    def withdraw(self, number: int, reader: str) -> None:
+        """Withdraw a decision: it stays in the database, and a further row says who and when.
+
+        Args:
+            number: of the decision; one that was withdrawn already stays so.
+            reader: who takes it back, the one who made it.
+
+        Raises:
+            ReviewError: there is no such decision, it is another reader's, or the database cannot
+                be written.
+        """
+
+        def write(connection: Connection) -> None:
+            row = connection.execute(select(DECISIONS).where(DECISIONS.c.id == number)).first()
+            made = None if row is None else _made(Decision, row)
+            if made is None or made.reader != reader:
+                raise ReviewError(
+                    f"Grade {number} cannot be undone: it is not one of this reader's. Save "
+                    "another grade instead."
+                )
+            known = select(_WITHDRAWN).where(_WITHDRAWN.c.revises == number)
+            if connection.execute(known).first() is None:
+                changes = {"action": WITHDRAWN, "grade": None, "note": "", "revises": number}
+                values = {name: getattr(made, name) for name in _FIELDS[Decision]}
+                values |= {"decided_at": datetime.now(UTC), **changes}
+                insert_row(connection, DECISIONS, values)
+
+        self._write(write)
+
     def latest(self, sha256: str, reader: str | None = None) -> Decision | None:
         """Return the decision added last for a photograph, None where there is none.
 
@@ -108,7 +148,7 @@ class ReviewStore:
             sha256: of the file, hex.
             reader: only this reader's; anybody's where left out.
         """
-        query = select(DECISIONS).where(DECISIONS.c.sha256 == sha256)
+        query = select(DECISIONS).where(DECISIONS.c.sha256 == sha256, _STANDING)
         if reader is not None:
             query = query.where(DECISIONS.c.reader == reader)
         rows = self._read(query.order_by(DECISIONS.c.id.desc()).limit(1))
@@ -123,7 +163,7 @@ class ReviewStore:
             select(DECISIONS.c.id)
             .where(DECISIONS.c.sha256 == sha256)
             .where(DECISIONS.c.reader == reader)
-            .where(DECISIONS.c.mode == mode)
+            .where(DECISIONS.c.mode == mode, _STANDING)
         )
         rows = self._read(query.order_by(DECISIONS.c.id.desc()).limit(1))
         return int(rows[0][0]) if rows else None
@@ -131,8 +171,17 @@ class ReviewStore:
     def read_by(self, reader: str, mode: ReadingMode) -> frozenset[str]:
         """Return the SHA-256 of the photographs that a reader has decided in a mode of reading."""
         query = select(DECISIONS.c.sha256).distinct()
-        query = query.where(DECISIONS.c.reader == reader).where(DECISIONS.c.mode == mode)
+        query = query.where(DECISIONS.c.reader == reader, DECISIONS.c.mode == mode, _STANDING)
         return frozenset(str(row[0]) for row in self._read(query))
+
+    def saw_machine(self, sha256: str, reader: str) -> bool:
+        """Say whether a reader has decided on a photograph with the machine's grade on screen."""
+        query = select(DECISIONS.c.id).where(
+            DECISIONS.c.sha256 == sha256,
+            DECISIONS.c.reader == reader,
+            DECISIONS.c.machine_visible.is_(True),
+        )
+        return bool(self._read(query.limit(1)))
 
     def decisions(self) -> list[Decision]:
         """Return all decisions in the order in which they were added."""
@@ -143,7 +192,7 @@ class ReviewStore:
 
         `Decision.revises` is such a number.
         """
-        rows = self._read(select(DECISIONS).order_by(DECISIONS.c.id))
+        rows = self._read(select(DECISIONS).where(_STANDING).order_by(DECISIONS.c.id))
         return [(int(row._mapping["id"]), _made(Decision, row)) for row in rows]  # noqa: SLF001
 
     def decisions_on(self, photographs: Iterable[str]) -> list[Decision]:
@@ -156,7 +205,7 @@ class ReviewStore:
         rows: list[DatabaseRow[Any]] = []
         for start in range(0, len(wanted), 500):  # SQLite takes a limited number of values at once
             part = DECISIONS.c.sha256.in_(wanted[start : start + 500])
-            rows += self._read(select(DECISIONS).where(part))
+            rows += self._read(select(DECISIONS).where(part, _STANDING))
         rows.sort(key=lambda row: int(row._mapping["id"]))  # noqa: SLF001 - public API
         return [_made(Decision, row) for row in rows]
 
@@ -206,22 +255,28 @@ class ReviewStore:
             known = select(WITHDRAWALS.c.id).where(WITHDRAWALS.c.mark == number)
             if connection.execute(known).first() is None:
                 values = {"mark": number, "reader": reader, "withdrawn_at": datetime.now(UTC)}
-                connection.execute(insert(WITHDRAWALS).values(**values))
+                insert_row(connection, WITHDRAWALS, values)
 
         self._write(write)
 
     # --- laterality and patient -----------------------------------------------------------------
 
     def correct_identity(
-        self, sha256: str, laterality: Laterality | None, patient: str | None, reader: str
+        self,
+        sha256: str,
+        laterality: Laterality | None,
+        patient: str | None,
+        reader: str,
+        exam_date: str | None = None,
     ) -> int:
-        """Add a correction of which eye of which patient a photograph shows.
+        """Add a correction of which eye of which patient a photograph shows, and when.
 
         Args:
             sha256: of the file, hex.
             laterality: "OD", "OS", or None: not known.
             patient: None: not known.
             reader: who corrects.
+            exam_date: `YYYY-MM-DD`, empty where it is not known; None: not corrected.
 
         Returns:
             Its number among the corrections, rising.
@@ -231,7 +286,7 @@ class ReviewStore:
         """
         identity = IdentityCorrection(
             sha256=sha256, laterality=laterality, patient=patient, reader=reader,
-            corrected_at=datetime.now(UTC),
+            corrected_at=datetime.now(UTC), exam_date=exam_date,
         )  # fmt: skip
         return self._write(lambda connection: _insert(connection, IDENTITIES, identity))
 
@@ -257,9 +312,7 @@ class ReviewStore:
 
 
 def _insert(connection: Connection, table: Table, row: Decision | Mark | IdentityCorrection) -> int:
-    values = {name: getattr(row, name) for name in _FIELDS[type(row)]}
-    result = connection.execute(insert(table).values(**values))
-    return int(result.inserted_primary_key[0])  # type: ignore[index]
+    return insert_row(connection, table, {name: getattr(row, name) for name in _FIELDS[type(row)]})
 
 
 def _made(kind: Any, row: DatabaseRow[Any]) -> Any:

@@ -13,8 +13,8 @@ from drcore.errors import ReviewError
 from drcore.text import clean_name, one_line, printable
 
 __all__ = [
-    "LONGEST", "STRICT", "Grade", "ImageName", "ModelVersion", "Note", "Patient", "ReaderName",
-    "Sha256", "plain_errors",
+    "LONGEST", "STRICT", "ExamDate", "Grade", "ImageName", "ModelVersion", "Note", "Patient",
+    "ReaderName", "Sha256", "plain_errors",
 ]  # fmt: skip
 
 LONGEST = {"image": 4096, "model_version": 200, "note": 10_000, "reader": 200, "patient": 400}
@@ -33,6 +33,7 @@ ModelVersion = Annotated[str, Field(max_length=LONGEST["model_version"], pattern
 Note = Annotated[str, Field(max_length=LONGEST["note"], pattern=_STORABLE)]
 ReaderName = Annotated[str, Field(max_length=LONGEST["reader"], pattern=_STORABLE)]
 Patient = Annotated[str, Field(max_length=LONGEST["patient"], pattern=_STORABLE)]
+ExamDate = Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
 
 _SENTENCES = {
     "sha256": "there is no SHA-256 of a photograph. A file that could not be read cannot be "

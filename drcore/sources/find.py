@@ -165,6 +165,8 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
     if listed.left_out:
         return Inputs(left_out=[LeftOut(printable(image), listed.left_out)])
     try:
+        if isinstance(place, Remote) and not listed.problem:
+            place = place.sized()
         size = REMOTE_HEAD_BYTES if _is_remote(place) else HEAD_BYTES
         head = b"" if listed.problem else _head(place, size)
     except DrcoreError as error:

@@ -9,9 +9,20 @@ __all__ = ["decode_names"]
 
 _ENCODINGS = {
     "cp932": (0x81, 0x98), "gbk": (0xB0, 0xD7), "big5": (0xA4, 0xC6), "cp949": (0xB0, 0xC8),
-    "cp437": (0x80, 0xA5), "cp866": (0x80, 0xEF), "cp1252": (0xC0, 0xFF),
+    "cp437": (0x80, 0xA5), "cp866": (0x80, 0xEF), "cp1252": (0xC0, 0xFF), "cp1251": (0xC0, 0xFF),
+    "cp737": (0x80, 0xF1), "cp1253": (0xC1, 0xFE), "cp850": (0x80, 0xE9), "cp852": (0x80, 0xFC),
 }  # fmt: skip
 """Encodings that Windows and macOS put into ZIP files, and first bytes of their usual letters."""
+
+_COMMON = {
+    "CYRILLIC": frozenset("оеаинтрслвк"),
+    "GREEK": frozenset("αοιετσνηυρπκμλς"),
+    "LATIN": frozenset("äöüéèáóíñçãß"),
+}
+"""Letters that most words hold: they tell encodings of one script apart."""
+
+_RARE = frozenset("\u0390\u03b0\u03ca\u03cb")
+"""Greek letters with a diaeresis."""
 
 
 def decode_names(names: Sequence[bytes]) -> list[str]:
@@ -51,15 +62,20 @@ def _fit(letter: str, before: str, after: str, *, usual: bool) -> float:
         return -2.0
     script = _script(letter)
     beside = [_script(other) for other in (before, after) if other.isalpha()]
-    if any(other != script for other in beside):
+    inner = letter.isupper() and (before.islower() or (before.isupper() and after.islower()))
+    # "\u00e2A" and a capital within a word: two bytes of another encoding.
+    turned = script == "LATIN" and letter.islower() and before.isupper() and after.isupper()
+    if inner or turned or any(other != script for other in beside):
         return -1.0
-    if script == "LATIN" and letter.islower() and before.islower() is False and after.isupper():
-        return -1.0  # "\u00e2A": two bytes of another encoding
-    if script == "HALFWIDTH":
-        return -0.5
+    accents = script == "LATIN" and any(o.isalpha() and not o.isascii() for o in (before, after))
+    if accents or script == "HALFWIDTH":
+        return -0.25 if accents else -0.5  # accents are rarely neighbours
     # A letter of two bytes explains more of the name than one of one.
-    weight = {"LATIN": 1.0, "CYRILLIC": 1.0, "HANGUL": 2.1 if beside else 2.0}.get(script, 2.0)
-    return weight if usual else weight / 4
+    weights = {"LATIN": 1.0, "CYRILLIC": 1.0, "GREEK": 0.85, "HANGUL": 2.1 if beside else 2.0}
+    weight = weights.get(script, 2.0)
+    weight = weight if usual and letter not in _RARE else weight / 4
+    plain = unicodedata.normalize("NFD", letter.lower())[0] if script == "GREEK" else letter
+    return weight + 0.15 * (plain in _COMMON.get(script, ()))
 
 
 def _script(letter: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import posixpath
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -48,6 +48,17 @@ class Remote:
     def seekable(self) -> bool:
         """Whether parts can be read: web servers may ignore what they are asked for."""
         return self.scheme in {"s3", "gs"}
+
+    def sized(self) -> Remote:
+        """Return the object with its size, asked for where the listing did not tell."""
+        if self.size is not None:
+            return self
+
+        def action() -> int | None:
+            size = file_system(self.scheme).info(self.path)["size"]
+            return int(size) if size else None
+
+        return replace(self, size=with_retries(action, clean_name(self.name), self.scheme))
 
     def read(self, limit: int = MAX_BYTES) -> bytes:
         """Read the object."""
@@ -115,7 +126,8 @@ class Remote:
                 return b""
             return self._part(0, size)
         parts = io.BytesIO()
-        with system.open(self.path, "rb", block_size=0) as stream:
+        # With its size, no second request asks for it.
+        with system.open(self.path, "rb", block_size=0, size=self.size) as stream:
             while parts.tell() < size and (part := stream.read(min(1 << 20, size - parts.tell()))):
                 parts.write(part)
         return parts.getvalue()

@@ -46,6 +46,9 @@ def test_every_page_in_every_state(browser, server, batch_root, sample_images, a
     audit(page, "landing")
     names = ("phantom_severe_OS.jpg", "phantom_none_OD.jpg", "phantom_dark_OD.jpg")
     page.locator("input[type=file]").first.set_input_files([sample_images / n for n in names])
+    page.get_by_role("button", name="Start reading").wait_for()
+    audit(page, "start")
+    page.get_by_role("button", name="Start reading").click()
     page.wait_for_function(
         "() => document.querySelector('[data-stage]')?.dataset.painted === 'fused'"
     )

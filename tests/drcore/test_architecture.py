@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 DRCORE_ALL = {
     "photographs", "preprocessing", "maps", "model", "grading", "sources", "results", "reviews",
-    "agreement", "export", "batch",
+    "agreement", "export", "batch", "record", "evaluation",
 }  # fmt: skip
 VIEWER_BASE = {"ui", "server", "worklist", "session", "image_viewer"}
 
@@ -27,10 +27,12 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "grading": {"photographs", "preprocessing", "maps", "model"},
         "sources": {"photographs"},
         "results": {"photographs", "maps", "grading", "sources"},
-        "batch": DRCORE_ALL - {"batch", "reviews", "agreement", "export"},
+        "batch": DRCORE_ALL - {"batch", "reviews", "record", "agreement", "export", "evaluation"},
         "reviews": set(),
+        "record": {"reviews"},
         "agreement": {"reviews"},
-        "export": DRCORE_ALL - {"export", "batch"},
+        "export": DRCORE_ALL - {"export", "batch", "record", "evaluation"},
+        "evaluation": DRCORE_ALL - {"evaluation", "export", "record"},
     },
     "viewer": {
         "ui": set(),
@@ -61,7 +63,7 @@ ENTRIES = {
     "training": {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
         "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing",
-        "composites", "cli", "pack", "train_bundle", "finest", "gate",
+        "composites", "cli", "pack", "train_bundle", "finest", "map_scale", "site_proof", "gate",
     },
 }  # fmt: skip
 """Root modules that are entries: they may import every package, and no package imports them."""

@@ -205,9 +205,12 @@ def test_rows_that_are_there_are_kept_and_new_photographs_added(
     first = out.read_bytes()
     (photos / "deep" / "a_new.jpg").write_bytes(jpegs[0])
     (photos / "deep" / "er" / "06_right.jpg").unlink()
-    assert grade(photos / "deep", "--csv", out, "--resume", weights=weights) == 0
-    assert out.read_bytes().startswith(first)
-    assert [row["image"] for row in _rows(out)][6:] == ["a_new.jpg"]
+    kept = ("--resume", "--keep-missing")
+    assert grade(photos / "deep", "--csv", out, *kept, weights=weights) == 0
+    lines = out.read_bytes().splitlines()
+    assert set(first.splitlines()) < set(lines)
+    assert [row["image"] for row in _rows(out)][:2] == ["er/06_right.jpg", "a_new.jpg"]
+    assert len(lines) == 8
 
 
 def test_missing_maps_are_made_without_a_second_row(

@@ -7,9 +7,11 @@ process's id when it starts, and a line with its exit status when it has ended.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
+import signal
 import sys
 import traceback
 
@@ -29,6 +31,7 @@ def serve() -> None:
             log = os.open(os.environ["DRCORE_TEST_LOG"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            faulthandler.register(signal.SIGUSR1, all_threads=True)  # where does it hang?
             code = 70
             try:
                 wanted = json.loads(line)

@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import os
+import queue
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,22 +76,37 @@ class Server:
 
     def __init__(self, log: Path) -> None:
         self.log = log
+        self.running = 0
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "fork_server.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"DRCORE_TEST_LOG": str(log), "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
+        self.lines: queue.Queue[int] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.put(int(line))
 
     def _line(self) -> int:
-        assert self.process.stdout is not None
-        return int(self.process.stdout.readline())
+        """The next answer; a run that hangs is ended, and where it hung is told."""
+        try:
+            return self.lines.get(timeout=PATIENCE)
+        except queue.Empty:
+            os.kill(self.running, signal.SIGUSR1)
+            time.sleep(1)
+            os.kill(self.running, signal.SIGKILL)
+            return pytest.fail(f"the run hangs: {self.said()}")
 
     def start(self, *arguments: str | Path, limits: dict[int, int] | None = None) -> int:
         assert self.process.stdin is not None
         wanted = {"arguments": [str(a) for a in arguments], "limits": list((limits or {}).items())}
         self.process.stdin.write(json.dumps(wanted) + "\n")
         self.process.stdin.flush()
-        return self._line()
+        self.running = self._line()
+        return self.running
 
     def end(self) -> int:
         """Wait for the run to end, however it does."""
@@ -328,7 +345,10 @@ def test_a_folder_that_changes_during_the_run(
         assert (row["status"], row["grade"]) == ("failed", "")
         assert row["reason"].endswith(".")
     assert server.run(*arguments, "--resume") == 0
-    assert [row["image"] for row in rows_of(out)] == [*before, "new_OS.jpg"]
+    there = sorted(path.name for path in photos.iterdir() if path.is_file())
+    assert [row["image"] for row in rows_of(out)] == there
+    lost = [row["image"] for row in rows_of(tmp_path / "out.removed.csv")]
+    assert sorted([*there, *lost]) == sorted([*before, "new_OS.jpg"])
 
 
 def test_a_file_that_never_ends_or_never_answers_is_passed_over(

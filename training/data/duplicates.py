@@ -181,7 +181,8 @@ def grades_of_repeats(
 
     Returns:
         "pairs", "alike" (share with the same grade) and "largest_correlation", both with their
-        95 % "interval" over pairs; nan where there are none.
+        95 % "interval" over pairs; nan where there are none, or all grades of the dataset are
+        equal.
     """
     pairs = np.array(
         [
@@ -201,7 +202,8 @@ def grades_of_repeats(
 
     result: dict[str, Any] = {"pairs": len(pairs)}
     for name, measure in (("alike", alike), ("largest_correlation", largest)):
-        known = len(pairs) > 0
+        # Where all grades are equal, nothing can correlate with them.
+        known = len(pairs) > 0 and (name == "alike" or spread > 0)
         result[name] = {
             "value": measure(np.arange(len(pairs))) if known else float("nan"),
             "interval": bootstrap_interval(measure, len(pairs), draws=draws)

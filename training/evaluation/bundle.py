@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from drcore.evaluation.calibration_fit import CLASS_POWER, HEALTHY_UNPLACED, Fitted
+from drcore.evaluation.scored import Scored
 from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle, save_bundle
 from training.data.labels import Labelled
-from training.evaluation.calibration import HEALTHY_UNPLACED, Fitted
 from training.evaluation.grading import evaluate
-from training.evaluation.scored import Scored
 
 __all__ = ["measure", "set_levels", "with_calibration"]
 
@@ -23,6 +23,8 @@ def set_levels(bundle: Bundle, scored: Scored) -> None:
     """
     healthy = scored.scales[scored.truth == 0].mean(axis=0)
     for mean, (_, network) in zip(healthy, sorted(bundle.networks.items()), strict=True):
+        if network.link is not None:  # zero already means that there is nothing to see
+            continue
         network.set_level(float(network.linear.bias.detach()) - float(mean))
 
 
@@ -47,10 +49,11 @@ def with_calibration(bundle: Bundle, fitted: Fitted) -> Bundle:
         placement=fitted.placement,
         metrics=bundle.metrics if unchanged else {},
         training={
-            **bundle.training,
-            "thresholds": "fitted on the validation split, on the scores that the Grader reports: "
-            "mean over resamples of the optimum of the mean kappa over datasets",
-            "certainty": "fitted on the validation split, datasets counting by the root of size",
+            **{k: v for k, v in bundle.training.items() if k != "thresholds"},
+            "certainty": "fitted on the validation split, on the scores that the Grader reports; "
+            "datasets count by the root of their size, "
+            f"grades by their frequency to the power of {1 - CLASS_POWER:g}",
+            "decision": "the grade is the median of the probabilities",
             "fusion": "weights of the scales fitted on the validation split: the most even of "
             "those whose squared error cannot be told from the least",
             "placement": f"{HEALTHY_UNPLACED:.0%} of healthy validation eyes are below its start",

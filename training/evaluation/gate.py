@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from drcore.evaluation.metrics import expected_calibration_error
 from training.data.gate_squares import GRADABLE, GateSquares
-from training.evaluation.calibration_report import expected_calibration_error
 
 __all__ = ["Calibration", "Judged", "calibrated", "figures", "left_out", "table"]
 

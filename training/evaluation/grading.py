@@ -6,21 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from drcore.agreement.statistics import (
-    bootstrap_interval,
-    confusion_matrix,
-    quadratic_weighted_kappa,
-    roc_auc,
-)
-from drcore.errors import DrcoreError
+from drcore.evaluation.metrics import agreement_figures
+from drcore.evaluation.scored import Scored
 from drcore.grading.grader import Grader
-from drcore.icdr import REFERABLE
 from training.data.labels import Labelled
+from training.evaluation.scoring import score_photographs
 
-__all__ = ["evaluate", "figures", "table"]
+__all__ = ["evaluate", "evaluate_scored", "table"]
 
 
 def evaluate(grader: Grader, rows: Sequence[Labelled], *, quiet: bool = False) -> dict[str, Any]:
@@ -30,78 +23,36 @@ def evaluate(grader: Grader, rows: Sequence[Labelled], *, quiet: bool = False) -
     (and counted), so that accuracy cannot be bought by refusing the hard ones.
 
     Returns:
-        By "dataset/split" and scale ("128", "256", "512", "fused"), the figures of `figures`.
+        By "dataset/split" and scale ("128", "256", "512", "fused"), what `agreement_figures` gives.
     """
-    reports = grader.grade_many(row.path for row in rows)
-    scores: dict[str, list[float]] = {"fused": [], **{str(s): [] for s in grader.scales}}
-    turned_away = []
-    for row, report in tqdm(
-        zip(rows, reports, strict=True), total=len(rows), unit="photograph", disable=quiet
-    ):
-        if report.status == "failed":
-            raise DrcoreError(f"{row.path.name} cannot be measured: {report.reason}")
-        turned_away.append(report.status == "ungradable")
-        scores["fused"].append(report.score)
-        for scale in grader.scales:
-            scores[str(scale)].append(report.scores[scale])
-    groups = np.array([f"{row.dataset}/{row.split}" for row in rows])
-    truth = np.array([row.grade for row in rows])
-    patients = np.array([row.patient for row in rows])
+    return evaluate_scored(grader, score_photographs(grader, rows, quiet=quiet))
+
+
+def evaluate_scored(grader: Grader, scored: Scored) -> dict[str, Any]:
+    """Compare scores with labels; see `evaluate`.
+
+    Args:
+        grader: whose scales and thresholds are used.
+        scored: its scores.
+    """
+    groups = np.array([f"{d}/{s}" for d, s in zip(scored.dataset, scored.split, strict=True)])
+    scores = {"fused": scored.score}
+    scores |= {str(s): scored.scales[:, i] for i, s in enumerate(grader.scales)}
     result: dict[str, Any] = {"model": grader.version, "sets": {}}
     for group in sorted(set(groups)):
         chosen = groups == group
         entry: dict[str, Any] = {
             "photographs": int(chosen.sum()),
-            "called_ungradable": int(np.array(turned_away)[chosen].sum()),
+            "called_ungradable": int((~scored.gradable[chosen]).sum()),
         }
         for scale, values in scores.items():
-            score = np.array(values)[chosen]
-            given = np.array([grader.grade_of(value) for value in score])
-            entry[scale] = figures(truth[chosen], score, given, patients[chosen])
+            score = values[chosen]
+            given = np.array([grader.grade_of(float(value)) for value in score])
+            entry[scale] = agreement_figures(
+                scored.truth[chosen], score, given, scored.patient[chosen]
+            )
         result["sets"][group] = entry
     return result
-
-
-def figures(
-    truth: NDArray[np.int64],
-    score: NDArray[np.float64],
-    given: NDArray[np.int64],
-    patients: NDArray[np.str_] | None = None,
-    draws: int = 1000,
-) -> dict[str, Any]:
-    """Return the figures of one set of photographs.
-
-    Args:
-        truth: int (N,), reference grades 0-4.
-        score: float (N,), continuous severity.
-        given: int (N,), the model's grades 0-4.
-        patients: str (N,), keys that the bootstrap draws together.
-
-    Returns:
-        Quadratic weighted kappa and referable AUC with 95 % intervals, accuracy, referable
-        sensitivity and specificity, mean absolute error of the score, confusion matrix
-        (row: reference).
-    """
-    positive, called = truth >= REFERABLE, given >= REFERABLE
-
-    def kappa(i: NDArray[np.int64]) -> float:
-        return quadratic_weighted_kappa(truth[i], given[i])
-
-    def auc(i: NDArray[np.int64]) -> float:
-        return roc_auc(positive[i], score[i])
-
-    everything = np.arange(len(truth))
-    return {
-        "kappa": kappa(everything),
-        "kappa_interval": bootstrap_interval(kappa, len(truth), groups=patients, draws=draws),
-        "accuracy": float((truth == given).mean()),
-        "referable_auc": auc(everything),
-        "referable_auc_interval": bootstrap_interval(auc, len(truth), groups=patients, draws=draws),
-        "referable_sensitivity": _share(called, positive),
-        "referable_specificity": _share(~called, ~positive),
-        "mean_absolute_error": float(np.abs(truth - score).mean()),
-        "confusion": confusion_matrix(truth, given).tolist(),
-    }
 
 
 def table(result: dict[str, Any]) -> str:
@@ -133,10 +84,6 @@ def table(result: dict[str, Any]) -> str:
         ]
         lines += ["".join(f"{count:>6}" for count in row) for row in entry["fused"]["confusion"]]
     return "\n".join(lines)
-
-
-def _share(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
-    return float(hit[of].mean()) if of.any() else float("nan")
 
 
 def _interval(value: float, bounds: Sequence[float]) -> str:

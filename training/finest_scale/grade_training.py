@@ -9,10 +9,11 @@ tiles' new cells in place; its gradient reaches those cells. Tiles with masks go
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,6 @@ from torch.nn import functional
 from drcore.files import replacing
 from drcore.model.network import RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
-from training.finest_scale.arithmetic import Folded, step
 from training.finest_scale.maps import Link, coverage_of, logit_maps
 from training.finest_scale.squares import FineSquares
 from training.finest_scale.tile_training import (
@@ -41,8 +41,9 @@ from training.finest_scale.tile_training import (
     tile_jobs,
 )
 from training.finest_scale.tiles import CELL, TileChanges, change_tone
+from training.optimisation.arithmetic import Folded, step
 
-__all__ = ["GRADES", "GradeRecipe", "train_grades"]
+__all__ = ["CAMERAS", "GRADES", "GradeRecipe", "train_grades"]
 
 _CELLS = 20  # a side of a tile
 _EDGE = 2  # cells along a tile's border whose surroundings are cut off: they are not renewed
@@ -67,6 +68,9 @@ class GradeRecipe:
         knee: of the link from the mean of the map to the score; the rest of it, and a line from
             logits to logits that the run starts with, are fitted to the first maps.
         frozen: blocks from the input that stay as they are.
+        ceiling: of the link, see `Link`; grades near and above it are learnt as a little less.
+        plain_bank: whether kept cells are renewed only by photographs as they are, not changed.
+        keep_every: steps between copies of the averaged weights; 0: none.
     """
 
     tiles: TileRecipe = field(
@@ -88,9 +92,34 @@ class GradeRecipe:
     average: float = 0.995
     knee: float = 0.002
     frozen: int = 5
+    ceiling: float | None = None
+    plain_bank: bool = False
+    keep_every: int = 0
 
 
 GRADES = GradeRecipe()
+
+_CAMERAS = TileChanges(
+    gain=0.5, colour=0.3, coarse=0.4, coarse_factor=2.6, noise_sigma=9.0, mix=0.15, sharpen=0.2
+)
+
+CAMERAS = GradeRecipe(
+    tiles=TileRecipe(
+        dots=5, others=2, anywhere=1, healthy=6, temperature=3.0, bright=0.3, loud=0.5,
+        changes=_CAMERAS, seed=31,
+    ),
+    steps=900,
+    changes=replace(_CAMERAS, coarse_factor=3.5),
+    datasets=(
+        ("messidor2", 0.30), ("eyepacs", 0.32), ("idrid", 0.14), ("healthy", 0.14),
+        ("aptos2019", 0.10),
+    ),
+    frozen=3,
+    ceiling=2.5,
+    plain_bank=True,
+    keep_every=100,
+)  # fmt: skip
+"""Goes on from `GRADES`: more cameras, photographs of few pixels, loud places of healthy eyes."""
 
 
 class Bank:
@@ -106,6 +135,7 @@ class Bank:
         self, squares: FineSquares, indices: list[int], logits: NDArray[np.float32]
     ) -> None:
         self.squares, self.indices = squares, indices
+        self._places = {index: place for place, index in enumerate(indices)}
         self.cells = np.logaddexp(0, logits)
         self.share = np.stack([coverage_of(squares, i, logits.shape[1]) for i in indices])
         self.grades = np.array([squares.rows[i].grade for i in indices])
@@ -124,6 +154,15 @@ class Bank:
     def means(self) -> NDArray[np.float64]:
         """Mean of each map over the retina."""
         return np.asarray((self.cells * self.share).sum((1, 2)) / self.share.sum((1, 2)))
+
+    def loudest(self, index: int, rng: np.random.Generator) -> tuple[float, float]:
+        """A loud place of a photograph, x and y in pixels of its square."""
+        place = self._places[index]
+        loud = np.minimum(self.cells[place], 1.0) * self.share[place]
+        chance = loud.astype(np.float64) ** 2 + 1e-12
+        flat = int(rng.choice(chance.size, p=(chance / chance.sum()).ravel()))
+        row, column = divmod(flat, loud.shape[1])
+        return (column + 0.5) * CELL, (row + 0.5) * CELL
 
     def tile(self, place: int, rng: np.random.Generator, *, loudest: bool) -> tuple[int, int]:
         """First row and column of a tile's renewed cells."""
@@ -182,9 +221,13 @@ def grade_jobs(
             where = (slice(row, row + _INNER), slice(column, column + _INNER))
             share = torch.from_numpy(bank.share[place][where])
             total = total + ((new - torch.from_numpy(bank.cells[place][where])) * share).sum()
-            bank.cells[place][where] += 0.7 * (new.detach().numpy() - bank.cells[place][where])
+            if plain or not recipe.plain_bank:
+                kept = bank.cells[place][where]
+                kept += 0.7 * (new.detach().numpy() - kept)
         score = link.bias + link.slope * torch.log1p(total.clamp_min(0) / area / link.knee)
-        truth = torch.tensor(float(bank.grades[place]))
+        truth = torch.tensor(float(reachable(bank.grades[place], link.ceiling)))
+        if link.ceiling is not None:
+            score = link.ceiling * torch.tanh(score / link.ceiling)
         loss = functional.smooth_l1_loss(score, truth, beta=0.5)
         figures = torch.stack([loss.detach(), (score - truth).detach() ** 2, torch.ones(())])
         return loss * (recipe.grades / recipe.photographs), functional.pad(figures, (5, 0))
@@ -202,6 +245,11 @@ def _padded(
     return run
 
 
+def reachable(grades: NDArray[np.int64], ceiling: float | None) -> NDArray[np.float64]:
+    """What the link is asked to give for grades: a little less than its ceiling at most."""
+    return np.minimum(np.asarray(grades, float), np.inf if ceiling is None else 0.9 * ceiling)
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """What a run on grades starts with: logits `factor * z + offset`, and the link."""
@@ -217,6 +265,7 @@ def fit_start(
     grades: NDArray[np.float64],
     chances: NDArray[np.float64],
     knee: float,
+    ceiling: float | None = None,
 ) -> Start:
     """Choose the line from logits to logits, and the link, with which maps tell the grade best.
 
@@ -226,10 +275,14 @@ def fit_start(
         grades: (N,).
         chances: (N,), weights, sum 1.
         knee: of the link.
+        ceiling: of the link.
 
     Returns:
         The start of smallest squared error.
     """
+    grades = reachable(grades, ceiling)
+    if ceiling is not None:
+        grades = ceiling * np.arctanh(grades / ceiling)
     best = (np.inf, Start(1.0, 0.0, Link(0.0, 1.0, knee)))
     for factor in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0):
         for zero in np.arange(-2.0, 2.51, 0.5):
@@ -241,14 +294,15 @@ def fit_start(
             bias = middle - slope * centre
             error = float(chances @ (bias + slope * x - grades) ** 2)
             if error < best[0]:
-                link = Link(round(float(bias), 3), round(float(slope), 4), knee)
+                link = Link(round(float(bias), 3), round(float(slope), 4), knee, ceiling)
                 best = (error, Start(factor, float(-factor * zero), link))
     return best[1]
 
 
 def train_grades(
-    recipe: GradeRecipe, squares: FineSquares, start: Path, out: Path, preparation: Preprocessing
-) -> RamNetwork:
+    recipe: GradeRecipe, squares: FineSquares, start: Path, out: Path,
+    preparation: Preprocessing, threads: int = 2,
+) -> RamNetwork:  # fmt: skip
     """Teach the sum, beside the cells.
 
     Args:
@@ -257,6 +311,7 @@ def train_grades(
         start: weights of `training.finest`.
         out: folder of the run; one that was killed goes on.
         preparation: how squares become input.
+        threads: that share a step.
 
     Returns:
         The network.
@@ -272,10 +327,11 @@ def train_grades(
         if row.split == "train" and row.grade is not None and row.dataset in dict(recipe.datasets)
     ]  # fmt: skip
     (out / "grades.recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         logits = _first_maps(network, squares, indices, preparation, out, pool)
         bank = Bank(squares, indices, logits)
         chances = bank.chances(recipe)
+        sources = replace(sources, loudest=bank.loudest)
         begin = _begin(bank, logits, chances, recipe, out)
         with torch.no_grad():
             network.linear.weight *= begin.factor
@@ -301,6 +357,9 @@ def train_grades(
                 sums, began = torch.zeros(8), time.perf_counter()
             if run.done % 50 == 0 or run.done == recipe.steps:
                 run.save()
+                if recipe.keep_every and run.done % recipe.keep_every == 0:
+                    kept = run.file.with_name(f"step{run.done}.safetensors")
+                    shutil.copy(run.file.with_suffix(".average.safetensors"), kept)
                 np.save(out / "bank.npy", bank.cells.astype(np.float16))
     return run.network
 
@@ -315,7 +374,9 @@ def _begin(
     """The start of a run, fitted once and kept in its folder."""
     kept = out / "start.json"
     if not kept.exists():
-        begin = fit_start(logits, bank.share, bank.grades, chances, recipe.knee)
+        begin = fit_start(
+            logits, bank.share, bank.grades, chances, recipe.knee, recipe.ceiling
+        )  # fmt: skip
         kept.write_text(json.dumps(asdict(begin), indent=1))
     read = json.loads(kept.read_text())
     return Start(read["factor"], read["offset"], Link(**read["link"]))

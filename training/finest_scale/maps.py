@@ -16,9 +16,9 @@ from drcore.agreement.statistics import roc_auc
 from drcore.model.network import RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
 from training.evaluation.localisation import average_precision
-from training.finest_scale.arithmetic import Folded
 from training.finest_scale.squares import OUTSIDE, FineSquares
 from training.finest_scale.tile_training import logits_of, normalised, shared
+from training.optimisation.arithmetic import Folded
 
 __all__ = ["Link", "coverage_of", "evidence", "figures", "in_grades", "logit_maps", "shared_out"]
 

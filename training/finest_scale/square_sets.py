@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drcore.preprocessing.network_input import Preprocessing
+from training.data.duplicates import Repeat, with_eyes_in
+from training.data.further_sets import share_of
 from training.finest_scale.squares import FineSquare, FineSquares
 
-__all__ = []
+__all__ = ["ALL_TRAINED_ON", "TRAINED_ON", "joined", "measured_kept_apart", "open_squares"]
 
 
 def joined(parts: list[FineSquares]) -> FineSquares:
@@ -46,7 +50,9 @@ def open_squares(
         if key == "eyepacs":
             key = f"eyepacs-{row.split}-{row.path.suffix[1:]}"
         elif key == "aptos2019":
-            key = f"aptos-{row.split}"
+            # A fifth of them is enough to know such photographs: 4 MB each.
+            few = row.split != "train" or share_of(row.patient, 5)
+            key = f"aptos-{row.split}" if few else "aptos-rest"
         groups.setdefault(key, []).append(row)
     return joined(
         [
@@ -58,3 +64,14 @@ def open_squares(
 
 
 TRAINED_ON = {"eophtha", "idrid-masks", "healthy", "messidor2", "eyepacs-train-webp", "idrid"}
+
+ALL_TRAINED_ON = TRAINED_ON | {"eyepacs-train-jpg", "aptos-train"}
+
+
+def measured_kept_apart(squares: FineSquares, repeats: Sequence[Repeat]) -> FineSquares:
+    """The squares, of which those whose eye is measured on are left out of training."""
+    measured = {row.path.name for row in squares.rows if row.split != "train"}
+    trained = [row.path.name for row in squares.rows if row.split == "train"]
+    out = with_eyes_in(trained, measured, repeats)
+    rows = [replace(r, split="left out") if r.path.name in out else r for r in squares.rows]
+    return replace(squares, rows=rows)

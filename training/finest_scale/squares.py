@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -18,6 +18,7 @@ from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import find_field_of_view
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.preprocessing.retina_square import RetinaSquare
+from training.data.further_sets import read_healthy
 from training.data.labels import Labelled, read_labels
 from training.data.lesion_masks import read_lesions
 
@@ -71,7 +72,7 @@ def read_fine_rows(root: Path) -> list[FineSquare]:
         *(_graded(row) for row in labels),
         *_idrid_masks(root, labels),
         *_eophtha(root),
-        *_healthy(root),
+        *(_graded(row) for row in read_healthy(root / "healthy.csv")),
     ]
 
 
@@ -103,22 +104,6 @@ def _eophtha(root: Path) -> list[FineSquare]:
         )
         for row in rows
     ]  # fmt: skip
-
-
-def _healthy(root: Path) -> list[FineSquare]:
-    with (root / "healthy.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        FineSquare(
-            root / "healthy" / row["image"], "healthy",
-            "val" if _third(row["patient"]) else "train", row["patient"], int(row["grade"]),
-        )
-        for row in rows
-    ]  # fmt: skip
-
-
-def _third(key: str) -> bool:
-    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % 3 == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +144,7 @@ class FineSquares:
             The squares.
         """
         key = hashlib.sha256(
-            json.dumps([1, preparation.to_dict(), *(str(row.path) for row in rows)]).encode()
+            json.dumps([1, asdict(preparation), *(str(row.path) for row in rows)]).encode()
         ).hexdigest()[:16]
         cache.mkdir(parents=True, exist_ok=True)
         files = [cache / f"{key}-{name}.npy" for name in ("contrast", "masks", "widths")]

@@ -29,7 +29,6 @@ from drcore.files import replacing
 from drcore.model.bundle import bundled_folder, load_bundle
 from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
-from training.finest_scale.arithmetic import Folded, step
 from training.finest_scale.squares import FineSquares
 from training.finest_scale.tiles import (
     Dots,
@@ -41,6 +40,7 @@ from training.finest_scale.tiles import (
     find_dots,
     paste,
 )
+from training.optimisation.arithmetic import Folded, step
 
 __all__ = ["TILES", "TileRecipe", "cell_loss", "train_tiles"]
 
@@ -66,6 +66,8 @@ class TileRecipe:
         positive: weight of cells with a lesion.
         temperature: logits are divided by it before the focal loss, where the map is to be sharper
             than the probabilities.
+        bright: weight of cells with exudates among those with a lesion; 0 leaves them out.
+        loud: share of healthy tiles drawn where the map is loudest, once there are maps.
         changes: random changes.
         seed: of everything random.
     """
@@ -84,6 +86,8 @@ class TileRecipe:
     focus: float = 1.0
     positive: float = 1.5
     temperature: float = 1.0
+    bright: float = 0.0
+    loud: float = 0.0
     changes: TileChanges = field(default_factory=TileChanges)
     seed: int = 20
 
@@ -116,6 +120,7 @@ class _Sources:
     others: Dots
     masked: list[int]
     healthy: list[list[int]]  # by data set, so that each is drawn alike
+    loudest: Callable[[int, np.random.Generator], tuple[float, float]] | None = None
 
     def tile(self, kind: str, recipe: TileRecipe, rng: np.random.Generator) -> tuple[Tile, bool]:
         """Draw a tile of a kind; and whether its photograph is healthy."""
@@ -132,6 +137,8 @@ class _Sources:
         else:
             group = self.healthy[rng.integers(len(self.healthy))]
             index = int(rng.choice(group))
+            if self.loudest is not None and rng.random() < recipe.loud:
+                centre = self.loudest(index, rng)
         tile = draw_tile(self.squares, index, centre, recipe.size, recipe.changes, rng)
         healthy = kind == "healthy"
         if healthy and rng.random() < recipe.pasted:
@@ -291,7 +298,9 @@ def tile_jobs(
             sources.tile(kinds[p], recipe, np.random.default_rng((recipe.seed, number, int(p))))
             for p in places
         ]
-        labels = [cell_labels(tile.mask, healthy=healthy) for tile, healthy in drawn]
+        labels = [
+            cell_labels(tile.mask, healthy=healthy, bright=recipe.bright) for tile, healthy in drawn
+        ]
         label, weight = (torch.from_numpy(np.stack(side)) for side in zip(*labels, strict=True))
         logits = logits_of(folded, normalised([t.contrast for t, _ in drawn], preparation), leaves)
         loss = cell_loss(logits / recipe.temperature, label, weight, recipe) * (scale / len(kinds))

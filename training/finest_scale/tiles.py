@@ -18,6 +18,7 @@ CELL = 16
 
 _MICROANEURYSM, _HAEMORRHAGE, _BRIGHT = 1, 2, 4 | 8
 _ENOUGH = 6
+_BRIGHT_ENOUGH = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class TileChanges:
         blur_sigma: see `blur`.
         noise: probability of noise of up to `noise_sigma` levels of contrast.
         noise_sigma: see `noise`.
+        mix: largest share of another channel's contrast that is added to a channel: sensors
+            differ in what they call red.
+        sharpen: probability of unsharp masking, as many cameras do.
     """
 
     zoom: float = 1.3
@@ -47,6 +51,8 @@ class TileChanges:
     blur_sigma: float = 1.6
     noise: float = 0.25
     noise_sigma: float = 10.0
+    mix: float = 0.0
+    sharpen: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +134,13 @@ def change_tone(
         rng.uniform(-changes.gain, changes.gain) + rng.uniform(-changes.colour, changes.colour, 3)
     ).astype(np.float32)
     values = (tile.astype(np.float32) - 128) * gains
+    if changes.mix:
+        shares = rng.uniform(-changes.mix, changes.mix, (3, 3)).astype(np.float32)
+        np.fill_diagonal(shares, 1 - (shares.sum(1) - shares.diagonal()))
+        values = values @ shares.T
+    if changes.sharpen and rng.random() < changes.sharpen:
+        smooth = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.8, 2.5))
+        values += np.float32(rng.uniform(0.3, 1.2)) * (values - smooth)
     if rng.random() < changes.blur:
         values = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.4, changes.blur_sigma))
     if rng.random() < changes.noise:
@@ -222,13 +235,14 @@ def paste(
 
 
 def cell_labels(
-    mask: NDArray[np.uint8], *, healthy: bool
+    mask: NDArray[np.uint8], *, healthy: bool, bright: float = 0.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Say of each cell whether it holds a lesion, and how much that is known.
 
     Args:
         mask: uint8 (S, S), see `FineSquares.masks`.
         healthy: whether the photograph has no lesion, so that cells of unknown content have none.
+        bright: weight of cells with exudates, which then are lesions, too.
 
     Returns:
         float32 (S / 16, S / 16) labels 0 or 1, and weights: 0 where a cell holds another lesion
@@ -244,7 +258,7 @@ def cell_labels(
     known = inside & ((mask & UNKNOWN) == 0)
     small = count(known & ((mask & _MICROANEURYSM) > 0))
     blood = count(known & ((mask & _HAEMORRHAGE) > 0))
-    bright = count(known & ((mask & _BRIGHT) > 0))
+    pale = count(known & ((mask & _BRIGHT) > 0))
     largest = cv2.dilate(small, np.ones((3, 3), np.uint8))
     dot = (small >= _ENOUGH) | ((small > 0) & (small == largest))
     red = blood >= CELL * CELL / 8
@@ -254,5 +268,7 @@ def cell_labels(
     weight[(small > 0) & ~dot] = 0
     weight[(blood > 0) & ~dot & ~red] = 0
     weight[red & ~dot] *= 0.3
-    weight[(bright > 0) & ~dot & ~red] = 0
-    return (dot | red).astype(np.float32), weight
+    exudate = (pale >= _BRIGHT_ENOUGH) & ~dot & ~red if bright else np.zeros_like(dot)
+    weight[(pale > 0) & ~dot & ~red & ~exudate] = 0
+    weight[exudate] *= bright
+    return (dot | red | exudate).astype(np.float32), weight

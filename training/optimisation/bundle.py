@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from safetensors.torch import load_file
+
+from drcore.errors import DrcoreError
 from drcore.model.bundle import Bundle
-from drcore.model.network import RamNetwork
+from drcore.model.link import Link
+from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.labels import Labelled
-from training.optimisation.checkpoints import load_average, read_record
+from training.optimisation.checkpoints import RunError, load_average, read_record
 
-__all__ = ["bundle_of_run"]
+__all__ = ["bundle_of_run", "finished_network"]
 
 LICENCE = (
-    "Weights: research use only. They were trained on IDRiD (CC-BY 4.0) and on APTOS 2019 and "
-    "EyePACS competition images, whose terms allow nothing else. The code is Apache-2.0."
+    "Weights: research use only. They were trained on IDRiD (CC-BY 4.0), on APTOS 2019 and EyePACS "
+    "competition images, and on Messidor-2, e-ophtha and ODIR photographs, whose terms allow "
+    "nothing else. The code is Apache-2.0."
 )
 INTENDED_USE = (
     "Intended for research on grading diabetic retinopathy from colour fundus photographs. "
@@ -33,27 +39,26 @@ def bundle_of_run(
     version: str,
     kept: Bundle | None = None,
     keep: Sequence[str] = (),
+    finest: Path | None = None,
+    fusion: Sequence[float] = (),
 ) -> Bundle:
     """Put the networks of a run into a bundle that is not calibrated yet.
 
     Args:
         kept: bundle that the networks in `keep` are taken from.
+        finest: folder of `finished_network` with the finest scale, which joins the others.
+        fusion: weights of the scales, by rising size; equal if empty.
 
     Raises:
         RunError: a network was not trained.
     """
-    networks: dict[int, RamNetwork] = {}
-    recipes: dict[str, dict[str, object]] = {}
-    for preset in presets:
-        if kept is not None and preset in keep:
-            network = next(n for n in kept.networks.values() if n.config.name == preset)
-            recipes[preset] = dict(kept.training["recipes"][preset])
-        else:
-            network = load_average(preset, run)
-            record = read_record(run / f"{preset}.state")
-            # What was done is less than what was planned, where a run was cut short.
-            recipes[preset] = {**record["recipe"], "done": record["progress"]}
+    networks, recipes = _networks(run, presets, kept, keep)
+    if finest is not None:
+        network, recipe = finished_network(finest)
         networks[network.config.input_size] = network
+        recipes[network.config.name] = recipe
+    if fusion and len(fusion) != len(networks):
+        raise RunError(f"{len(fusion)} weights were given for {len(networks)} scales.")
     with_masks = ", ".join(sorted(p for p, recipe in recipes.items() if recipe.get("lesions")))
     return Bundle(
         name=name,
@@ -61,6 +66,7 @@ def bundle_of_run(
         networks=networks,
         preparation=Preprocessing(),
         thresholds=(0.5, 1.5, 2.5, 3.5),
+        fusion=dict(zip(sorted(networks), fusion, strict=True)) if fusion else {},
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
         training={
             "photographs": {
@@ -76,3 +82,48 @@ def bundle_of_run(
         licence=LICENCE,
         intended_use=INTENDED_USE,
     )
+
+
+def _networks(
+    run: Path, presets: Sequence[str], kept: Bundle | None, keep: Sequence[str]
+) -> tuple[dict[int, RamNetwork], dict[str, dict[str, object]]]:
+    """Networks by input size, and by preset how they were trained."""
+    networks: dict[int, RamNetwork] = {}
+    recipes: dict[str, dict[str, object]] = {}
+    for preset in presets:
+        if kept is not None and preset in keep:
+            network = next(n for n in kept.networks.values() if n.config.name == preset)
+            recipes[preset] = dict(kept.training["recipes"][preset])
+        else:
+            network = load_average(preset, run)
+            record = read_record(run / f"{preset}.state")
+            # What was done is less than what was planned, where a run was cut short.
+            recipes[preset] = {**record["recipe"], "done": record["progress"]}
+        networks[network.config.input_size] = network
+    return networks, recipes
+
+
+def finished_network(folder: Path) -> tuple[RamNetwork, dict[str, object]]:
+    """Read a network that another training has finished, and how it was made.
+
+    Args:
+        folder: holds one `PRESET.json` with `link` (the constants of `Link`), `mirrored`,
+            `precision` and `recipe`, and the weights `PRESET.safetensors` beside it.
+
+    Raises:
+        RunError: something is missing or does not fit.
+    """
+    try:
+        [card] = folder.glob("*.json")
+        said = json.loads(card.read_text(encoding="utf-8"))
+        network = RamNetwork(PRESETS[card.stem], Link(**said["link"]) if said["link"] else None)
+        network.mirrored, network.precision = said["mirrored"], said["precision"]
+        tensors = load_file(card.with_suffix(".safetensors"))
+        state = {name: value.float() for name, value in tensors.items()}
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, DrcoreError) as error:
+        raise RunError(f"{folder}: there is no finished network ({error}).") from error
+    wrong = [*unexpected, *(name for name in missing if "num_batches" not in name)]
+    if wrong:
+        raise RunError(f"{card.stem}: the weights do not fit the network: {wrong[0]}.")
+    return network.requires_grad_(requires_grad=False).eval(), said["recipe"]

@@ -54,6 +54,8 @@ def lesion_loss(odds: Tensor, ram: Tensor, batch: LesionBatch) -> Tensor:
     weight = batch.known[:, :, None, None] * batch.coverage[:, None]
     error = (entropy * weight).sum() / weight.sum().clamp_min(1.0) * len(LESION_TYPES)
     near = functional.max_pool2d(batch.amount.amax(dim=1, keepdim=True), 3, 1, 1)[:, 0] > _TRACE
-    healthy = ~near * batch.coverage
+    # Where only one type was looked for, cells that seem empty may hold others.
+    searched = (batch.known.sum(dim=1) > 1)[:, None, None]
+    healthy = ~near * batch.coverage * searched
     loud = (torch.log1p(ram.abs()) * healthy).sum() / healthy.sum().clamp_min(1.0)
     return error + _CALM * loud

@@ -10,6 +10,7 @@ from drcore.model.network import RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.lesion_squares import LesionBatch
 from training.data.squares import Sample, network_input
+from training.optimisation.arithmetic import Folded
 from training.optimisation.lesion_task import LesionHead, lesion_loss
 from training.optimisation.precision import mixed_precision
 
@@ -23,6 +24,7 @@ def losses(
     annotated: LesionBatch | None,
     preparation: Preprocessing,
     sparsity: float,
+    fast: Folded | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute the losses of a batch.
 
@@ -33,6 +35,7 @@ def losses(
         head: reads lesions off the feature maps, or None.
         annotated: photographs with masks on the network's device, or None.
         sparsity: see `training.recipe.Recipe`.
+        fast: the network in the faster arithmetic, or None.
 
     Returns:
         Losses of grades and of lesions, float ().
@@ -44,7 +47,11 @@ def losses(
         pixels = torch.cat([pixels, annotated.pixels])
         coverage = torch.cat([coverage, annotated.coverage])
     with mixed_precision(device):
-        features = network.features(network_input(pixels, preparation, device))
+        inputs = network_input(pixels, preparation, device)
+        features = (
+            network.features(inputs) if fast is None
+            else fast.features(inputs, fast.fold()).float()
+        )  # fmt: skip
         score, ram = network.read(features, coverage)
     error = functional.mse_loss(score[:count], grade)
     magnitude = (torch.log1p(ram[:count].abs()) * coverage[:count]).sum() / coverage[:count].sum()

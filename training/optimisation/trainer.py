@@ -21,6 +21,7 @@ from drcore.preprocessing.network_input import Preprocessing
 from training.data.labels import Labelled
 from training.data.lesion_squares import LesionBatch, LesionSquares
 from training.data.squares import Sample, Squares, network_input
+from training.optimisation.arithmetic import Folded
 from training.optimisation.checkpoints import RunError, TrainingState, save, save_average
 from training.optimisation.epochs import EpochBatches
 from training.optimisation.initial_weights import warm_start
@@ -124,6 +125,7 @@ class GradingRun(Run):
         self.average = AveragedModel(network, multi_avg_fn=towards)
         _skip_blocks(network, recipe.depth_drop)
         self.network = network
+        self.fast = folded_of(network, recipe)
         self.head = None
         modules: dict[str, nn.Module] = {"network": network, "average": self.average.module}
         if recipe.lesions:
@@ -174,7 +176,7 @@ class GradingRun(Run):
         graded, annotated = batch
         found = losses(
             self.network, self.head, graded, annotated, self.data.preparation,
-            self.recipe.sparsity,
+            self.recipe.sparsity, self.fast,
         )  # fmt: skip
         return torch.stack(found)
 
@@ -234,6 +236,24 @@ class _Trunk(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.network.features(inputs)
+
+
+def folded_of(network: RamNetwork, recipe: Recipe) -> Folded | None:
+    """The network in the faster arithmetic where a recipe asks for it.
+
+    Raises:
+        RunError: the recipe does what that arithmetic does not.
+    """
+    if not recipe.folded:
+        return None
+    where = next(network.parameters()).device.type
+    widths = {m.groups for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1}
+    if where != "cpu" or _norms_learn(recipe) or recipe.depth_drop or any(w % 16 for w in widths):
+        raise RunError(
+            f"{recipe.preset}: the faster arithmetic runs on processors, wants keep_norms, no "
+            "depth_drop, and channels in multiples of 16; train without --folded."
+        )
+    return Folded(network, recipe.frozen)
 
 
 def _norms_learn(recipe: Recipe) -> bool:

@@ -57,6 +57,7 @@ class Measured:
         between: reader against reader.
         times: by reader and mode.
         groups: by name of the photographs: with the map seen, and without.
+        saw_machine: masked reads of the record made after the model's result had been shown.
     """
 
     decisions: int
@@ -67,6 +68,7 @@ class Measured:
     between: list[Agreement]
     times: dict[tuple[str, str], ReadingTimes]
     groups: dict[str, tuple[MapGroup, MapGroup]]
+    saw_machine: int = 0
 
     @property
     def agreements(self) -> list[Agreement]:
@@ -80,6 +82,9 @@ def page(filters: DeltaGenerator) -> None:
     st.header("Agreement")
     if reading_mode.hides_record():
         _empty("Study still masked", "Agreement is available only to coordinators.")
+        return
+    if reading_mode.hides_names():
+        _empty("You are arbitrating", "Readers\u2019 names are hidden until you change the mode.")
         return
     try:
         store = state.store()
@@ -106,7 +111,7 @@ def page(filters: DeltaGenerator) -> None:
     if not found.decisions:
         _empty("No grades match these filters", "Choose other readers, models, modes or days.")
         return
-    _sections(found)
+    _sections(found, counted=selection.saw_machine)
     with filters:
         _download(found)
 
@@ -125,8 +130,9 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
 
     chosen = select_decisions(record, selection)
     identities = store.identities()
+    counted = [one for one in record if selection.saw_machine or not one.saw_machine]
     final = final_against_model(
-        chosen, reading_statuses(record, reading_mode.study_rules()), identities
+        chosen, reading_statuses(counted, reading_mode.study_rules()), identities
     )
     suspect = [one for one in chosen if one.machine_grade]
     return Measured(
@@ -143,6 +149,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
             for (one, other), pairs in reader_against_reader(chosen, identities).items()
         ],
         times=times_by_reader(chosen),
+        saw_machine=sum(one.saw_machine for one in record),
         groups={"All images": map_groups(chosen), "Model grade \u2265 1": map_groups(suspect)},
     )
 
@@ -182,13 +189,24 @@ def _filters(record: Sequence[Decision]) -> Selection:
         format_func=str.capitalize, key="agreement-answer", width="stretch",
         help="First: before the model was revealed. Last: after any correction.",
     )  # fmt: skip
+    saw_machine = st.toggle(
+        "Include masked reads that saw the model", key="agreement-saw-machine",
+        help="Grades given in a masked mode after the model\u2019s result had been shown",
+    )  # fmt: skip
     return Selection(
         readers=frozenset(readers) or None, models=frozenset(models) or None,
         modes=frozenset(chosen) or None, since=since, until=until, answer=answer or "first",
+        saw_machine=saw_machine,
     )  # fmt: skip
 
 
-def _sections(found: Measured) -> None:
+def _saw_machine_sentence(count: int, *, counted: bool) -> str:
+    reads = "1 masked read was" if count == 1 else f"{count} masked reads were"
+    rest = "counted below as well" if counted else "not counted below"
+    return f"{reads} made after the model\u2019s result had been shown: {rest}."
+
+
+def _sections(found: Measured, *, counted: bool) -> None:
     facts = [
         (found.decisions, "grade", "grades"),
         (found.photographs, "image", "images"),
@@ -199,6 +217,10 @@ def _sections(found: Measured) -> None:
         + "".join(f"<span><b>{n}</b>{one if n == 1 else many}</span>" for n, one, many in facts)
         + "</p>"
     )
+    if found.saw_machine:
+        st.html(
+            f'<p class="remark">{_saw_machine_sentence(found.saw_machine, counted=counted)}</p>'
+        )
     st.subheader("Model vs reader")
     _agreements(found.model, "Reader", "Model")
     if found.final:

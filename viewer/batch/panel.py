@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from drcore.errors import DrcoreError, PhotographError, SourceError
 from viewer.batch.job import BatchJob, duration
-from viewer.batch.results_table import KINDS, column_config, filtered, kind_name, table
+from viewer.batch.outcomes import (
+    OUTCOMES,
+    PATIENT_OUTCOMES,
+    Outcome,
+    PatientOutcome,
+    outcome_name,
+    patient_outcomes,
+    patient_table,
+)
+from viewer.batch.results_table import (
+    KINDS,
+    column_config,
+    filtered,
+    kind_name,
+    patient_config,
+    table,
+)
 from viewer.server.jobs import JobRegistry
 from viewer.server.settings import batch_root, name_rules
 from viewer.session import state
@@ -18,6 +34,8 @@ from viewer.ui import messages, uploads
 from viewer.ui.downloads import csv_download
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from drcore.results.columns import Row
 
 PARAMETER = "run"
@@ -34,6 +52,8 @@ MAX_NAMES = 50
 
 LATEST = 12
 """Rows that are shown while the batch runs."""
+
+IMAGES, PATIENTS = "Images", "Patients"
 
 UPLOAD, SERVER = "Upload a folder", "Folder on server"
 
@@ -147,6 +167,7 @@ def show(job: BatchJob) -> None:
         messages.problem(job.error)
     _left_out(job)
     rows = job.rows
+    _failures(rows)
     if rows:
         _histogram(rows)
         _browse(job, rows)
@@ -217,6 +238,22 @@ def _left_out(job: BatchJob) -> None:
             st.caption(f"And {len(job.left_out) - MAX_NAMES} more.")
 
 
+def _failures(rows: list[Row]) -> None:
+    """Say why images could not be read; the sentences quote untrusted bytes."""
+    from drcore.batch.summary import reasons_of
+
+    reasons = reasons_of(rows)
+    if not reasons:
+        return
+    with st.expander(f"{sum(reasons.values())} could not be read"):
+        items = "".join(
+            f"<li>{number} \u00d7 {escape(reason)}</li>"
+            for reason, number in reasons.most_common(MAX_NAMES)
+        )
+        st.html(f'<ul style="font-size:13px;line-height:1.5;overflow-wrap:anywhere">{items}</ul>')
+        st.caption("The column Reason has the sentence of each; filter by Unreadable to see them.")
+
+
 def _watch(job: BatchJob) -> None:
     if not job.active:
         st.rerun()
@@ -249,34 +286,86 @@ def _histogram(rows: list[Row]) -> None:
 
 
 def _browse(job: BatchJob, rows: list[Row]) -> None:
+    patients = patient_outcomes(rows)
+    level = IMAGES
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="filters"):
-        chosen = st.pills(
-            "Show", KINDS, selection_mode="multi", key=f"kinds-{job.token}",
-            label_visibility="collapsed", format_func=kind_name, persist_state="session",
+        if patients:
+            level = st.segmented_control(
+                "Level", [IMAGES, PATIENTS], default=IMAGES, required=True,
+                key=f"level-{job.token}", label_visibility="collapsed", persist_state="session",
+            )  # fmt: skip
+        outcomes = st.pills(
+            "Outcome", OUTCOMES if level == IMAGES else PATIENT_OUTCOMES, selection_mode="multi",
+            key=f"outcomes-{level}-{job.token}", label_visibility="collapsed",
+            format_func=outcome_name, persist_state="session",
         )  # fmt: skip
         text = st.text_input(
             "Search", key=f"find-{job.token}", placeholder="Search file, patient ID or reason",
             label_visibility="collapsed", width=260, persist_state="session",
         )  # fmt: skip
-        indices = filtered(rows, show=chosen, text=text)
+        if level == PATIENTS:
+            chosen = _matching(patients, outcomes, text)
+            indices = [index for one in chosen for index in one.rows]
+        else:
+            kinds = st.pills(
+                "Show", KINDS, selection_mode="multi", key=f"kinds-{job.token}",
+                label_visibility="collapsed", format_func=kind_name, persist_state="session",
+            )  # fmt: skip
+            indices = filtered(rows, show=kinds, outcomes=outcomes, text=text)
         count = min(len(indices), MAX_TO_REVIEW)
         if st.button(
             f"Open {'these' if len(indices) < len(rows) else 'all'} {count} in Review",
             key="review-listed", disabled=not indices, icon=":material/visibility:",
-            help="Add them to your worklist, in this order",
+            help="Add these images to your worklist, in this order",
         ):  # fmt: skip
             _open_in_review(job, indices[:MAX_TO_REVIEW])
+    if level == PATIENTS:
+        _patients(job, patients, chosen, sum(not row["patient"] for row in rows))
+    else:
+        _images(job, rows, indices)
+
+
+def _matching(
+    patients: list[PatientOutcome], outcomes: list[Outcome], text: str
+) -> list[PatientOutcome]:
+    needle = text.strip().lower()
+    return [
+        one
+        for one in patients
+        if (not outcomes or one.outcome in outcomes) and needle in one.patient.lower()
+    ]
+
+
+def _patients(
+    job: BatchJob, patients: list[PatientOutcome], chosen: list[PatientOutcome], unknown: int
+) -> None:
+    without = f" {unknown} images of unknown patients are not among them." if unknown else ""
+    st.caption(
+        f"Showing {len(chosen)} of {len(patients)} patients, each visit by itself, by the worse "
+        f"eye.{without} Tick a row to open its images in Review."
+    )
+    _table(job, patient_table(chosen), patient_config(), [list(one.rows) for one in chosen])
+
+
+def _images(job: BatchJob, rows: list[Row], indices: list[int]) -> None:
     st.caption(f"Showing {len(indices)} of {len(rows)}. Tick a row to open the image in Review.")
+    _table(job, table(rows, indices), column_config(), [[index] for index in indices])
+
+
+def _table(
+    job: BatchJob, frame: pd.DataFrame, config: dict[str, Any], opened: list[list[int]]
+) -> None:
+    """Show a table; a ticked line opens its images in Review."""
     visits = st.session_state.setdefault("table-visits", 0)
     event = st.dataframe(
-        table(rows, indices), hide_index=True, column_config=column_config(), on_select="rerun",
-        selection_mode="single-row", height=max(220, min(640, 38 + 35 * len(indices))),
+        frame, hide_index=True, column_config=config, on_select="rerun",
+        selection_mode="single-row", height=max(220, min(640, 38 + 35 * len(opened))),
         placeholder="", key=f"rows-{job.token}-{visits}",
     )  # fmt: skip
     picked = event["selection"]["rows"]
-    if picked and picked[0] < len(indices):
+    if picked and picked[0] < len(opened):
         st.session_state["table-visits"] += 1  # a new table, in which nothing is selected
-        _open_in_review(job, [indices[picked[0]]])
+        _open_in_review(job, opened[picked[0]])
 
 
 def _open_in_review(job: BatchJob, indices: list[int]) -> None:
@@ -284,7 +373,10 @@ def _open_in_review(job: BatchJob, indices: list[int]) -> None:
     entries, sentences = [], []
     for found in (job.found[i] for i in indices):
         try:
-            entries.append(worklist.add(found.image, found.source()[0]))
+            source = found.source()[0]
+            entries.append(
+                worklist.add(found.image, source, identity=found.identity, place=found.image)
+            )
         except PhotographError as error:  # it cannot be fetched any more
             sentences.append(str(error))
         except SourceError as error:  # the list is full

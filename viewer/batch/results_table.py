@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from viewer.batch.outcomes import outcome_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from drcore.results.columns import Row
+    from viewer.batch.outcomes import Outcome
 
 KINDS = (*map(str, range(5)), "ungradable", "failed")
 """Grade of a row, or its status if it has none."""
 
 _COLUMNS = (
-    "image", "status", "grade", "score", "referable", "laterality", "patient", "reason",
+    "image", "outcome", "grade", "score", "p_referable", "laterality", "patient", "exam_date",
+    "identity_source", "status", "reason",
 )  # fmt: skip
 
 
@@ -26,14 +30,22 @@ def kind_name(kind: str) -> str:
 
 
 def filtered(
-    rows: Sequence[Mapping[str, str]], *, show: Iterable[str] = (), text: str = ""
+    rows: Sequence[Mapping[str, str]],
+    *,
+    show: Iterable[str] = (),
+    outcomes: Iterable[Outcome] = (),
+    text: str = "",
 ) -> list[int]:
-    """Return the indices of rows of some `KINDS` (all if empty) that hold a text, in any case."""
-    wanted, needle = set(show), text.strip().lower()
+    """Return the indices of rows of some `KINDS` and outcomes that hold a text, in any case.
+
+    Nothing chosen stands for everything.
+    """
+    wanted, results, needle = set(show), set(outcomes), text.strip().lower()
     return [
         index
         for index, row in enumerate(rows)
         if (not wanted or (row["grade"] or row["status"]) in wanted)
+        and (not results or outcome_of(row) in results)
         and (
             not needle
             or any(needle in row[name].lower() for name in ("image", "reason", "patient"))
@@ -45,10 +57,11 @@ def table(rows: list[Row], indices: list[int]) -> pd.DataFrame:
     """Return some rows as a table in which numbers sort as numbers."""
     import pandas as pd
 
-    frame = pd.DataFrame([rows[index] for index in indices], columns=list(_COLUMNS))
+    lines = [{**rows[index], "outcome": outcome_of(rows[index])} for index in indices]
+    frame = pd.DataFrame(lines, columns=list(_COLUMNS))
+    frame["p_referable"] = pd.to_numeric(frame["p_referable"], errors="coerce")
     frame["grade"] = pd.to_numeric(frame["grade"], errors="coerce").astype("Int64")
     frame["score"] = pd.to_numeric(frame["score"], errors="coerce")
-    frame["referable"] = frame["referable"].map({"true": "yes", "false": "no"}).fillna("")
     return frame
 
 
@@ -57,11 +70,33 @@ def column_config() -> dict[str, Any]:
     column = st.column_config
     return {
         "image": column.TextColumn("Image", width="medium", pinned=True),
-        "status": column.TextColumn("Status", width="small"),
+        "outcome": column.TextColumn("Outcome", width="small"),
         "grade": column.NumberColumn("Grade", format="%d", width="small"),
         "score": column.NumberColumn("Score", format="%.2f", width="small"),
-        "referable": column.TextColumn("Referable", width="small"),
+        "p_referable": column.NumberColumn(
+            "P(\u2265 2)", format="%.2f", width="small", help="Probability of grade 2 or more"
+        ),
         "laterality": column.TextColumn("Eye", width="small"),
-        "patient": column.TextColumn("Patient ID", width="medium"),
+        "patient": column.TextColumn("Patient ID", width="small"),
+        "exam_date": column.TextColumn("Exam date", width="small"),
+        "identity_source": column.TextColumn(
+            "Read from", width="small", help="Where eye, patient and date were read"
+        ),
+        "status": column.TextColumn("Status", width="small"),
         "reason": column.TextColumn("Reason", width="large"),
+    }
+
+
+def patient_config() -> dict[str, Any]:
+    """Return titles and widths of the columns of `outcomes.patient_table`."""
+    column = st.column_config
+    return {
+        "patient": column.TextColumn("Patient ID", width="medium", pinned=True),
+        "date": column.TextColumn("Exam date", width="small"),
+        "outcome": column.TextColumn("Outcome", width="small"),
+        "grade": column.NumberColumn("Worse eye", format="%d", width="small"),
+        "right": column.TextColumn("Right eye", width="small"),
+        "left": column.TextColumn("Left eye", width="small"),
+        "images": column.NumberColumn("Images", format="%d", width="small"),
+        "missing": column.TextColumn("Missing or uncertain", width="large"),
     }

@@ -48,6 +48,7 @@ def save_upload(
             (name, _copied(folder.path / f"{number:06d}", name, data))
             for number, (name, data) in enumerate(files, start=1)
         ]
+        copies.sort(key=lambda copy: re.split(r"[\\/]", copy[0]))  # as `drcore grade` has them
         inputs = find_uploads(copies, name_rules())
     except OSError as error:
         folder.cleanup()

@@ -221,8 +221,9 @@ def _begin(
     only = reading_mode.reader() if reading_mode.hides_record() else None
     try:
         found = select_cases(
-            worklist, scope, state.store(), rules=reading_mode.study_rules(), only_reader=only
-        )
+            worklist, scope, state.store(), rules=reading_mode.study_rules(), only_reader=only,
+            named=reading_mode.reader() if reading_mode.hides_names() else None,
+        )  # fmt: skip
         if not found.cases:
             st.session_state["export-error"] = " ".join(
                 found.left_out or ("There is nothing to export.",)

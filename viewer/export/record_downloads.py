@@ -23,7 +23,7 @@ _FILES = {
 
 def all_grades(worklist: Worklist) -> None:
     """Show the downloads; nothing if readers may not know of each other."""
-    if reading_mode.hides_record():
+    if reading_mode.hides_record() or reading_mode.hides_names():
         return
     with st.popover("All grades", icon=":material/database:", width="stretch"):
         st.caption("Every grade and mark stored on this computer, from all lists and readers")

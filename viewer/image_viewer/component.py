@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from drcore.grading.statements import map_sentence
 from viewer.image_viewer import encoding, marks, preloading
 from viewer.session import redraw
 from viewer.ui.assets import media_url, script, style
@@ -35,7 +36,19 @@ def caption(report: GradeReport) -> str:
     if report.grade is None:
         return "Heat map off by default: unreliable on an ungradable image."
     if report.grade == 0:
-        return "Heat map off by default: the model found no retinopathy."
+        return "Heat map off by default: the model found no retinopathy. H shows the raw map."
+    return ""
+
+
+def warning(report: GradeReport) -> str:
+    """Return what a reader must know of a map that is off by default, once it is shown."""
+    if report.grade is None:
+        return "Warning: the heat map is unreliable on an ungradable image."
+    if report.grade == 0:
+        return (
+            "Warning: raw map of a score within the range of healthy eyes. Healthy eyes have such "
+            "spots, too; they are no evidence of disease."
+        )
     return ""
 
 
@@ -84,8 +97,9 @@ def message(entry: Entry, slide: Slide, slot: str, *, machine: bool) -> dict[str
         raw = "application/octet-stream"
         url = media_url(slide.maps.data, raw, f"drcore-stage/{slot}/maps", f"{digest}-maps")
         maps = {
-            "url": url, "scales": slide.maps.scales, "score": report.score,
+            "url": url, "scales": slide.maps.scales, "raw": encoding.is_raw(report),
             "hidden": starts_hidden(report), "caption": caption(report),
+            "warning": warning(report), "words": map_sentence(report),
         }  # fmt: skip
     return {
         "id": entry.image_id, "name": entry.name,
@@ -109,6 +123,8 @@ def _show(
     machine: bool,  # noqa: FBT001
 ) -> None:
     redraw.rerun_if_changed(worklist)
+    if marks.card_changed():
+        st.rerun()
     slides = slide_cache()
     waiting = slides.prepare(neighbours(worklist))
     ahead = []

@@ -23,15 +23,15 @@ const ICONS = {
 const icon = (paths) => `<svg viewBox="0 0 16 16" aria-hidden="true">${paths}</svg>`;
 const OPACITY_STEP = 5;
 const DEFAULTS = {
-  view: "colour", layout: "beside", scale: "fused", opacity: 60, lines: false, level: 3,
+  view: "colour", layout: "beside", scale: "fused", opacity: 100, full: false,
   brightness: 100, contrast: 100,
 };
-const SCALE_KEYS = ["q", "w", "e"];
+const SCALE_KEYS = ["q", "w", "e", "r"];
 
 // Remembered for the next photograph and the next day. Brightness and contrast are not: a forgotten
 // dark screen would hide lesions.
-const REMEMBERED = ["view", "layout", "scale", "opacity", "lines", "level"];
-const STORE = "drcore-stage";
+const REMEMBERED = ["view", "layout", "scale", "opacity", "full"];
+const STORE = "drcore-stage-2"; // opacity has had another meaning
 
 function remembered() {
   try {
@@ -70,8 +70,8 @@ function controlsHtml() {
     ${slider("Heat-map opacity", "opacity", 0, 100, OPACITY_STEP)}</div>
     ${group("Layout", "layout", LAYOUTS.map(([v, t, art]) => [v, t, `${t} (L)`, icon(art)]))}
     <div class="group" role="group" aria-label="Tools">
-      <button type="button" data-do="adjust" aria-expanded="false" aria-label="Brightness, contrast, contours"
-        title="Brightness, contrast, contours">${icon(ICONS.adjust)}</button>
+      <button type="button" data-do="adjust" aria-expanded="false" aria-label="Brightness, contrast, fill"
+        title="Brightness, contrast, fill">${icon(ICONS.adjust)}</button>
       <button type="button" data-do="fit" aria-label="Fit to window"
         title="Fit to window (Z, or double click)">${icon(ICONS.fit)}</button>
       <button type="button" data-do="marking" aria-pressed="false" aria-label="Mark a lesion"
@@ -81,9 +81,8 @@ function controlsHtml() {
     </div></div>
     <div class="cards"><div class="card adjust" hidden>
       ${slider("Brightness", "brightness", 50, 200, 5)}${slider("Contrast", "contrast", 50, 250, 5)}
-      <div class="row maps"><button type="button" class="toggle" data-do="lines"
-        aria-pressed="false" title="K">Show contours only</button></div>
-      <div class="maps">${slider("Contour level", "level", 0.5, 12, 0.5)}</div>
+      <div class="row maps"><button type="button" class="toggle" data-do="full"
+        aria-pressed="false" title="K">Full fill of the heat map</button></div>
       <div class="row"><button type="button" class="toggle" data-do="reset">Reset</button></div>
     </div>
     <div class="card help" hidden role="dialog" aria-label="Keyboard shortcuts"></div></div>
@@ -104,7 +103,7 @@ function shortcuts(stage) {
     ...(scales.includes("fused") ? [["F", "Heat map, combined", ["f"], set("scale", "fused")]] : []),
     ["\u2191 \u2193", "Heat-map opacity up/down", ["arrowup", "arrowdown"],
       (event) => stage.step(event.key === "ArrowUp" ? 1 : -1)],
-    ["K", "Contours only", ["k"], () => stage.set("lines", !stage.settings.lines)],
+    ["K", "Full or light fill", ["k"], () => stage.set("full", !stage.settings.full)],
   ];
   return [
     ["Image", [

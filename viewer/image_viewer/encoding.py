@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from drcore.grading.report import GradeReport, Scale
+    from drcore.maps.evidence import Evidence
     from drcore.preprocessing.field_of_view import FieldOfView
 
-OUTSIDE = -32768
+OUTSIDE = 255
 """Value of a cell outside the retina."""
 
-_STEPS = 800
-"""Of the square root of a value: 16 bits reach 1,600 grades and are fine near zero."""
+_STEPS = 254
+"""Of the colour scale: see `drcore.maps.overlay.position_of`."""
+
+_AVERAGED_STEPS = 10_000
+"""Of one unit of what outlines follow, score added per disc area."""
 
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """The refined maps of one photograph as one file.
+    """The maps of one photograph as one file.
 
     Attributes:
-        data: 16-bit signed numbers, little-endian, grid after grid: `_STEPS` times the square root
-            of the value in grades, with its sign; `OUTSIDE` outside the retina.
-        scales: one dictionary for each map: name, cells a side, centre of the first cell and
-            distance of cells in pixels of the original, offset in `data`.
+        data: for each map: what outlines follow (int16, little-endian, `_AVERAGED_STEPS` of the
+            score added per disc area), the number of the region of each of these cells (uint8),
+            and the colours (uint8, `_STEPS` of the scale, `OUTSIDE` outside the retina).
+        scales: one dictionary for each map: name, regions, score that they add to, place of the
+            square in pixels of the original, cells a side and offset in `data` of each grid.
     """
 
     data: bytes
@@ -40,33 +47,64 @@ def scales_of(report: GradeReport) -> list[Scale]:
 
 
 def maps_of(report: GradeReport) -> Maps:
-    """Write the maps of a report as one file."""
+    """Write the maps of a report as one file; of grade 0, those in full detail (see `is_raw`)."""
     parts: list[bytes] = []
     scales, offset = [], 0
     for scale in scales_of(report):
-        cells = report.focused(scale)
-        scales.append({
-            "name": str(scale), "side": len(cells.values), "x0": float(cells.x0),
-            "y0": float(cells.y0), "step": float(cells.step), "offset": offset,
-        })  # fmt: skip
-        steps = np.sign(cells.values) * np.sqrt(np.abs(cells.values)) * _STEPS
-        steps = np.where(np.isnan(steps), OUTSIDE, np.clip(np.round(steps), OUTSIDE + 1, 32767))
-        parts.append(steps.astype("<i2").tobytes())
-        offset += len(parts[-1])
+        evidence = report.evidence(scale, raw=is_raw(report))
+        described: dict[str, Any] = {
+            "name": str(scale), "left": evidence.left, "top": evidence.top, "size": evidence.side,
+            "score": report.score if scale == "fused" else report.scores[int(scale)],
+            "regions": [] if is_raw(report) else [
+                {**asdict(region), "place": region.place} for region in evidence.regions
+            ],
+        }  # fmt: skip
+        for name, grid in _grids(evidence).items():
+            described[name] = {"side": len(grid), "offset": offset}
+            parts.append(grid.tobytes())
+            offset += len(parts[-1]) + len(parts[-1]) % 2
+            parts.append(bytes(len(parts[-1]) % 2))
+        scales.append(described)
     return Maps(b"".join(parts), tuple(scales))
+
+
+def is_raw(report: GradeReport) -> bool:
+    """Whether the viewer shows the map as the networks gave it, under a warning: of grade 0."""
+    return report.grade == 0
+
+
+def _grids(evidence: Evidence) -> dict[str, NDArray[Any]]:
+    from drcore.maps.overlay import position_of
+
+    averaged = np.clip(np.round(evidence.averaged * _AVERAGED_STEPS), -32768, 32767)
+    colours = np.round(position_of(evidence.density) * _STEPS)
+    colours = np.where(np.isnan(evidence.density), OUTSIDE, colours)
+    return {
+        "averaged": averaged.astype("<i2"),
+        "labels": evidence.labels,
+        "colours": colours.astype(np.uint8),
+    }
 
 
 @cache
 def colour_table() -> dict[str, Any]:
-    """Return the fixed colour scale: 256 colours as bytes (red, green, blue, alpha), and range."""
-    from drcore.maps.overlay import MAP_RANGE, colour_stops  # OpenCV: not for the first page
+    """Return colours, opacities, ticks and outline levels, which are the same for every map.
+
+    `table` holds 255 colours of the scale as bytes (red, green, blue, alpha).
+    """
+    from drcore.maps import overlay  # OpenCV: not for the first page
+    from drcore.maps.region import LEVELS
 
     table = [
         value
-        for _, rgb, alpha in colour_stops(255)
+        for _, rgb, alpha in overlay.colour_stops(_STEPS)
         for value in (*rgb, round(alpha * 255))
     ]  # fmt: skip
-    return {"table": table, "range": list(MAP_RANGE)}
+    return {
+        "table": table, "ticks": overlay.tick_places(), "levels": list(LEVELS),
+        "tones": [overlay.HALO, *overlay.outline_colours()],
+        "fills": [overlay.LIGHT_FILL, overlay.FULL_FILL],
+    }  # fmt: skip
 
 
 def field_of(fov: FieldOfView | None, width: int, height: int) -> dict[str, float]:

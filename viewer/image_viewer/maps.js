@@ -1,44 +1,49 @@
-// Maps in grade units: bilinear between cells, on one fixed colour scale, inside the retina only.
-const OUTSIDE = -32768;
-const STEPS = 800; // of the square root of a value, as encoding.py writes them
-const STANDS_OUT = 3; // grades: below, the colour is faint
-const DISCS_ACROSS = 7; // disc diameters across a field of 45 degrees
+// Maps: colours between cells and outlines, on fixed scales, inside the retina only; and what regions add.
+const OUTSIDE = 255; // as encoding.py writes them
+const AVERAGED_STEPS = 10_000;
 
-function openGrid(part, raw) {
-  const values = new Float32Array(raw.length);
-  for (let i = 0; i < raw.length; i += 1) {
-    values[i] = raw[i] === OUTSIDE ? NaN : Math.sign(raw[i]) * (raw[i] / STEPS) ** 2;
-  }
-  return { ...part, values };
+// The grids of one map. `place` of a grid: centre of its first cell and distance of cells in the original.
+function openGrid(part, buffer) {
+  const grid = (name, Kind) => {
+    const { side, offset } = part[name];
+    const step = part.size / side;
+    return {
+      side, step, x0: part.left + step / 2, y0: part.top + step / 2, cells: new Kind(buffer, offset, side * side),
+    };
+  };
+  return {
+    name: part.name, regions: part.regions, score: part.score, colours: filled(grid("colours", Uint8Array)),
+    averaged: grid("averaged", Int16Array), labels: grid("labels", Uint8Array),
+  };
 }
 
 // First and last retinal cell of each row; cells just outside get the mean of their neighbours, for
 // the interpolation.
 function filled(grid) {
-  const { side, values } = grid;
+  const { side, cells } = grid;
   const first = new Int32Array(side).fill(side);
   const last = new Int32Array(side).fill(-1);
   for (let y = 0; y < side; y += 1) {
     for (let x = 0; x < side; x += 1) {
-      if (Number.isNaN(values[y * side + x])) continue;
+      if (cells[y * side + x] === OUTSIDE) continue;
       if (x < first[y]) first[y] = x;
       last[y] = x;
     }
   }
-  const smooth = values.slice();
-  for (let i = 0; i < values.length; i += 1) {
-    if (!Number.isNaN(values[i])) continue;
+  const smooth = cells.slice();
+  for (let i = 0; i < cells.length; i += 1) {
+    if (cells[i] !== OUTSIDE) continue;
     const x = i % side;
     const y = (i - x) / side;
     let sum = 0;
     let count = 0;
     for (let v = Math.max(0, y - 1); v <= Math.min(side - 1, y + 1); v += 1) {
       for (let u = Math.max(0, x - 1); u <= Math.min(side - 1, x + 1); u += 1) {
-        const near = values[v * side + u];
-        if (!Number.isNaN(near)) { sum += near; count += 1; }
+        const near = cells[v * side + u];
+        if (near !== OUTSIDE) { sum += near; count += 1; }
       }
     }
-    smooth[i] = count ? sum / count : 0;
+    smooth[i] = count ? Math.round(sum / count) : 0;
   }
   return { ...grid, first, last, smooth };
 }
@@ -51,7 +56,7 @@ function colourTable(table) {
 
 // `rim` is the finest map, which says where the retina ends; `place` maps pixels to the original:
 // x = place.x + (column + 0.5) * place.step.
-function paintGrid(image, grid, rim, table, range, place) {
+function paintGrid(image, grid, rim, table, place) {
   const out = new Uint32Array(image.data.buffer);
   out.fill(0);
   const { width, height } = image;
@@ -64,8 +69,6 @@ function paintGrid(image, grid, rim, table, range, place) {
     left[i] = c;
     share[i] = Math.min(Math.max(u - c, 0), 1);
   }
-  const top = table.length - 1;
-  const factor = top / (range[1] - range[0]);
   const line = new Float32Array(side);
   for (let j = 0; j < height; j += 1) {
     const y = place.y + (j + 0.5) * place.step;
@@ -85,29 +88,29 @@ function paintGrid(image, grid, rim, table, range, place) {
     }
     for (let i = a, k = j * width + a; i <= b; i += 1, k += 1) {
       const c = left[i];
-      const grade = line[c] + (line[c + 1] - line[c]) * share[i];
-      const index = ((grade - range[0]) * factor + 0.5) | 0;
-      out[k] = table[index < 0 ? 0 : index > top ? top : index];
+      out[k] = table[(line[c] + (line[c + 1] - line[c]) * share[i] + 0.5) | 0];
     }
   }
 }
 
-// Lines of equal value, in pixels of the original (marching squares).
+// Lines of equal value, in pixels of the original (marching squares); closed along the retina's rim,
+// outside which cells are 0.
 function contours(grid, level) {
   const path = new Path2D();
-  const { side, values, x0, y0, step } = grid;
-  for (let y = 0; y < side - 1; y += 1) {
-    for (let x = 0; x < side - 1; x += 1) {
-      const i = y * side + x;
-      const corners = [values[i], values[i + 1], values[i + side + 1], values[i + side]];
-      const above = corners.map((value) => value >= level);
-      if (above.every((is) => is === above[0]) || corners.some(Number.isNaN)) continue;
+  const { side, cells, x0, y0, step } = grid;
+  const at = level * AVERAGED_STEPS;
+  const value = (x, y) => (x < 0 || y < 0 || x >= side || y >= side ? 0 : cells[y * side + x]);
+  for (let y = -1; y < side; y += 1) {
+    for (let x = -1; x < side; x += 1) {
+      const corners = [value(x, y), value(x + 1, y), value(x + 1, y + 1), value(x, y + 1)];
+      const above = corners.map((one) => one >= at);
+      if (above.every((is) => is === above[0])) continue;
       const cross = [];
       const places = [[x, y], [x + 1, y], [x + 1, y + 1], [x, y + 1]];
       for (let k = 0; k < 4; k += 1) {
         const n = (k + 1) % 4;
         if (above[k] === above[n]) continue;
-        const t = (level - corners[k]) / (corners[n] - corners[k]);
+        const t = (at - corners[k]) / (corners[n] - corners[k]);
         cross.push([
           x0 + (places[k][0] + (places[n][0] - places[k][0]) * t) * step,
           y0 + (places[k][1] + (places[n][1] - places[k][1]) * t) * step,
@@ -122,69 +125,27 @@ function contours(grid, level) {
   return path;
 }
 
-// Connected cells that stand out, largest contribution first. The score is the mean of the map plus a
-// constant, so that a region adds the sum of its cells divided by the number of cells of the retina.
-function regionsOf(grid) {
-  if (grid.regions) return grid.regions;
-  const { side, values } = grid;
-  const labels = new Uint32Array(values.length);
-  const list = [];
-  let retina = 0;
-  let raising = 0;
-  for (const value of values) {
-    if (!Number.isNaN(value)) retina += 1;
-    if (value > 0) raising += value;
-  }
-  for (let start = 0; start < values.length; start += 1) {
-    if (labels[start] || !(values[start] >= STANDS_OUT)) continue;
-    const region = { sum: 0, cells: 0, x: 0, y: 0 };
-    list.push(region);
-    labels[start] = list.length;
-    for (const stack = [start]; stack.length;) {
-      const i = stack.pop();
-      const x = i % side;
-      const y = (i - x) / side;
-      region.sum += values[i];
-      region.cells += 1;
-      region.x += x * values[i];
-      region.y += y * values[i];
-      for (const near of [x > 0 && i - 1, x < side - 1 && i + 1, y > 0 && i - side, y < side - 1 && i + side]) {
-        if (near === false || labels[near] || !(values[near] >= STANDS_OUT)) continue;
-        labels[near] = list.length;
-        stack.push(near);
-      }
-    }
-    region.adds = region.sum / retina;
-    region.share = region.sum / raising;
-    region.discs = region.cells / ((Math.PI / 4) * (side / DISCS_ACROSS) ** 2);
-    region.place = placeOf(region.x / region.sum / side - 0.5, region.y / region.sum / side - 0.5);
-  }
-  grid.regions = { labels, list };
-  return grid.regions;
-}
-
-// Where on the image, in words; x and y from -0.5 to 0.5.
-function placeOf(x, y) {
-  if (Math.hypot(x, y) < 0.12) return "centre";
-  return `${y < 0 ? "upper" : "lower"} ${x < 0 ? "left" : "right"}`;
+// The outlines of a map, one path for each level; none where no region stands out.
+function outlinesOf(map, levels) {
+  map.outlines ??= map.regions.length ? levels.map((level) => contours(map.averaged, level)) : [];
+  return map.outlines;
 }
 
 // The region at a place of the original; undefined if nothing stands out there.
-function regionAt(grid, x, y) {
-  const column = Math.round((x - grid.x0) / grid.step);
-  const row = Math.round((y - grid.y0) / grid.step);
-  if (column < 0 || row < 0 || column >= grid.side || row >= grid.side) return undefined;
-  const { labels, list } = regionsOf(grid);
-  return list[labels[row * grid.side + column] - 1];
+function regionAt(map, x, y) {
+  const { side, step, x0, y0, cells } = map.labels;
+  const column = Math.round((x - x0) / step);
+  const row = Math.round((y - y0) / step);
+  if (column < 0 || row < 0 || column >= side || row >= side) return undefined;
+  return map.regions[cells[row * side + column] - 1];
 }
 
 const percent = (share) => (share < 0.01 ? "< 1 %" : `${Math.round(100 * share)} %`);
 
-// A map in words, for those who cannot see it.
-function mapInWords(grid) {
-  const places = new Map();
-  for (const { place, share } of regionsOf(grid).list) places.set(place, (places.get(place) ?? 0) + share);
-  if (!places.size) return "no area stands out";
-  const found = [...places].toSorted((a, b) => b[1] - a[1]);
-  return `evidence: ${found.map(([place, share]) => `${place} ${percent(share)}`).join(", ")}`;
+// A map in words, for those who cannot see it: where the evidence is, and how much.
+function mapInWords(map) {
+  if (!map.regions.length) return "no area stands out";
+  const told = map.regions.slice(0, 5).map(({ place, adds, share }) => `${place} adds ${adds.toFixed(2)} (${percent(share)})`);
+  const more = map.regions.length - told.length;
+  return `evidence: ${told.join("; ")}${more > 0 ? `; and ${more} smaller` : ""}`;
 }

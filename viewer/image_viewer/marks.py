@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry
 
 _PROBLEM = "marking-problem"
+_LASER = "marking-laser"
+
+
+def card_changed() -> bool:
+    """Return once whether the result card must be drawn again, for marks that it speaks of."""
+    return bool(st.session_state.pop(_LASER, False))
 
 
 def message(entry: Entry, store: ReviewStore | None) -> dict[str, Any]:
@@ -31,6 +37,7 @@ def message(entry: Entry, store: ReviewStore | None) -> dict[str, Any]:
         except DrcoreError as error:
             problem = str(error)
     reader, own_only = reading_mode.reader(), reading_mode.hides_machine(entry)
+    nameless = reading_mode.hides_names()
     return {
         "marking": store is not None,
         "lesions": list(LESIONS),
@@ -39,12 +46,26 @@ def message(entry: Entry, store: ReviewStore | None) -> dict[str, Any]:
             {
                 "number": number, "kind": mark.kind, "lesion": mark.lesion,
                 "x0": mark.x0, "y0": mark.y0, "x1": mark.x1, "y1": mark.y1,
-                "mine": mark.reader == reader, "reader": mark.reader,
+                "mine": mark.reader == reader, "reader": "" if nameless else mark.reader,
             }
             for number, mark in found
             if mark.reader == reader or not own_only
         ],
     }  # fmt: skip
+
+
+def laser_sentence(entry: Entry, store: ReviewStore | None) -> str:
+    """Say what areas marked as laser scars add to the score; empty without them."""
+    from drcore.export import cautions
+
+    report = entry.report
+    if store is None or report is None or report.status == "failed":
+        return ""
+    try:
+        found = store.marks(report.sha256)
+    except DrcoreError:  # the stage says so
+        return ""
+    return cautions.laser_sentence(report, (mark for _, mark in found))
 
 
 def mark_of(values: dict[str, Any], slide: Slide, reader: str, now: datetime) -> Mark:
@@ -80,9 +101,12 @@ def add(entry: Entry, slide: Slide, store: ReviewStore | None, values: dict[str,
     if store is None or values.get("id") != entry.image_id:
         return
     try:
-        store.add_mark(mark_of(values, slide, reading_mode.reader(), datetime.now(UTC)))
+        made = mark_of(values, slide, reading_mode.reader(), datetime.now(UTC))
+        store.add_mark(made)
     except DrcoreError as error:
         st.session_state[_PROBLEM] = str(error)
+    else:
+        st.session_state[_LASER] = made.lesion == "laser scar"
 
 
 def remove(entry: Entry, store: ReviewStore | None, values: dict[str, Any]) -> None:
@@ -94,3 +118,5 @@ def remove(entry: Entry, store: ReviewStore | None, values: dict[str, Any]) -> N
         store.remove_mark(number, reading_mode.reader())
     except DrcoreError as error:
         st.session_state[_PROBLEM] = str(error)
+    else:
+        st.session_state[_LASER] = True

@@ -5,6 +5,8 @@ const DECODE_LATER = 250; // ms after the first paint, so that it does not wait 
 const ASK_AGAIN = 700; // ms, while the server prepares the next photographs
 const MARGIN = 0.985; // of the panel that the retina fills at first
 
+const rgb = (tone) => `rgb(${tone.join()})`;
+
 const settings = remembered();
 const states = new Map(); // by photograph: zoom, and whether its map is shown
 const MAX_STATES = 400;
@@ -103,7 +105,7 @@ class Panels {
   // The maps that are to be painted now.
   shownScales() {
     const { slide } = this.data;
-    if (!slide.maps || !this.look.shown || this.held || this.settings.opacity === 0) return [];
+    if (!slide.maps || !this.look.shown || this.held) return [];
     return this.panels.filter((panel) => panel.scale).map((panel) => panel.scale);
   }
 
@@ -111,7 +113,9 @@ class Panels {
 
   arrange() {
     const names = this.scaleNames();
-    const layout = names.length ? this.settings.layout : "single";
+    // Of a map that is off by default the image stands alone, as large as it can be.
+    const alone = !names.length || (this.data.slide.maps.hidden && !this.look.shown);
+    const layout = alone ? "single" : this.settings.layout;
     const wanted = layout === "grid" ? names : layout === "beside" ? ["", this.scale]
       : layout === "overlay" ? [this.scale] : [""];
     while (this.panels.length > wanted.length) {
@@ -121,6 +125,8 @@ class Panels {
     }
     while (this.panels.length < wanted.length) this.panels.push(this.newPanel());
     this.panels.forEach((panel, i) => { panel.scale = wanted[i]; });
+    this.tip.hidden = true; // of a place that another panel may have now
+    for (const panel of this.panels) panel.cross.hidden = true;
     this.area.dataset.layout = layout;
     this.area.dataset.count = wanted.length;
     this.label();
@@ -131,21 +137,32 @@ class Panels {
     const node = document.createElement("div");
     node.className = "panel";
     node.innerHTML = '<canvas class="photo" role="img"></canvas><canvas class="map" role="img"></canvas>'
+      + '<canvas class="outlines" aria-hidden="true"></canvas>'
       + '<svg class="marks" aria-hidden="true"><g></g></svg><i class="cross" hidden></i>'
       + '<span class="label"></span><span class="wait" hidden></span>'
-      + '<span class="key" hidden><canvas width="256" height="1"></canvas><span class="ticks"><span>low</span>'
-      + '<span>relative evidence</span><span>high</span></span></span>';
+      + '<span class="key" hidden><canvas width="255" height="1"></canvas><span class="ticks"></span>'
+      + '<span class="unit">score added per disc area</span><span class="levels"></span></span>';
     const panel = {
       node,
       photo: node.querySelector(".photo"), map: node.querySelector(".map"),
-      marks: node.querySelector(".marks"), cross: node.querySelector(".cross"),
+      outlines: node.querySelector(".outlines"), marks: node.querySelector(".marks"), cross: node.querySelector(".cross"),
       label: node.querySelector(".label"), wait: node.querySelector(".wait"),
       key: node.querySelector(".key"), scale: "", painted: "", mapped: "", marked: "",
     };
     const bar = panel.key.querySelector("canvas").getContext("2d");
-    const strip = bar.createImageData(256, 1);
+    const strip = bar.createImageData(255, 1);
     new Uint32Array(strip.data.buffer).set(this.table);
     bar.putImageData(strip, 0, 0);
+    panel.key.querySelector(".ticks").append(...this.data.ticks.map(([at, text]) => {
+      const tick = Object.assign(document.createElement("i"), { textContent: text });
+      tick.style.left = `${100 * at}%`;
+      return tick;
+    }));
+    panel.key.querySelector(".levels").append("outlines ", ...this.data.levels.flatMap((level, i) => {
+      const ring = document.createElement("i");
+      ring.style.borderColor = rgb(this.data.tones[i + 1]);
+      return [ring, `${level} `];
+    }));
     this.area.append(node);
     this.resized.observe(node);
     return panel;
@@ -164,21 +181,22 @@ class Panels {
 
   label() {
     const { slide } = this.data;
-    const { view, opacity, lines } = this.settings;
+    const { view, opacity, full } = this.settings;
     const [, named, , effect] = VIEWS.find(([name]) => name === view) ?? VIEWS[0];
     const shown = Boolean(slide.maps) && this.look.shown;
     for (const panel of this.panels) {
       const size = panel.scale === "fused" ? "combined" : `${panel.scale} px`;
       panel.label.textContent = !panel.scale ? named
         : !shown ? "Heat map off"
-          : `Heat map \u00b7 ${size}${lines ? " \u00b7 contours" : ""}`;
+          : `${slide.maps.raw ? "Raw heat map" : "Heat map"} \u00b7 ${size}${full ? " \u00b7 full fill" : ""}`;
       panel.photo.setAttribute("aria-label", `Fundus image ${slide.name}, ${named.toLowerCase()}`);
       const grid = panel.scale && source(slide.maps, grids)?.scales.get(panel.scale);
       panel.map.setAttribute("aria-label", panel.scale
-        ? `Heat map, ${size}, ${lines ? "contours" : `opacity ${opacity} per cent`}${grid ? `; ${mapInWords(grid)}` : ""}` : "");
+        ? `${slide.maps.raw ? "Raw heat map" : "Heat map"}, ${size}, opacity ${opacity} per cent${grid ? `; ${mapInWords(grid)}` : ""}` : "");
       panel.map.setAttribute("aria-hidden", String(!panel.scale || !shown));
       // One scale of colours for all: one bar is enough.
-      panel.key.hidden = panel !== this.panels.at(-1) || !panel.scale || !shown || lines;
+      panel.key.hidden = panel !== this.panels.at(-1) || !panel.scale || !shown;
+      panel.key.querySelector(".levels").hidden = Boolean(slide.maps?.raw);
     }
     for (const button of this.box.querySelectorAll("[data-set][data-value]")) {
       const now = button.dataset.set === "scale" ? this.scale : this.settings[button.dataset.set];
@@ -187,7 +205,7 @@ class Panels {
     for (const input of this.box.querySelectorAll("input[type=range]")) {
       const value = this.settings[input.dataset.set];
       input.value = value;
-      const unit = input.dataset.set === "level" ? String(value) : `${value} %`;
+      const unit = `${value} %`;
       input.nextElementSibling.textContent = unit;
       input.title = unit;
       input.setAttribute("aria-valuetext", unit);
@@ -198,15 +216,16 @@ class Panels {
     }
     this.box.querySelector("[data-do=toggle]").textContent = shown ? "Hide heat map" : "Show heat map";
     this.box.querySelector("[data-set=opacity]").disabled = !shown;
-    this.box.querySelector("[data-do=lines]").setAttribute("aria-pressed", String(lines));
+    this.box.querySelector("[data-do=full]").setAttribute("aria-pressed", String(full));
     this.box.querySelector("[data-do=marking]").hidden = !this.data.marking;
     this.box.querySelector("[data-do=marking]").setAttribute("aria-pressed", String(this.marking));
-    const lit = this.settings.brightness !== 100 || this.settings.contrast !== 100 || lines;
+    const lit = this.settings.brightness !== 100 || this.settings.contrast !== 100 || full;
     this.box.querySelector("[data-do=adjust]").classList.toggle("on", lit);
+    const laser = this.data.marks.some((mark) => mark.lesion === "laser scar")
+      ? " Laser scars are marked: the model may take them for disease." : "";
+    this.line.classList.toggle("warned", shown && Boolean(slide.maps?.warning));
     this.line.textContent = this.data.problem || this.marking ? this.markingSentence() : !slide.maps ? slide.caption
-      : shown ? `${lines ? "Contours enclose areas that contributed most to the score. They do"
-        : "Colour shows how much each area raised the score. It does"} not outline lesions. Hold X to peek.`
-        : slide.maps.caption || "Heat map off.";
+      : shown ? (slide.maps.warning || slide.maps.words) + laser : (slide.maps.caption || "Heat map off.") + laser;
     this.area.classList.toggle("marking", this.marking);
     const filter = `${effect ?? ""} brightness(${this.settings.brightness / 100}) `
       + `contrast(${this.settings.contrast / 100})`;
@@ -265,7 +284,9 @@ class Panels {
       if (this.paintPhoto(panel, place)) photographs += 1;
       const visible = shown.includes(panel.scale) && this.paintMap(panel, place);
       panel.map.style.visibility = visible ? "visible" : "hidden";
-      panel.map.style.opacity = this.settings.opacity / 100;
+      panel.outlines.style.visibility = panel.map.style.visibility;
+      const fill = this.data.fills[slide.maps?.raw || this.settings.full ? 1 : 0];
+      panel.map.style.opacity = (fill * this.settings.opacity) / 100;
       if (visible) done.push(panel.scale);
       this.placeMarks(panel, place);
     }
@@ -316,39 +337,48 @@ class Panels {
     const maps = source(slide.maps, grids, () => { this.label(); this.redraw(); });
     const grid = maps?.scales.get(panel.scale);
     if (!grid) return false;
-    const { lines, level } = this.settings;
     const finest = Math.sqrt(MAP_PIXELS / (panel.width * panel.height));
-    const ratio = lines ? panel.ratio : Math.min(panel.ratio, finest);
+    const ratio = Math.min(panel.ratio, finest);
     const width = Math.max(1, Math.round(panel.width * ratio));
     const height = Math.max(1, Math.round(panel.height * ratio));
-    const state = [slide.id, panel.scale, lines && level, width, height, place.scale, place.x, place.y].join();
+    const state = [slide.id, slide.maps.url, panel.scale, width, height, place.scale, place.x, place.y].join();
     if (panel.mapped === state) return true;
     panel.mapped = state;
     if (panel.map.width !== width) panel.map.width = width;
     if (panel.map.height !== height) panel.map.height = height;
     const ink = panel.map.getContext("2d", { willReadFrequently: true });
     const scale = (place.scale * width) / panel.width;
-    if (lines) {
-      ink.setTransform(1, 0, 0, 1, 0, 0);
-      ink.clearRect(0, 0, width, height);
-      ink.setTransform(scale, 0, 0, scale, width / 2 - place.x * scale, height / 2 - place.y * scale);
-      grid.lines ??= new Map();
-      if (!grid.lines.has(level)) grid.lines.set(level, contours(grid, level));
-      ink.lineJoin = ink.lineCap = "round";
-      for (const [style, thick] of [["#000c", 3], ["#fde725", 1.3]]) {
-        ink.strokeStyle = style;
-        ink.lineWidth = (thick * ratio) / scale;
-        ink.stroke(grid.lines.get(level));
-      }
-      return true;
-    }
-    const rim = [...maps.scales.values()].reduce((a, b) => (b.side > a.side ? b : a));
+    const rim = [...maps.scales.values()].map((map) => map.colours).reduce((a, b) => (b.side > a.side ? b : a));
     if (panel.image?.width !== width || panel.image?.height !== height) panel.image = ink.createImageData(width, height);
-    paintGrid(panel.image, grid, rim, this.table, this.data.range, {
+    paintGrid(panel.image, grid.colours, rim, this.table, {
       x: place.x - width / 2 / scale, y: place.y - height / 2 / scale, step: 1 / scale,
     });
     ink.putImageData(panel.image, 0, 0);
+    this.paintOutlines(panel, place, grid);
     return true;
+  }
+
+  // Dark on both sides of a light line: seen on every ground.
+  paintOutlines(panel, place, grid) {
+    const { levels, tones } = this.data;
+    const canvas = panel.outlines;
+    const width = Math.round(panel.width * panel.ratio);
+    const height = Math.round(panel.height * panel.ratio);
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    const ink = canvas.getContext("2d");
+    const scale = place.scale * panel.ratio;
+    ink.setTransform(1, 0, 0, 1, 0, 0);
+    ink.clearRect(0, 0, width, height);
+    ink.setTransform(scale, 0, 0, scale, width / 2 - place.x * scale, height / 2 - place.y * scale);
+    ink.lineJoin = ink.lineCap = "round";
+    outlinesOf(grid, levels).forEach((path, i) => {
+      for (const [tone, thick] of [[tones[0], 3.4], [tones[i + 1], 1.4]]) {
+        ink.strokeStyle = rgb(tone);
+        ink.lineWidth = (thick * panel.ratio) / scale;
+        ink.stroke(path);
+      }
+    });
   }
 
   placeMarks(panel, place) {

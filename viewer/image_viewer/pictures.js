@@ -25,10 +25,7 @@ async function levels(picture) {
 
 async function grids(maps) {
   const buffer = await (await fetched(maps.url)).arrayBuffer();
-  const open = (part) => openGrid(part, new Int16Array(buffer, part.offset, part.side * part.side));
-  return {
-    scales: new Map(maps.scales.map((part) => [part.name, filled(open(part))])),
-  };
+  return { scales: new Map(maps.scales.map((part) => [part.name, openGrid(part, buffer)])) };
 }
 
 // What is there now, or undefined; what is not comes later, and then `ready` is called.

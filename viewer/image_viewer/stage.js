@@ -20,7 +20,8 @@ class Stage extends Panels {
   toggle() {
     if (!this.data.slide.maps) return;
     this.look.shown = !this.look.shown;
-    this.label();
+    if (this.data.slide.maps.hidden) this.arrange();
+    else this.label();
     this.draw();
   }
 
@@ -55,10 +56,10 @@ class Stage extends Panels {
     const { settings: now } = this;
     if (what === "toggle") this.toggle();
     else if (what === "fit") this.fit();
-    else if (what === "lines") this.set("lines", !now.lines);
+    else if (what === "full") this.set("full", !now.full);
     else if (what === "reset") {
-      Object.assign(now, { brightness: 100, contrast: 100, lines: false, level: DEFAULTS.level });
-      this.set("level", DEFAULTS.level);
+      Object.assign(now, { brightness: 100, contrast: 100, full: false });
+      this.set("opacity", DEFAULTS.opacity);
     } else if (what === "marking") {
       this.marking = !this.marking && Boolean(this.data.marking);
       this.open("marking", this.marking);
@@ -285,7 +286,8 @@ class Stage extends Panels {
   point(event) {
     const at = event && this.at(event);
     const { maps } = this.data.slide;
-    const grid = at && this.look.shown && source(maps, grids)?.scales.get("fused");
+    const shown = at && (at.panel.scale || this.scale);
+    const grid = at && this.look.shown && source(maps, grids)?.scales.get(shown);
     for (const panel of this.panels) {
       panel.cross.hidden = !at || panel === at.panel || this.panels.length < 2;
       if (!panel.cross.hidden) panel.cross.style.transform = `translate(${at.x}px, ${at.y}px)`;
@@ -293,11 +295,13 @@ class Stage extends Panels {
     const region = grid ? regionAt(grid, at.on.x, at.on.y) : undefined;
     this.tip.hidden = !region || this.marking;
     if (this.tip.hidden) return;
+    const { adds, share } = region;
+    const discs = region.disc_areas;
     this.tip.replaceChildren(
-      `This region (${region.discs.toFixed(region.discs < 0.1 ? 2 : 1)} disc areas) adds `,
-      Object.assign(document.createElement("b"), { textContent: region.adds.toFixed(2) }),
-      ` to the score of ${maps.score.toFixed(2)}:`, document.createElement("br"),
-      `${percent(region.share)} of all that raises it`,
+      `This region (${discs.toFixed(discs < 0.1 ? 2 : 1)} disc areas) adds `,
+      Object.assign(document.createElement("b"), { textContent: adds.toFixed(2) }),
+      ` to the score of ${grid.score.toFixed(2)}${shown === "fused" ? "" : ` at ${shown} px`},`,
+      document.createElement("br"), `${percent(share)} of all that raises it`,
     );
     const frame = this.box.getBoundingClientRect();
     const left = Math.min(event.clientX - frame.left + 14, frame.width - this.tip.offsetWidth - 4);

@@ -13,11 +13,13 @@ from drcore import __version__
 from drcore.errors import DrcoreError
 from drcore.model.bundle import bundled_folder
 from drcore.model.manifest import read_manifest
-from viewer.server.settings import reviews_location
+from viewer.server import settings
 from viewer.ui import messages
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from drcore.model.manifest import Manifest
 
 MODEL_CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
 
@@ -39,14 +41,18 @@ _PARTS = {"val": "validation"}
 def model() -> None:
     """Show the model: name, thresholds, performance, model card."""
     try:
-        manifest = read_manifest(bundled_folder())
+        manifest = read_manifest(Path(settings.weights() or bundled_folder()))
     except DrcoreError as error:
-        messages.problem(str(error))
+        if not _installed():
+            messages.problem(str(error))
         return
     st.header(f"{manifest.name} {manifest.version}")
+    st.text(origin_text(manifest, settings.weights()))
     if manifest.intended_use:
         st.text(manifest.intended_use)
     st.caption(f"Grade thresholds: {thresholds_text(manifest.thresholds)}")
+    st.caption(decision_text(manifest))
+    _site(manifest)
     _figures(manifest.metrics)
     st.subheader("Model card")
     if MODEL_CARD.is_file():
@@ -61,6 +67,65 @@ def thresholds_text(thresholds: list[float]) -> str:
     return " \u00b7 ".join(
         f"{grade}/{grade + 1} {value:.2f}" for grade, value in enumerate(thresholds)
     )
+
+
+def origin_text(manifest: Manifest, chosen: str | None) -> str:
+    """Say where the weights came from."""
+    where = "Shipped with drcore."
+    if chosen is not None:
+        where = f"Loaded from the folder {Path(chosen).name}."
+    site = manifest.training.get("site")
+    if not isinstance(site, dict):
+        return where
+    return (
+        f"{where} Calibrated for this site on {site.get('date')} from {site.get('parent')}, with "
+        f"{site.get('photographs')} images of {site.get('patients')} patients "
+        f"({site.get('source')}). Networks, scores and heat maps are those of "
+        f"{site.get('parent')}."
+    )
+
+
+def site_table(manifest: Manifest) -> pd.DataFrame:
+    """Return figures before and after a site's calibration; empty where there is none."""
+    import pandas as pd
+
+    site = manifest.training.get("site")
+    figures = site.get("cross_validated", {}) if isinstance(site, dict) else {}
+    return pd.DataFrame(
+        [
+            {"Figure": name, "Before": value.get("before"), "After": value.get("after")}
+            for name, value in figures.items()
+            if isinstance(value, dict)
+        ]
+    )
+
+
+def _installed() -> bool:
+    """Show a model that an installed package brings; False where the weights are none."""
+    from drcore.grading.installed import installed_models, version_and_certainty
+
+    name = settings.weights()
+    if name is None or name not in installed_models():
+        return False
+    try:
+        version, _ = version_and_certainty(name)
+    except DrcoreError as error:
+        messages.problem(str(error))
+        return True
+    st.header(version)
+    st.caption("A model that an installed package brings. Its figures are not known to drcore.")
+    return True
+
+
+def decision_text(manifest: Manifest) -> str:
+    """Say how the grade is decided."""
+    certainty = manifest.certainty
+    if certainty is not None and certainty.decision == "median":
+        return (
+            "The grade is the median of the grade probabilities; referable means a probability of "
+            "at least 50 % for grade 2 or more."
+        )
+    return "The grade comes from thresholds chosen for kappa, apart from the probabilities."
 
 
 def set_name(key: str) -> str:
@@ -108,11 +173,11 @@ def version_lines() -> list[tuple[str, str]]:
 def versions() -> None:
     """Show the versions, and where grades are stored."""
     try:
-        manifest = read_manifest(bundled_folder())
+        manifest = read_manifest(Path(settings.weights() or bundled_folder()))
         weights = f"{manifest.name} {manifest.version}"
     except DrcoreError:
-        weights = "not available"
-    location = reviews_location()
+        weights = settings.weights() or "not available"
+    location = settings.reviews_location()
     lines = [
         ("Model", weights),
         *version_lines(),
@@ -123,6 +188,16 @@ def versions() -> None:
         + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in lines)
         + "</dl>"
     )
+
+
+def _site(manifest: Manifest) -> None:
+    table = site_table(manifest)
+    if table.empty:
+        return
+    st.subheader("Calibration for this site")
+    st.caption("Cross-validated by patient, before and after.")
+    numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in ("Before", "After")}
+    st.dataframe(table, hide_index=True, column_config=numbers, key="site")
 
 
 def _figures(metrics: dict[str, Any]) -> None:

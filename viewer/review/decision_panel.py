@@ -10,7 +10,7 @@ import streamlit as st
 
 from drcore.errors import DrcoreError, ReviewError
 from viewer.session import reading_mode, state
-from viewer.session.state import Choice, SavedDecision
+from viewer.session.state import SavedDecision
 from viewer.session.viewing_log import viewing_log
 from viewer.ui import messages
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
     from drcore.reviews.store import ReviewStore
     from viewer.session.reading_mode import Circumstances
+    from viewer.worklist.reading import Choice
     from viewer.worklist.worklist import Entry, Worklist
+
+
+_GRADE_NAMES = ("No DR", "Mild", "Moderate", "Severe", "PDR")
 
 
 def decide(
@@ -80,14 +84,12 @@ def latest_sentence(decision: Decision) -> str:
     """Describe a decision with reader and time; the reader's name is untrusted text."""
     when = decision.decided_at.astimezone()
     day = "" if when.date() == datetime.now(UTC).astimezone().date() else f"{when:%d %b %Y} "
-    who = f"{decision.reader}, " if decision.reader else ""
+    named = decision.reader and not reading_mode.hides_names()
+    who = f"{decision.reader}, " if named else ""
+    if decision.saw_machine:
+        who = f"{who}after seeing the model, "
     agrees = " \u2013 agrees with model" if decision.action == "agree" else ""
     return f"{decision_text(decision).capitalize()}{agrees} ({who}{day}{when:%H:%M})"
-
-
-def choice_of(entry: Entry) -> Choice | None:
-    """Return what was chosen for an entry and not saved yet."""
-    return state.session().choices.get(entry.key)
 
 
 def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool = False) -> None:
@@ -95,43 +97,51 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool 
     report = entry.report
     if report is None or report.status == "failed":
         return
-    if hidden and choice_of(entry) == "agree":  # chosen before the grade was hidden
-        state.session().choices.pop(entry.key)
-    if report.grade is not None and not hidden:
-        _choice_button(entry, f"Agree (grade {report.grade})", "agree", "A")
-    with st.container(horizontal=True, gap="xxsmall", key="grades"):
-        for grade in range(5):
-            _choice_button(entry, str(grade), grade, str(grade))
-        _choice_button(entry, "Ungradable", "ungradable", "U")
+    draft = worklist.reading.draft(entry.key)
+    if hidden and draft.choice == "agree":  # chosen before the grade was hidden
+        _choose(worklist, entry.key, None)
+    with st.container(gap="xsmall", key="decide"):
+        if report.grade is not None and not hidden:
+            _choice_button(worklist, entry, f"Agree (grade {report.grade})", "agree", "A")
+        with st.container(horizontal=True, gap="xxsmall", key="grades"):
+            for grade, name in enumerate(_GRADE_NAMES):
+                _choice_button(worklist, entry, f"{grade} {name}", grade, str(grade))
+            _choice_button(worklist, entry, "Ungradable", "ungradable", "U")
+        _save_buttons(worklist, entry, store)
+    note = f"note-{entry.key}"
     st.text_area(
-        "Note", key=f"note-{entry.key}", height=68, max_chars=2000, placeholder="Note (optional)",
-        label_visibility="collapsed", persist_state="session",
+        "Note", value=draft.note, key=note, height=68, max_chars=2000,
+        placeholder="Note (optional)", label_visibility="collapsed", persist_state="session",
+        on_change=_keep_note, args=(worklist, entry.key, note),
     )  # fmt: skip
     st.text_input(
         "Reader", key="reader", max_chars=100, placeholder="Your name or initials",
-        persist_state="session",
+        persist_state="session", on_change=_rename, args=(worklist,),
     )  # fmt: skip
-    _save_buttons(worklist, entry, store)
     session = state.session()
     if session.save_error:
         messages.problem(session.save_error)
         session.save_error = ""
 
 
-def _choice_button(entry: Entry, label: str, value: Choice, shortcut: str) -> None:
+def _choice_button(
+    worklist: Worklist, entry: Entry, label: str, value: Choice, shortcut: str
+) -> None:
+    chosen = worklist.reading.draft(entry.key).choice == value
     st.button(
-        label, key=f"choose-{value}", shortcut=shortcut, width="stretch",
-        type="primary" if choice_of(entry) == value else "secondary",
-        on_click=_choose, args=(entry.key, value),
+        f"\u2713 {label}" if chosen else label, key=f"choose-{value}", shortcut=shortcut,
+        width="stretch", type="primary" if chosen else "secondary",
+        on_click=_choose, args=(worklist, entry.key, value),
     )  # fmt: skip
 
 
 def _save_buttons(worklist: Worklist, entry: Entry, store: ReviewStore) -> None:
     last = worklist.position == len(worklist) - 1
+    chosen = worklist.reading.draft(entry.key).choice
     with st.container(horizontal=True, gap="xsmall", key="save"):
         st.button(
             "Save" if last else "Save and next", key="save-next", shortcut="S", width="stretch",
-            type="secondary" if choice_of(entry) is None else "primary",
+            type="secondary" if chosen is None else "primary",
             on_click=_save, args=(worklist, entry, store, not last),
         )  # fmt: skip
         if not last:
@@ -141,8 +151,22 @@ def _save_buttons(worklist: Worklist, entry: Entry, store: ReviewStore) -> None:
             )  # fmt: skip
 
 
-def _choose(key: str, value: Choice) -> None:
-    state.session().choices[key] = value
+def _choose(worklist: Worklist, key: str, value: Choice | None) -> None:
+    if worklist.reading.set_draft(key, choice=value):
+        worklist.save_reading()
+
+
+def _keep_note(worklist: Worklist, key: str, widget: str) -> None:
+    if worklist.reading.set_draft(key, note=st.session_state[widget] or ""):
+        worklist.save_reading()
+
+
+def _rename(worklist: Worklist) -> None:
+    """Another reader begins with empty notes; a name entered late keeps what was typed."""
+    if worklist.reading.reader:
+        for key in [key for key in st.session_state if str(key).startswith("note-")]:
+            del st.session_state[key]
+    reading_mode.rename(worklist)
 
 
 def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> None:  # noqa: FBT001
@@ -153,10 +177,11 @@ def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> 
     log, reader = viewing_log(), reading_mode.reader()
     try:
         decision = decide(
-            report, choice_of(entry), note=st.session_state.get(f"note-{entry.key}") or "",
-            reader=reader, now=now, seconds=log.seconds(entry.key),
+            report, worklist.reading.draft(entry.key).choice, reader=reader,
+            note=st.session_state.get(f"note-{entry.key}") or "",
+            now=now, seconds=log.seconds(entry.key),
             overlay_scales=log.scales(entry.key, reader),
-            circumstances=reading_mode.circumstances(entry),
+            circumstances=reading_mode.circumstances(worklist, entry),
         )  # fmt: skip
         number = store.add(decision)
     except DrcoreError as error:
@@ -164,9 +189,33 @@ def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> 
         return
     entry.decision = decision
     log.decided(entry.key, reader)
-    session.choices.pop(entry.key, None)
+    worklist.reading.set_draft(entry.key, choice=None, note="")
+    worklist.save_reading()
     session.saved = SavedDecision(
-        f"Saved {now.astimezone():%H:%M}", f"{decision.image}, {decision_text(decision)}", number
-    )
+        f"Saved {now.astimezone():%H:%M}", f"{decision.image}, {decision_text(decision)}", number,
+        entry.key, decision,
+    )  # fmt: skip
     if go_on:
         worklist.step(1)
+
+
+def undo(worklist: Worklist, store: ReviewStore) -> None:
+    """Take back the decision that was saved last; it becomes a draft again, on screen."""
+    session = state.session()
+    saved, session.saved = session.saved, None
+    if saved is None:
+        return
+    made = saved.decision
+    try:
+        store.withdraw(saved.number, made.reader)
+        before = store.latest(made.sha256)
+    except DrcoreError as error:
+        session.save_error = str(error)
+        return
+    for entry in worklist.everything:
+        if entry.sha256 == made.sha256:
+            entry.decision = before
+    choice = "ungradable" if made.grade is None else made.grade
+    worklist.reading.set_draft(saved.key, choice=choice, note=made.note)
+    worklist.save_reading()
+    worklist.select(saved.key)

@@ -31,7 +31,7 @@ def download_result(worklist: Worklist, entry: Entry) -> None:
 
 def download_grades() -> None:
     """Show the download of every stored grade, unless the reader may not know of other readers."""
-    if not reading_mode.hides_record():
+    if not reading_mode.hides_record() and not reading_mode.hides_names():
         csv_download(
             "Download all grades (CSV)", lambda: state.store().csv_text(), name="grades",
             key="download-decisions",
@@ -48,7 +48,11 @@ def result_bytes(worklist: Worklist, entry: Entry) -> bytes:
     only = reading_mode.reader() if reading_mode.hides_record() else None
     try:
         rules = reading_mode.study_rules()
-        case = case_of(entry, state.store(), rules=rules, only_reader=only)
+        nameless = reading_mode.hides_names()
+        case = case_of(
+            entry, state.store(), rules=rules, only_reader=only,
+            named=reading_mode.reader() if nameless else None,
+        )  # fmt: skip
     except DrcoreError:
         if entry.report is None:
             raise

@@ -31,10 +31,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
     return item;
   }
 
-  function paint(chip, [text, background, ink]) {
+  // What only the model says is drawn as an outline.
+  function paint(chip, [text, background, ink], outlined = false) {
     chip.textContent = text;
-    chip.style.background = background;
-    chip.style.color = ink;
+    chip.style.background = outlined ? "transparent" : background;
+    chip.style.color = outlined ? "inherit" : ink;
+    chip.style.boxShadow = outlined ? `inset 0 0 0 2px ${background}` : "";
   }
 
   function create(key) {
@@ -43,7 +45,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     item.dataset.key = key;
     item.innerHTML = '<span class="thumb"><img alt="" loading="lazy"></span>'
       + '<span class="text"><span class="name"></span><span class="note"></span></span>'
-      + '<span class="end"><span class="chip"></span><span class="done">\u2713</span></span>';
+      + '<span class="end"><span class="by"></span><span class="chip"></span>'
+      + '<span class="done" aria-hidden="true"></span></span>';
     item.onclick = () => setTriggerValue("pick", key);
     return item;
   }
@@ -58,7 +61,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
     item.querySelector(".name").textContent = entry.name;
     item.title = entry.name;
     item.querySelector(".note").textContent = entry.note;
-    paint(item.querySelector(".chip"), entry.chip);
-    item.classList.toggle("decided", entry.decided);
+    const chip = item.querySelector(".chip");
+    paint(chip, entry.chip, entry.by === "Model grade");
+    chip.title = entry.by;
+    item.querySelector(".by").textContent = entry.by;
+    item.classList.toggle("decided", entry.decided && !entry.unsaved);
+    item.classList.toggle("unsaved", entry.unsaved);
+    item.querySelector(".done").textContent = entry.unsaved ? "\u25cf" : "\u2713";
   }
 }

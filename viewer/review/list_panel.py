@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from viewer.review import identity_table
 from viewer.review.list_rows import patient_summary
-from viewer.session import current_list, reading_mode, state
+from viewer.review.verdict_card import source_words
+from viewer.session import current_list, state
 from viewer.ui import messages
 from viewer.ui.assets import style_tag
 from viewer.worklist.ordering import KINDS, MODEL_ORDERS, ORDERS, ViewOptions
@@ -71,6 +73,7 @@ def panel(worklist: Worklist) -> None:
     with settings.container(width=290):
         _privacy(worklist)
         _clearing(worklist)
+    identity_table.show_if_open(worklist)
 
 
 def _sorting(worklist: Worklist) -> None:
@@ -141,10 +144,21 @@ def _identity(worklist: Worklist, entry: Entry) -> None:
     st.text_input(
         "Patient ID", value=entry.patient_shown or "", max_chars=200, key=f"patient-{entry.key}",
     )  # fmt: skip
+    st.text_input(
+        "Exam date", value=entry.exam_date or "", max_chars=10, key=f"date-{entry.key}",
+        placeholder="YYYY-MM-DD",
+    )  # fmt: skip
+    source = source_words(entry.facts.identity.source)
+    if source:
+        st.caption(f"Read: {source}.")
     st.button(
-        "Save eye and patient ID", key="save-identity",
+        "Save", key="save-identity", type="primary",
         on_click=_correct, args=(worklist, entry, patient_hidden),
         disabled=entry.report is None or entry.report.status == "failed",
+    )  # fmt: skip
+    st.button(
+        "Edit all images\u2026", key="edit-identities", disabled=worklist.deidentified,
+        on_click=identity_table.open_table,
     )  # fmt: skip
     error = st.session_state.pop("identity-error", "")
     if error:
@@ -152,17 +166,23 @@ def _identity(worklist: Worklist, entry: Entry) -> None:
 
 
 def _correct(worklist: Worklist, entry: Entry, patient_hidden: bool) -> None:  # noqa: FBT001
+    from drcore.photographs.identity import parse_date
+
     laterality = st.session_state[f"eye-{entry.key}"] or None
     typed = " ".join((st.session_state[f"patient-{entry.key}"] or "").split()) or None
     patient = entry.patient if patient_hidden and typed is None else typed
-    if (laterality, patient) == (entry.laterality, entry.patient):
+    day = (st.session_state[f"date-{entry.key}"] or "").strip()
+    exam_date = parse_date(day) if day else None
+    if (laterality, patient, exam_date) == (entry.laterality, entry.patient, entry.exam_date):
+        return
+    if day and exam_date is None:
+        st.session_state["identity-error"] = f"{day} is not a date. Write it as YYYY-MM-DD."
         return
     try:
-        state.store().correct_identity(entry.sha256, laterality, patient, reading_mode.reader())
+        made = identity_table.Correction(entry, laterality, patient, exam_date)
+        identity_table.save(worklist, [made])
     except DrcoreError as error:
         st.session_state["identity-error"] = str(error)
-        return
-    worklist.correct(entry.key, laterality, patient)
 
 
 def _privacy(worklist: Worklist) -> None:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 from viewer.ui.palette import FAILED, GRADES, PENDING, UNGRADABLE, Chip, chip_of
 
 if TYPE_CHECKING:
+    from drcore.agreement.adjudication import ReadingStatus
     from drcore.agreement.patient_grade import EyeGrade
     from drcore.reviews.decision import Decision
     from viewer.worklist.entry import Entry
     from viewer.worklist.ordering import PatientStudy
+    from viewer.worklist.reading import Choice
     from viewer.worklist.worklist import Worklist
+
+_WHO = {"arbiter": "Arbiter", "agreement": "Readers", "reader": "Reader"}
 
 HIDDEN: Chip = ("", "#00000000", "inherit")
 """Of a photograph whose result a masked reader must not know."""
@@ -23,15 +27,19 @@ def list_rows(worklist: Worklist) -> list[dict[str, Any]]:
     rows = []
     above = None
     for entry in worklist.entries:
-        heading = headings.get(entry.key)
+        heading, hidden = headings.get(entry.key), entry.key in worklist.hidden
+        chip, by = _chip(entry, hidden=hidden)
+        draft = worklist.reading.draft(entry.key).choice
         rows.append(
             {
                 "key": entry.key,
                 "name": entry.name,
-                "note": _note(entry, hidden=entry.key in worklist.hidden),
+                "note": _draft_note(draft) if draft is not None else _note(entry, hidden=hidden),
                 "thumbnail": entry.thumbnail,
-                "chip": _chip(entry, hidden=entry.key in worklist.hidden),
-                "decided": entry.decision is not None and entry.key not in worklist.hidden,
+                "chip": chip,
+                "by": by,
+                "decided": entry.decision is not None and not hidden,
+                "unsaved": draft is not None,
                 "heading": heading if heading is not above else None,
             }
         )
@@ -78,11 +86,20 @@ def _finding(eye: EyeGrade) -> str:
     return "ungradable" if eye.finding == "ungradable" else "\u2026"
 
 
-def _chip(entry: Entry, *, hidden: bool) -> Chip:
-    report = entry.report
+def _chip(entry: Entry, *, hidden: bool) -> tuple[Chip, str]:
+    """The final grade, else the model's; and whose it is, in words."""
+    report, final = entry.report, entry.reading.final if entry.reading else None
     if hidden and report is not None:
-        return FAILED if report.status == "failed" else HIDDEN
-    return chip_of(report)
+        return (FAILED, "") if report.status == "failed" else (HIDDEN, "")
+    if final is not None:
+        return (UNGRADABLE if final.grade is None else GRADES[final.grade]), "Final grade"
+    graded = report is not None and report.status != "failed"
+    return chip_of(report), "Model grade" if graded else ""
+
+
+def _draft_note(choice: Choice) -> str:
+    chosen = {"agree": "Agree", "ungradable": "Ungradable"}.get(str(choice), f"Grade {choice}")
+    return f"{chosen}: not saved"
 
 
 def _note(entry: Entry, *, hidden: bool) -> str:
@@ -92,15 +109,20 @@ def _note(entry: Entry, *, hidden: bool) -> str:
     if report.status == "failed":
         return "Unreadable"
     if not hidden and entry.decision is not None:
-        return _reader_note(entry.decision, report.grade)
+        return _reader_note(entry.decision, entry.reading, report.grade)
     if not hidden and report.status == "ungradable":
         return "Model: ungradable"
     return " \u00b7 ".join(filter(None, (entry.laterality, entry.origin)))
 
 
-def _reader_note(decision: Decision, model: int | None) -> str:
-    if decision.grade is None:
-        return "Reader: ungradable"
-    if decision.grade == model:
-        return f"Reader: {decision.grade} (= model)"
-    return f"Reader: {decision.grade} (model {'ungradable' if model is None else model})"
+def _reader_note(decision: Decision, reading: ReadingStatus | None, model: int | None) -> str:
+    """The final grade with whose it is, and the model's beside it."""
+    machine = "ungradable" if model is None else str(model)
+    if reading is not None and reading.readings and reading.final is None:
+        return f"Readers disagree (model {machine})"
+    final = reading.final if reading else None
+    who = _WHO.get((reading.basis or "reader") if reading else "reader", "Reader")
+    grade = (final or decision).grade
+    if grade is None:
+        return f"{who}: ungradable"
+    return f"{who}: {grade} ({'= model' if grade == model else f'model {machine}'})"

@@ -2,14 +2,24 @@
 
 import streamlit as st
 
-from viewer.review import downloads, list_panel, reading_mode_panel, resume_link, upload, workspace
-from viewer.session import page, state
+from viewer.review import (
+    downloads,
+    list_panel,
+    reading_mode_panel,
+    resume_link,
+    start_panel,
+    upload,
+    workspace,
+)
+from viewer.session import page, reading_mode, state
 
 page.open_page()
 worklist = state.worklist()
 side = st.sidebar.container()
 
-if len(worklist):
+if len(worklist) and not reading_mode.chosen():
+    start_panel.show(worklist)
+elif len(worklist):
     workspace.show(worklist)
 else:
     st.header("Grade fundus images")
@@ -20,7 +30,12 @@ else:
     upload.sample_gallery(worklist)
 
 with side:
-    if len(worklist):
+    if len(worklist) and not reading_mode.chosen():
+        list_panel.notices()
+        st.caption("The list appears once you have chosen how to read it.")
+        resume_link.last_list(worklist.token)
+        upload.add_more(worklist)
+    elif len(worklist):
         reading_mode_panel.panel(worklist)
         list_panel.panel(worklist)
         resume_link.last_list(worklist.token)

@@ -1,4 +1,4 @@
-"""Choosing the reading mode and the rules of the study."""
+"""Reading mode, reader and rules of the study, and what awaits the reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from drcore.errors import DrcoreError
 from drcore.reviews.decision import ReadingMode
 from drcore.text import fold
 from viewer.server.settings import allowed_modes
-from viewer.session import state
+from viewer.session import reading_mode, state
 from viewer.session.reading_mode import MODE_NAMES, mode, readable, reader, statuses, waiting
 from viewer.ui import messages
 from viewer.ui.assets import style_tag
@@ -38,15 +38,16 @@ _SECOND_READ_NAMES = {
 def panel(worklist: Worklist) -> None:
     """Show reading mode, what awaits the reader, and to an arbiter how the readers disagree."""
     st.html(style_tag("review/reading_mode_panel.css"))
-    allowed = allowed_modes()
-    if len(allowed) > 1:
-        st.selectbox(
-            "Reading mode", allowed, key="study-mode", persist_state="session",
-            format_func=MODE_NAMES.__getitem__, label_visibility="collapsed",
+    fixed = " (fixed for this study)" if len(allowed_modes()) == 1 else ""
+    who = f"<small>{escape(reader())}</small>" if reader() else ""
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="mode"):
+        st.html(f'<p class="study mode"><b>{MODE_NAMES[mode()]}</b>{fixed}{who}</p>')
+        st.button(
+            "Change", key="study-change", on_click=reading_mode.choose_again, args=(worklist,),
+            help="Choose reading mode and reader again",
         )  # fmt: skip
-    else:
-        st.html(f'<p class="study"><b>{MODE_NAMES[mode()]}</b> (fixed for this study)</p>')
-    if mode() == "open":  # nothing waits, and the list shows the progress
+    if mode() == "open":
+        _next_ungraded(worklist)
         return
     st.html(f'<p class="study faint">{_SENTENCES[mode()]}</p>')
     if mode() != "blinded first read":
@@ -64,8 +65,20 @@ def panel(worklist: Worklist) -> None:
     others = [entry for entry in left if selected is None or entry.key != selected.key]
     st.button(
         "Next disagreement" if mode() == "arbitration" else "Next unread",
-        key="study-next", width="stretch", disabled=not others,
+        key="study-next", width="stretch", disabled=not others, shortcut="J",
         on_click=_select_next, args=(worklist, [entry.key for entry in others]),
+    )  # fmt: skip
+
+
+def _next_ungraded(worklist: Worklist) -> None:
+    others = [
+        entry.key
+        for entry in readable(worklist)
+        if entry.decision is None and entry is not worklist.selected
+    ]
+    st.button(
+        "Next ungraded", key="study-next", width="stretch", disabled=not others, shortcut="J",
+        on_click=_select_next, args=(worklist, others),
     )  # fmt: skip
 
 
@@ -100,9 +113,7 @@ def _readings(status: ReadingStatus | None) -> str:
     """The readers' grades of the photograph on screen, without their names."""
     if status is None or not status.readings:
         return '<p class="study">Not yet read.</p>'
-    names = ["First reader", "Second reader"]
-    names += [f"Reader {number}" for number in range(3, len(status.readings) + 1)]
-    rows = [_row(name, one) for name, one in zip(names, status.readings, strict=False)]
+    rows = [_row(_reader_name(place, one), one) for place, one in enumerate(status.readings)]
     if status.arbiter is not None:
         rows.append(_row("Arbiter", status.arbiter))
     own = any(fold(one.reader) == fold(reader()) for one in status.readings)
@@ -114,6 +125,14 @@ def _readings(status: ReadingStatus | None) -> str:
     if own and reader():
         text += " You were one of the readers."
     return f'<table class="readings">{"".join(rows)}</table><p class="study">{text}</p>'
+
+
+def _reader_name(place: int, decision: Decision) -> str:
+    """What an arbiter calls a reader: the place instead of the name."""
+    ordinal = ("First reader", "Second reader", *(f"Reader {n}" for n in range(3, place + 2)))
+    if decision.mode == "open":
+        return f"Reader {place + 1} (unmasked)"
+    return f"{ordinal[place]}{' (had seen the model)' if decision.saw_machine else ''}"
 
 
 def _row(name: str, decision: Decision) -> str:

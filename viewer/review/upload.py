@@ -99,6 +99,9 @@ def _add_uploads(worklist: Worklist, key: str) -> None:
         return
     try:
         result = import_files(worklist, uploads.one_by_one(files))
+    except DrcoreError as error:  # a setting of the server is not valid
+        session.notices = [str(error)]
+        return
     finally:
         uploads.release(files)
         session.uploads += 1

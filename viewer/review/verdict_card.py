@@ -6,135 +6,122 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
-from drcore.export.cautions import NEAR, near_threshold_sentence, network_grades
+from drcore.export.cautions import cautions, referral_sentence
 from drcore.eye import EYE_NAMES
-from drcore.icdr import FULL_NAMES, REFERABLE
+from drcore.grading.statements import (
+    grade_range,
+    map_sentence,
+    operating_point,
+    outcome,
+    outcome_words,
+    percent,
+    referable_words,
+)  # fmt: skip
+from drcore.icdr import FULL_NAMES
 from viewer.ui import palette
 from viewer.ui.assets import style_tag
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from drcore.grading.report import GradeReport
+
+ORIGIN_NAMES = {
+    "dicom": "from DICOM header", "pattern": "by name pattern", "folder": "from folder",
+    "name": "from file name", "hand": "entered by hand",
+}  # fmt: skip
+"""What the pages call the origins of eye, patient and date."""
+DMO = "DMO not assessed \u2013 check the macula yourself."
+
+_STYLES = {"referable": "yes", "borderline": "borderline", "no": "no", "ungradable": "none"}
 
 _TOP = 4.0
 """End of the score's scale, in grades."""
 
 
-def card(report: GradeReport) -> str:
-    """Return the card of a report as HTML without scripts; untrusted text is escaped."""
+def card(report: GradeReport, laser: str = "") -> str:
+    """Return the card of a report as HTML without scripts; untrusted text is escaped.
+
+    All sentences come before the charts, the gravest first; `laser` is what
+    `drcore.export.cautions.laser_sentence` says.
+    """
     if report.status == "failed":
         return _wrap(
             '<p class="outcome none"><b>Image could not be read</b></p>',
             f'<p class="reason">{escape(report.reason)}</p>',
         )
     parts = [_outcome_line(report)]
-    view = report.field_of_view
-    remarks = [view.note if view else ""]
     if report.grade is not None:
-        remarks += [agreement_sentence(report), near_threshold_sentence(report)]
-        if report.grade < REFERABLE:
-            remarks.append("Grades 0 and 1 are hard to distinguish for this model.")
-        if report.placed < 1:
-            remarks.append(placement_sentence(report))
         parts.append(_grade_line(report, report.grade))
+        told = cautions(report)[1 if referral_sentence(report) else 0 :]  # it stands above
+        told += [laser, DMO, map_sentence(report)]
+        if 0 < report.placed < 1:
+            told.append("Score only slightly above the healthy range; map at reduced strength.")
+        told.append(operating_point(report))
     else:
         parts.append(f'<p class="reason">{escape(report.reason)}</p>')
-        remarks.append("Score shown for information only \u2013 not a grade.")
-    parts.append(f"<p>{escape(' '.join(filter(None, remarks)))}</p>")
+        told = [*cautions(report), "Score shown for information only \u2013 not a grade."]
+        told += [laser, DMO, map_sentence(report)]
+    told.append(eye_sentence(report))
+    parts.append(f"<ul>{''.join(f'<li>{escape(words)}</li>' for words in told if words)}</ul>")
     parts += [_score_bar(report), _probabilities(report) if report.grade is not None else ""]
-    eye = eye_sentence(report)
-    parts.append(f"<p>{escape(eye)}</p>" if eye else "")
-    parts.append('<p class="limits">DMO not assessed \u2013 check the macula yourself.</p>')
     return _wrap(*parts)
-
-
-def outcome(report: GradeReport) -> tuple[str, str]:
-    """Return the referral outcome of a report that did not fail, and its style."""
-    if report.grade is None:
-        return "Ungradable: refer or repeat the photograph", "none"
-    if report.referable:
-        return "Referable DR", "yes"
-    if report.referable_sensitive:
-        return "Borderline: needs a reader", "borderline"
-    return "No referable DR", "no"
-
-
-def probability_sentence(report: GradeReport) -> str:
-    """State the probability of referable DR; empty without calibration."""
-    if report.probabilities is None:
-        return ""
-    share = _share(sum(report.probabilities[REFERABLE:]))
-    return f"Probability of grade \u2265 {REFERABLE}: {share}"
-
-
-def referral_sentence(report: GradeReport) -> str:
-    """Say how close the score is to the referral threshold; of a report with a grade."""
-    distance = report.score - report.thresholds[REFERABLE - 1]
-    if 0 <= distance < NEAR:
-        return f"Score {distance:.2f} above the referral threshold."
-    if -NEAR < distance < 0:
-        return (
-            f"Score {-distance:.2f} below the referral threshold \u2013 treat as referable until "
-            "read."
-        )
-    if report.referable_sensitive and not report.referable:
-        return "Would be referred at the high-sensitivity setting."
-    return ""
 
 
 def set_sentence(report: GradeReport) -> str:
     """State the 90 % prediction set; empty without calibration."""
     if not report.grade_set:
         return ""
-    low, high = report.grade_set[0], report.grade_set[-1]
-    return f"90 % prediction set: grade{'' if low == high else 's'} {_range(low, high)}"
-
-
-def agreement_sentence(report: GradeReport) -> str:
-    """State the grade of each network."""
-    each, spread = network_grades(report)
-    if not spread:
-        return f"Networks: {each}."
-    return f"The networks disagree: {each}.{' Review carefully.' if spread > 1 else ''}"
-
-
-def placement_sentence(report: GradeReport) -> str:
-    """Say why the heat map is flat or faint; of a report with `placed` below 1."""
-    if report.placed > 0:
-        return "Score only slightly above the healthy range; heat map shown at reduced strength."
-    return "Score within the range of healthy eyes; no area stands out."
+    plural = "" if len(report.grade_set) == 1 else "s"
+    return f"90 % prediction set: grade{plural} {grade_range(report)}"
 
 
 def eye_sentence(report: GradeReport) -> str:
-    """Name eye and patient as far as they are known; untrusted text, to be escaped."""
+    """Say whose eye it is, when it was examined and where that was read.
+
+    Holds untrusted text, to be escaped; empty where nothing is known.
+    """
     eye = report.laterality
-    if eye is None:
+    facts = {
+        "eye": f"{EYE_NAMES[eye]} ({eye})" if eye else "",
+        "patient": f"patient {report.patient}" if report.patient else "",
+        "date": f"examined {report.exam_date}" if report.exam_date else "",
+    }
+    told = ", ".join(filter(None, facts.values()))
+    if not told:
         return ""
-    patient = f", patient {report.patient}" if report.patient else ""
-    return f"{EYE_NAMES[eye]} ({eye}){patient}."
+    source = source_words(report.identity_source, {what for what, text in facts.items() if text})
+    return f"{told[0].upper()}{told[1:]}{f' ({source})' if source else ''}."
+
+
+def source_words(identity_source: str, known: Collection[str] = ("eye", "patient", "date")) -> str:
+    """Say where eye, patient and date were read: `eye and patient from file name`."""
+    by_origin: dict[str, list[str]] = {}
+    for part in identity_source.split():
+        what, _, origin = part.partition("=")
+        if what in known and origin in ORIGIN_NAMES:
+            by_origin.setdefault(origin, []).append(what)
+    return "; ".join(
+        f"{' and '.join(what)} {ORIGIN_NAMES[origin]}" for origin, what in by_origin.items()
+    )
 
 
 def _outcome_line(report: GradeReport) -> str:
-    text, kind = outcome(report)
-    sentences = [probability_sentence(report)]
+    sentences = [referable_words(report)]
     if report.grade is not None:
         sentences.append(referral_sentence(report))
-    small = "".join(f"<small>{sentence}</small>" for sentence in sentences if sentence)
-    return f'<p class="outcome {kind}"><b>{text}</b>{small}</p>'
+    small = "".join(f"<small>{escape(sentence)}</small>" for sentence in sentences if sentence)
+    text = f"<b>{outcome_words(report)}</b>{small}"
+    return f'<p class="outcome {_STYLES[outcome(report)]}">{text}</p>'
 
 
 def _grade_line(report: GradeReport, grade: int) -> str:
     text, colour, ink = palette.GRADES[grade]
-    possible = report.grade_set or (grade,)
-    low, high = possible[0], possible[-1]
     return (
         f'<div class="grade"><span class="digit" style="background:{colour};color:{ink}">{text}'
-        f"</span><span><small>ICDR grade {_range(low, high)}</small><b>{FULL_NAMES[grade]}</b>"
+        f"</span><span><small>ICDR grade {grade_range(report)}</small><b>{FULL_NAMES[grade]}</b>"
         "</span></div>"
     )
-
-
-def _range(low: int, high: int) -> str:
-    return str(low) if low == high else f"{low}\u2013{high}"
 
 
 def _probabilities(report: GradeReport) -> str:
@@ -145,7 +132,7 @@ def _probabilities(report: GradeReport) -> str:
     rows = "".join(
         f'<tr class="{"in" if grade in possible else "out"}"><td>Grade {chip[0]}</td>'
         f'<td class="bar"><i style="width:{100 * p:.1f}%;background:{chip[1]}"></i></td>'
-        f"<td>{_share(p)}</td></tr>"
+        f"<td>{escape(percent(p))}</td></tr>"
         for grade, (p, chip) in enumerate(zip(report.probabilities, palette.GRADES, strict=True))
     )
     return (
@@ -153,14 +140,6 @@ def _probabilities(report: GradeReport) -> str:
         f'<table class="chances" aria-label="Probability of each grade">'
         f"{rows}</table><p>{set_sentence(report)}</p>"
     )
-
-
-def _share(probability: float) -> str:
-    """A probability in whole per cent, never rounded to 0 or 100."""
-    percent = round(100 * probability)
-    if percent < 1:
-        return "&lt; 1 %"
-    return "&gt; 99 %" if percent > 99 else f"{percent} %"
 
 
 def _score_bar(report: GradeReport) -> str:

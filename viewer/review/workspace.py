@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
-from viewer.image_viewer import component
+from viewer.image_viewer import component, marks
 from viewer.review import decision_panel, downloads, list_component, list_panel, verdict_card
 from viewer.session import reading_mode, redraw, state
 from viewer.session.viewing_log import viewing_log, watch
@@ -65,7 +65,7 @@ def show(worklist: Worklist) -> None:
             else:
                 _placeholder(_why_no_image(report))
         with st.container(width=296, key="room-right", gap="xsmall"):
-            _card(entry, report, hidden)
+            _card(entry, report, hidden, marks.laser_sentence(entry, store))
             if store is not None and slide is not None:
                 st.fragment(_decision)(worklist, entry, store, hidden)
             _below_the_decision(worklist, entry, trouble)
@@ -75,10 +75,10 @@ def show(worklist: Worklist) -> None:
             st.fragment(_watch)(worklist, entry, () if hidden else report.scales)
 
 
-def _card(entry: Entry, report: GradeReport, hidden: bool) -> None:  # noqa: FBT001
+def _card(entry: Entry, report: GradeReport, hidden: bool, laser: str) -> None:  # noqa: FBT001
     shown = entry.report_shown or report
     masked = hidden and report.status != "failed"
-    st.html(_masked_card(shown) if masked else verdict_card.card(shown))
+    st.html(_masked_card(shown) if masked else verdict_card.card(shown, laser))
 
 
 def _below_the_decision(worklist: Worklist, entry: Entry, trouble: str) -> None:
@@ -133,8 +133,9 @@ def _decision(worklist: Worklist, entry: Entry, store: ReviewStore, hidden: bool
         st.rerun()  # the reader changed, or the decision was made elsewhere
     session = state.session()
     saved = session.saved
-    if saved and saved.number != session.saved_shown:
-        session.saved_shown = saved.number
+    number = saved.number if saved else None
+    if number != session.saved_shown or session.marked != worklist.reading.unsaved:
+        session.saved_shown, session.marked = number, worklist.reading.unsaved
         st.rerun()  # the list and the photograph on screen change with it
     redraw.note_choice(worklist)
     if entry.decision is not None and not hidden:
@@ -142,7 +143,12 @@ def _decision(worklist: Worklist, entry: Entry, store: ReviewStore, hidden: bool
     decision_panel.panel(worklist, entry, store, hidden=hidden)
     if saved:
         text = f"<b>{saved.time}</b> \u2013 {escape(saved.text)}"
-        st.html(f'<p class="saved" role="status">{text}</p>')
+        with st.container(horizontal=True, gap="xsmall", key="last-saved"):
+            st.html(f'<p class="saved" role="status">{text}</p>')
+            st.button(
+                "Undo", key="undo", on_click=decision_panel.undo, args=(worklist, store),
+                help="Take back this grade and choose again (Ctrl+Z)",
+            )  # fmt: skip
 
 
 def _finished(worklist: Worklist) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from drcore import logs
 from drcore.errors import DrcoreError
+from viewer.server import settings
 
 if TYPE_CHECKING:
     from drcore.grading.grader import Grader
@@ -16,25 +17,27 @@ if TYPE_CHECKING:
 State = Literal["waiting", "loading", "ready", "failed"]
 
 
-def _bundled() -> Grader:
+def _chosen() -> Grader:
     # Here and not above: torch takes seconds, and the first page must not wait for it.
-    from drcore.grading.grader import Grader
+    from drcore.grading.installed import open_grader
 
-    return Grader.bundled()
+    grader = open_grader(settings.weights())
+    grader.field_degrees = settings.field_degrees()
+    return grader
 
 
 class Engine:
     """Loads the grader in a thread; safe to share between threads.
 
     Args:
-        load: returns the grader; that of the bundled weights if left out.
+        load: returns the grader; that of the weights in use if left out.
 
     Attributes:
         state: "waiting" until started, then "loading", then "ready" or "failed".
         error: a sentence if it failed, else empty.
     """
 
-    def __init__(self, load: Callable[[], Grader] = _bundled) -> None:
+    def __init__(self, load: Callable[[], Grader] = _chosen) -> None:
         self.state: State = "waiting"
         self.error = ""
         self._load = load

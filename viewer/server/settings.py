@@ -1,12 +1,29 @@
-"""Every environment variable that the viewer reads, except those of its log (`drcore.logs`)."""
+"""Every environment variable that the viewer reads, except those of its log (`drcore.logs`).
+
+Where the record and the stored lists lie, `drcore.record.places` says.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
+from drcore.errors import DrcoreError
+from drcore.eye import FIELD_DEGREES, degrees_of
 from drcore.photographs.identity import NameRules
+from drcore.record.places import record_location as reviews_location
+from drcore.record.places import worklists_folder
 from drcore.reviews.decision import MODES, ReadingMode
+
+__all__ = [
+    "allowed_modes",
+    "batch_root",
+    "name_rules",
+    "reviews_location",
+    "weights",
+    "worklists_folder",
+]
 
 _MASKED: ReadingMode = "blinded first read"
 """As it is stored. Pages, and DRCORE_STUDY where one likes, call it "masked first read"."""
@@ -18,14 +35,19 @@ def batch_root() -> Path | None:
     return Path(value) if value else None
 
 
-def worklists_folder() -> Path:
-    """Return where worklists are kept: DRCORE_WORKLISTS, or a folder below the working folder."""
-    return Path(os.environ.get("DRCORE_WORKLISTS") or Path(".drcore", "worklists")).resolve()
+def weights() -> str | None:
+    """Return which weights grade: `--weights` after `--`, or DRCORE_WEIGHTS; None for the bundled.
 
-
-def reviews_location() -> str:
-    """Return where grades are kept: DRCORE_REVIEWS_URL, or a file below the working folder."""
-    return os.environ.get("DRCORE_REVIEWS_URL") or str(Path(".drcore", "reviews.sqlite3").resolve())
+    A folder, or the name of a model that an installed package brings:
+    `streamlit run viewer/app.py -- --weights site-bundle`.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--weights", default=os.environ.get("DRCORE_WEIGHTS"))
+    try:
+        chosen, _ = parser.parse_known_args()
+    except SystemExit:  # a --weights without a value
+        return None
+    return (chosen.weights or "").strip() or None
 
 
 def name_rules() -> NameRules:
@@ -36,6 +58,31 @@ def name_rules() -> NameRules:
     """
     folder = os.environ.get("DRCORE_PATIENT_FROM", "").strip().lower() == "folder"
     return NameRules(os.environ.get("DRCORE_NAME_PATTERN", "").strip(), folder)
+
+
+def field_degrees() -> float:
+    """Return the field of view, in degrees, of photographs whose header does not give it.
+
+    It is that of DRCORE_FIELD_DEGREES; 45 if that is empty or not a field of view.
+    """
+    return degrees_of(os.environ.get("DRCORE_FIELD_DEGREES", "").strip()) or FIELD_DEGREES
+
+
+def trouble() -> str:
+    """Say which setting is not valid, before anybody's photographs meet it; empty if all are."""
+    degrees = os.environ.get("DRCORE_FIELD_DEGREES", "").strip()
+    if degrees and degrees_of(degrees) is None:
+        return (
+            f"{degrees[:40]!r} is no field of view: give 10 to 220 degrees (setting "
+            "DRCORE_FIELD_DEGREES of this server; no images are added until then)"
+        )
+    try:
+        name_rules()
+    except DrcoreError as error:
+        return (
+            f"{error} (setting DRCORE_NAME_PATTERN of this server; no images are added until then)"
+        )
+    return ""
 
 
 def allowed_modes(setting: str | None = None) -> tuple[ReadingMode, ...]:

@@ -27,6 +27,7 @@ def current_worklist() -> Worklist:
     """Return the list of this session: that of the page's address after a reload or restart."""
     if "worklist" not in st.session_state:
         st.session_state["worklist"] = _opened(st.query_params.get(PARAMETER))
+        reading_mode.take_over(st.session_state["worklist"])
     worklist: Worklist = st.session_state["worklist"]
     if worklist.token:  # a change of page takes it out of the address
         st.query_params[PARAMETER] = worklist.token
@@ -43,6 +44,7 @@ def clear_worklist() -> None:
     session = state.session()
     session.cleared_token, session.missing_list = worklist.token, ""
     worklist.clear()
+    reading_mode.choose_again(worklist)
 
 
 def _opened(token: str | None) -> Worklist:
@@ -75,6 +77,7 @@ def _update(worklist: Worklist) -> None:
         entry.key for entry in worklist.everything if reading_mode.hides_machine(entry)
     )
     reading_mode.note_machine_seen(worklist)
+    reading_mode.note_final_grades(worklist)
     try:
         worklist.correction_of = state.store().identity
     except DrcoreError:  # the page says so beside the decision

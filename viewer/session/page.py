@@ -11,6 +11,7 @@ import streamlit as st
 from drcore import logs
 from drcore.icdr import NOTICE
 from viewer.server.model_loader import Engine
+from viewer.server.settings import trouble
 from viewer.session import state
 from viewer.ui.assets import script, style_tag
 from viewer.ui.messages import problem
@@ -30,6 +31,8 @@ def open_page() -> None:
         st.html(f"<style>{_DARK}</style>")
     st.html(f'<div class="notice" role="note">{NOTICE}</div>')
     _guard()(key="guard", height=1)
+    if sentence := trouble():
+        problem(sentence)
 
 
 def engine_status() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
 from drcore.agreement.adjudication import ReadingStatus, StudyRules, reading_statuses
 from drcore.errors import DrcoreError
-from drcore.reviews.decision import ROLES, ReadingMode, Role
+from drcore.reviews.decision import MASKED_MODES, ROLES, ReadingMode, Role
 from drcore.text import fold
 from viewer.server.settings import allowed_modes, reviews_location
 from viewer.session import state
@@ -27,18 +27,21 @@ MODE_NAMES: dict[ReadingMode, str] = {
 }
 """What pages call the modes; the keys are stored."""
 
-_MASKED: frozenset[ReadingMode] = frozenset({"blinded first read", "second reader"})
-"""Modes that hide the model's result and other readers until the reader's own decision."""
+_FIRST_READS: frozenset[ReadingMode] = frozenset({"open", "blinded first read"})
+"""Modes in which everything that the reader has not decided waits."""
 
 _FRESH = 5.0
 """Seconds after which decisions made through other servers are looked up again."""
+
+
+_Statuses = dict[str, ReadingStatus]
 
 
 class Circumstances(TypedDict):
     """Fields of `drcore.reviews.decision.Decision` that say how it was made."""
 
     mode: ReadingMode
-    role: Role
+    role: Role | None
     machine_visible: bool
     revises: int | None
 
@@ -52,11 +55,45 @@ class _Read:
     photographs: frozenset[str]
 
 
+def chosen() -> bool:
+    """Whether the list of this session has a reading mode; until then it shows nothing."""
+    return st.session_state.get("study-mode") in allowed_modes()
+
+
+def take_over(worklist: Worklist) -> None:
+    """Read in the mode, and under the name, that are kept with a list."""
+    reading = worklist.reading
+    if reading.mode is not None:
+        st.session_state["study-mode"] = reading.mode
+    if reading.reader:
+        st.session_state["reader"] = reading.reader
+
+
+def start(worklist: Worklist, wanted: ReadingMode, name: str) -> None:
+    """Choose mode and reader of a list, and keep them with it."""
+    st.session_state["study-mode"], st.session_state["reader"] = wanted, name
+    worklist.reading.mode = wanted
+    rename(worklist)
+
+
+def choose_again(worklist: Worklist) -> None:
+    """Hide the list until mode and reader are chosen again."""
+    st.session_state.pop("study-mode", None)
+    worklist.reading.mode = None
+    worklist.save_reading()
+
+
+def rename(worklist: Worklist) -> None:
+    """Keep with the list the reader's name that was just entered."""
+    worklist.reading.rename(reader())
+    worklist.save_reading()
+
+
 def mode() -> ReadingMode:
-    """Return the reading mode of this session."""
+    """Return the reading mode of this session; the first one allowed until one is chosen."""
     allowed = allowed_modes()
-    chosen: ReadingMode | None = st.session_state.get("study-mode")
-    return chosen if chosen in allowed else allowed[0]
+    wanted: ReadingMode | None = st.session_state.get("study-mode")
+    return wanted if wanted in allowed else allowed[0]
 
 
 def reader() -> str:
@@ -68,9 +105,12 @@ def reader() -> str:
 def hides_machine(entry: Entry) -> bool:
     """Whether the model's result and other readers' decisions and marks must stay hidden.
 
-    In a masked mode they are, until this reader's own decision in this mode is stored.
+    In a masked mode they are, until this reader's own decision in this mode is stored; in any
+    mode until it is chosen.
     """
-    if mode() not in _MASKED:
+    if not chosen():
+        return True
+    if mode() not in MASKED_MODES:
         return False
     if entry.report is None or not reader():
         return True
@@ -82,33 +122,37 @@ def hides_machine(entry: Entry) -> bool:
 
 def note_machine_seen(worklist: Worklist) -> None:
     """Note that this session's reader was shown the model's grades that are not hidden."""
-    seen: dict[str, set[str]] = st.session_state.setdefault("study-seen", {})
-    seen.setdefault(reader(), set()).update(
+    shown = (
         entry.report.sha256
         for entry in worklist.everything
         if entry.report is not None and entry.key not in worklist.hidden
     )
+    if worklist.reading.note_seen(reader(), shown):
+        worklist.save_reading()
 
 
 def hides_record() -> bool:
     """Whether this server allows only masked modes, so that no page may show others' decisions."""
-    return _MASKED.issuperset(allowed_modes())
+    return MASKED_MODES.issuperset(allowed_modes())
 
 
-def circumstances(entry: Entry) -> Circumstances:
+def hides_names() -> bool:
+    """Whether readers' names must not be shown: an arbiter judges grades, not colleagues."""
+    return mode() == "arbitration"
+
+
+def circumstances(worklist: Worklist, entry: Entry) -> Circumstances:
     """Return how a decision on an entry is being made; call it before the decision is stored.
 
-    `machine_visible` is True if the model's grade was on screen in this session before, in any
-    mode.
+    `machine_visible` is True if this reader was shown the model's grade before, in any mode: in
+    this list, or for a decision that is stored.
     """
     sha256 = entry.report.sha256 if entry.report else ""
-    seen: dict[str, set[str]] = st.session_state.get("study-seen", {})
-    # Whoever enters a name later may have looked before.
-    visible = any(sha256 in seen.get(name, ()) for name in (reader(), ""))
+    visible = not hides_machine(entry) or worklist.reading.saw(reader(), sha256)
     return {
         "mode": mode(),
         "role": ROLES[mode()],
-        "machine_visible": visible or not hides_machine(entry),
+        "machine_visible": visible or state.store().saw_machine(sha256, reader()),
         "revises": state.store().latest_number(sha256, reader(), mode()),
     }
 
@@ -120,7 +164,7 @@ def waiting(worklist: Worklist, found: dict[str, ReadingStatus]) -> list[Entry]:
     those whose readers disagree; else: those not read in this mode.
     """
     shas = {entry.key: entry.report.sha256 if entry.report else "" for entry in readable(worklist)}
-    if ROLES[mode()] == "first":
+    if mode() in _FIRST_READS:
         done = _read() if reader() else frozenset()
         return [entry for entry in readable(worklist) if shas[entry.key] not in done]
     wanted = "second read" if mode() == "second reader" else "arbitration"
@@ -149,16 +193,33 @@ def readable(worklist: Worklist) -> list[Entry]:
 
 
 def statuses(worklist: Worklist, store: ReviewStore) -> dict[str, ReadingStatus]:
-    """Return the reading status of the list's photographs, by SHA-256; none in a first read."""
-    if ROLES[mode()] == "first":
-        return {}
+    """Return the reading status of the list's photographs under the study's rules, by SHA-256."""
+    return _statuses(worklist, store)[0]
+
+
+def note_final_grades(worklist: Worklist) -> None:
+    """Tell the entries what is final of them; nothing of what must stay hidden."""
+    try:
+        found = _statuses(worklist, state.store())[1]
+    except DrcoreError:  # the page says so beside the decision
+        found = {}
+    for entry in worklist.everything:
+        hidden = entry.report is None or entry.key in worklist.hidden
+        entry.reading = None if hidden or not entry.report else found.get(entry.report.sha256)
+
+
+def _statuses(worklist: Worklist, store: ReviewStore) -> tuple[_Statuses, _Statuses]:
+    """By SHA-256, under the study's rules, and where one reader's grade is final as in exports."""
     photographs = frozenset(entry.report.sha256 for entry in worklist.everything if entry.report)
-    asked, now = (reviews_location(), store.writes, study_rules(), photographs), time.monotonic()
+    rules = study_rules()
+    asked, now = (reviews_location(), store.writes, rules, photographs), time.monotonic()
     kept = st.session_state.get("study-standings")
     if kept is None or kept[0] != asked or now - kept[1] > _FRESH:
-        kept = (asked, now, reading_statuses(store.decisions_on(photographs), study_rules()))
+        made = store.decisions_on(photographs)
+        alone = replace(rules, second_read="none")
+        kept = (asked, now, (reading_statuses(made, rules), reading_statuses(made, alone)))
         st.session_state["study-standings"] = kept
-    found: dict[str, ReadingStatus] = kept[2]
+    found: tuple[_Statuses, _Statuses] = kept[2]
     return found
 
 

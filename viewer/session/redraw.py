@@ -57,7 +57,7 @@ def _asked(worklist: Worklist) -> tuple[object, ...]:
         worklist.arrangement,
         worklist.deidentified,
         worklist.show_identity,
-        reading_mode.mode(),
+        reading_mode.chosen() and reading_mode.mode(),
         tuple(session.notices),
         session.clearing,
     )
@@ -74,5 +74,5 @@ def _background(worklist: Worklist) -> tuple[object, ...]:
 
 def _choice(worklist: Worklist) -> tuple[object, ...]:
     selected, session = worklist.selected, state.session()
-    chosen = session.choices.get(selected.key) if selected else None
+    chosen = worklist.reading.draft(selected.key).choice if selected else None
     return (chosen, session.saved.number if session.saved else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
@@ -12,19 +12,19 @@ from viewer.server.model_loader import Engine
 from viewer.server.settings import reviews_location
 
 if TYPE_CHECKING:
+    from drcore.reviews.decision import Decision
     from drcore.reviews.store import ReviewStore
     from viewer.worklist.worklist import Worklist
 
-Choice = Literal["agree", "ungradable"] | int
-"""Chosen and not saved yet; a number is the reader's grade."""
-
 
 class SavedDecision(NamedTuple):
-    """The decision that was saved last: when, of what (untrusted text), and its number."""
+    """The decision that was saved last: when, of what (untrusted text), number, key of entry."""
 
     time: str
     text: str
     number: int
+    key: str
+    decision: Decision
 
 
 @dataclass
@@ -37,11 +37,11 @@ class SessionState:
         cleared_token: of a list that was cleared or has expired.
         clearing: the reader was asked whether to clear the list.
         uploads: number of uploads so far; a new number makes a new, empty uploader.
-        choices: by key of the entry.
         saved: the last decision that was saved.
         saved_shown: number of the last one that the whole page shows.
         save_error: why a decision could not be saved.
         drawn, drawn_choice: what the page shows, see `viewer.session.redraw`.
+        marked: keys of entries that the list shows as chosen and not saved.
     """
 
     notices: list[str] = field(default_factory=list)
@@ -49,12 +49,12 @@ class SessionState:
     cleared_token: str = ""
     clearing: bool = False
     uploads: int = 0
-    choices: dict[str, Choice] = field(default_factory=dict)
     saved: SavedDecision | None = None
     saved_shown: int | None = None
     save_error: str = ""
     drawn: tuple[object, object] = (None, None)
     drawn_choice: object = None
+    marked: frozenset[str] = frozenset()
 
 
 # Not in Streamlit's caches: any browser may ask the server to clear those.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from drcore import logs
@@ -69,9 +68,11 @@ def grade(worklist: Worklist, entry: Entry, grader: Grader, latest: Lookup | Non
             except DrcoreError:  # the page says so when it saves; grading goes on
                 entry.decision = None
         if correction is not None:
-            entry.correct(correction.laterality, correction.patient)
-        if report.status != "failed":
-            report = replace(report, laterality=entry.laterality, patient=entry.patient)
+            day = correction.exam_date
+            entry.correct(
+                correction.laterality, correction.patient,
+                entry.exam_date if day is None else day or None,
+            )  # fmt: skip
         worklist.set_report(entry, report, save=saved is None or correction is not None)
 
 

@@ -59,8 +59,12 @@ def select_cases(
     *,
     rules: StudyRules,
     only_reader: str | None = None,
+    named: str | None = None,
 ) -> CaseSelection:
-    """Return what an export of a scope holds; only one reader's decisions and marks if asked."""
+    """Return what an export of a scope holds.
+
+    Only the decisions and marks of `only_reader`; or all, but only `named` under the own name.
+    """
     entries = entries_of(worklist, scope)
     seen = [entry for entry in entries if entry.key not in worklist.hidden]
     graded = [entry for entry in seen if entry.report is not None]
@@ -73,7 +77,7 @@ def select_cases(
     for number, mark in store.marks():
         if mark.sha256 in wanted and only_reader in {None, mark.reader}:
             marks.setdefault(mark.sha256, []).append((number, mark))
-    cases = tuple(_case(entry, decisions, marks, rules) for entry in graded)
+    cases = tuple(_named(_case(entry, decisions, marks, rules), named) for entry in graded)
     left_out = []
     hidden, pending = len(entries) - len(seen), len(seen) - len(graded)
     if hidden:
@@ -86,7 +90,12 @@ def select_cases(
 
 
 def case_of(
-    entry: Entry, store: ReviewStore, *, rules: StudyRules, only_reader: str | None = None
+    entry: Entry,
+    store: ReviewStore,
+    *,
+    rules: StudyRules,
+    only_reader: str | None = None,
+    named: str | None = None,
 ) -> Case:
     """Return one photograph with its decisions and marks, under its own file name."""
     sha256 = entry.report.sha256 if entry.report else ""
@@ -96,7 +105,27 @@ def case_of(
         if decision.sha256 == sha256 and only_reader in {None, decision.reader}
     ]
     marks = [(n, m) for n, m in store.marks(sha256) if only_reader in {None, m.reader}]
-    return _case(entry, {sha256: made}, {sha256: marks}, rules)
+    return _named(_case(entry, {sha256: made}, {sha256: marks}, rules), named)
+
+
+def _named(case: Case, reader: str | None) -> Case:
+    """A case in which only one reader has a name, the others numbers; all have if None."""
+    if reader is None:
+        return case
+    everyone = [made.reader for _, made in (*case.decisions, *case.marks)]
+    others = dict.fromkeys(fold(name) for name in everyone if fold(name) != fold(reader))
+    names = {who: f"Reader {number}" for number, who in enumerate(others, 1)}
+    return replace(
+        case,
+        decisions=tuple(
+            (number, replace(made, reader=names.get(fold(made.reader), made.reader)))
+            for number, made in case.decisions
+        ),
+        marks=tuple(
+            (number, replace(made, reader=names.get(fold(made.reader), made.reader)))
+            for number, made in case.marks
+        ),
+    )
 
 
 def _case(

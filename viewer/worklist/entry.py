@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from drcore.agreement.adjudication import ReadingStatus
     from drcore.eye import Laterality
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
     from viewer.worklist.renditions import Renditions
 
-PatientFrom = Literal["name", "header", "hand", ""]
+
+def _unknown() -> Identity:
+    from drcore.photographs.identity import Identity
+
+    return Identity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +29,13 @@ class PhotographFacts:
     """What is known of a photograph before it is graded.
 
     Attributes:
-        laterality, patient: None if unknown; untrusted text.
-        patient_from: the file's name, the DICOM header, a reader's hand; empty if unknown.
+        identity: eye, patient (untrusted text) and date of the examination, each with where it was
+            read: DICOM header, name pattern, folder, name, or a reader's hand.
         burned_in: whether the DICOM header says that identity is burned into the pixels.
         sha256: of the photograph, hex; empty until it is known.
     """
 
-    laterality: Laterality | None = None
-    patient: str | None = None
-    patient_from: PatientFrom = ""
+    identity: Identity = field(default_factory=_unknown)
     burned_in: bool = False
     sha256: str = ""
 
@@ -52,32 +55,43 @@ def facts_of(
     number = source.number if isinstance(source, DicomFrame) else 0
     file = source.file if isinstance(source, DicomFrame) else source
     known = identity or read_name(file_name(name) if number else name)
-    facts = PhotographFacts(known.laterality, known.patient, "name" if known.patient else "")
     if not is_dicom(_head(file)):
-        return facts
+        return PhotographFacts(known)
     from drcore.errors import PhotographError
     from drcore.photographs.dicom_header import read_header
 
     try:
         header = read_header(file, name=name)
     except PhotographError:
-        return facts
+        return PhotographFacts(known)
     return PhotographFacts(
-        laterality=header.laterality or facts.laterality,
-        patient=header.patient or facts.patient,
-        patient_from="header" if header.patient else facts.patient_from,
-        burned_in=header.burned_in is True,
-        sha256=header.sha256[max(number - 1, 0)] if number <= header.frames else "",
-    )
+        header.identity.over(known), header.burned_in is True,
+        header.sha256[max(number - 1, 0)] if number <= header.frames else "",
+    )  # fmt: skip
 
 
-def _identified(report: GradeReport, identity: Identity) -> GradeReport:
-    """A report with what path and pattern say; its DICOM header goes before them."""
+def _completed(known: Identity, report: GradeReport, path: Identity | None) -> Identity:
+    """What is known before grading, completed by the report; a reader's hand is never overruled.
+
+    `path` is what path and pattern say, where the photograph has just been added.
+    """
     from drcore.photographs.identity import Identity
 
-    known = Identity.read_back(
+    read = Identity.read_back(
         report.laterality, report.patient, report.exam_date, report.identity_source
-    ).from_header.over(identity)
+    )
+    read = read if path is None else read.from_header.over(path)
+    result = known.over(read)
+    if known.laterality_from == "hand":
+        result = replace(result, laterality=known.laterality, laterality_from="hand")
+    if known.patient_from == "hand":
+        result = replace(result, patient=known.patient, patient_from="hand")
+    if known.date_from == "hand":
+        result = replace(result, exam_date=known.exam_date, date_from="hand")
+    return result
+
+
+def _identified(report: GradeReport, known: Identity) -> GradeReport:
     return replace(
         report, laterality=known.laterality, patient=known.patient, exam_date=known.exam_date,
         identity_source=known.source,
@@ -97,9 +111,11 @@ class Entry:
     Attributes:
         thumbnail: JPEG as data URI; empty until it was made.
         decision: the latest of any reader on the same file.
+        reading: where reading stands, with the final grade; None if unread or hidden.
         deidentified: shown and recorded under a code, without its patient.
         show_identity: the patient of the DICOM header may be shown.
         identity: what path and pattern say of a photograph that has just been added.
+        place: path below the folder or archive that was added; untrusted text, empty if unknown.
         lock: held while it is graded.
     """
 
@@ -118,9 +134,11 @@ class Entry:
         self.facts = facts or PhotographFacts()
         self.thumbnail = ""
         self.decision: Decision | None = None
+        self.reading: ReadingStatus | None = None
         self.deidentified = False
         self.show_identity = False
         self.identity: Identity | None = None
+        self.place = ""
         self.lock = threading.Lock()
         self._report: GradeReport | None = None
         self._deidentified_report: tuple[object, GradeReport] | None = None
@@ -146,23 +164,23 @@ class Entry:
     @property
     def laterality(self) -> Laterality | None:
         """Which eye, from a correction by hand, the header or the name."""
-        return self.facts.laterality
+        return self.facts.identity.laterality
 
     @property
     def patient(self) -> str | None:
         """Patient ID, to pair photographs by; untrusted text, see `patient_shown`."""
-        return self.facts.patient
+        return self.facts.identity.patient
 
     @property
     def exam_date(self) -> str | None:
-        """Date of the examination, `YYYY-MM-DD`, to keep visits apart; None until it is graded."""
-        return self._report.exam_date if self._report else None
+        """Date of the examination, `YYYY-MM-DD`, to keep visits apart; None if unknown."""
+        return self.facts.identity.exam_date
 
     @property
     def patient_shown(self) -> str | None:
         """The patient as the page may show it; None if unknown or hidden."""
-        hidden = self.facts.patient_from == "header" and not self.show_identity
-        return None if hidden or self.deidentified else self.facts.patient
+        hidden = self.facts.identity.patient_from == "dicom" and not self.show_identity
+        return None if hidden or self.deidentified else self.patient
 
     @property
     def report(self) -> GradeReport | None:
@@ -177,8 +195,10 @@ class Entry:
 
     @report.setter
     def report(self, report: GradeReport | None) -> None:
-        if report is not None and report.status != "failed" and self.identity is not None:
-            report = _identified(report, self.identity)
+        if report is not None and report.status != "failed":
+            known = _completed(self.facts.identity, report, self.identity)
+            self.facts = replace(self.facts, identity=known)
+            report = _identified(report, known)
         self._report = report
 
     @property
@@ -189,16 +209,21 @@ class Entry:
             return report
         return replace(report, patient=self.patient_shown)
 
-    def correct(self, laterality: Laterality | None, patient: str | None) -> None:
-        """Set eye and patient, in the report too; the patient is untrusted text."""
+    def correct(
+        self, laterality: Laterality | None, patient: str | None, exam_date: str | None
+    ) -> None:
+        """Set eye, patient (untrusted text) and date by hand, in the report too."""
+        known = self.facts.identity
         patient = " ".join((patient or "").split())[:200] or None
-        same = patient == self.facts.patient
-        self.facts = replace(
-            self.facts, laterality=laterality, patient=patient,
-            patient_from=self.facts.patient_from if same else "hand",
-        )  # fmt: skip
+        if laterality != known.laterality:
+            known = replace(known, laterality=laterality, laterality_from="hand")
+        if patient != known.patient:
+            known = replace(known, patient=patient, patient_from="hand")
+        if exam_date != known.exam_date:
+            known = replace(known, exam_date=exam_date, date_from="hand")
+        self.facts = replace(self.facts, identity=known)
         if self._report is not None and self._report.status != "failed":
-            self._report = replace(self._report, laterality=laterality, patient=patient)
+            self._report = _identified(self._report, known)
 
     def source_shown(self) -> bytes | Path | DicomFrame | Photograph:
         """Return what the page may show: without burned-in identity, unless that was asked for."""

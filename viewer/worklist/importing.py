@@ -99,7 +99,7 @@ def _add(
         count = sum(other.path == item.path for other in found.photographs)
         name = f"{name} (frame {item.frame} of {count})"
     before = worklist.total
-    entry = worklist.add(name, source, identity=item.identity)
+    entry = worklist.add(name, source, identity=item.identity, place=item.image)
     result.first = result.first or entry
     if worklist.total > before:
         result.added += 1

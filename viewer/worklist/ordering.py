@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from drcore.agreement.patient_grade import PatientGrade, Reading, patient_grade
 from drcore.agreement.visits import Visit, group_visits
 from drcore.eye import EYE_ORDER
+from drcore.icdr import REFERABLE
 from drcore.text import fold
 
 if TYPE_CHECKING:
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
     from drcore.reviews.decision import Decision
     from viewer.worklist.worklist import Entry
 
-Order = Literal["arrival", "severity", "uncertainty", "disagreement", "unreviewed"]
+Order = Literal["arrival", "severity", "referable", "uncertainty", "disagreement", "unreviewed"]
 
 ORDERS: dict[Order, str] = {
     "arrival": "Order added",
     "unreviewed": "Ungraded first",
     "severity": "Most severe first (model)",
+    "referable": "Probability of grade \u2265 2 (model)",
     "uncertainty": "Least certain first",
     "disagreement": "Reader\u2013model disagreement first",
 }
 """What the page calls each order."""
 
-MODEL_ORDERS: frozenset[Order] = frozenset({"severity", "uncertainty", "disagreement"})
+MODEL_ORDERS: frozenset[Order] = frozenset({"severity", "referable", "uncertainty", "disagreement"})
 """Orders that reveal the model's result, and so must not be offered to a masked reader."""
 
 KINDS = ("0", "1", "2", "3", "4", "referable", "ungradable", "failed")
@@ -87,7 +89,7 @@ class PatientStudy:
         patient: as the first photograph has it; None if unknown. Untrusted text.
         exam_date: `YYYY-MM-DD`; None if unknown.
         entries: right eye first, in the order added.
-        grade: of the worse eye, by the reader's decision if there is one, else the model's.
+        grade: of the worse eye, by final grades, else a reader's decision, else the model's.
     """
 
     patient: str | None
@@ -159,8 +161,10 @@ def _reading(entry: Entry, hidden: bool) -> Reading:  # noqa: FBT001
     report = entry.report
     if hidden or report is None:
         return Reading(entry.laterality, None, seen=False)
-    if entry.decision is not None:
-        return Reading(entry.laterality, entry.decision.grade)
+    final = entry.reading.final if entry.reading else None
+    decision = final or entry.decision
+    if decision is not None:
+        return Reading(entry.laterality, decision.grade)
     return Reading(entry.laterality, report.grade, seen=report.status != "failed")
 
 
@@ -186,7 +190,7 @@ def _visits(entries: list[Entry]) -> list[Visit[Entry]]:
             dates.setdefault(fold(entry.patient), entry.exam_date)
 
     def visit_of(entry: Entry) -> tuple[str | None, str | None]:
-        if entry.report is None and entry.patient:
+        if entry.report is None and entry.patient and entry.exam_date is None:
             return entry.patient, dates.get(fold(entry.patient))
         return entry.patient, entry.exam_date
 
@@ -207,17 +211,28 @@ def _rank(report: GradeReport | None, decision: Decision | None, order: str) -> 
         return (float(decision is not None),)
     if report is None or report.status == "failed":
         return (9.0,)
+    if order == "referable":
+        return _referable_rank(report)
+    if order == "disagreement":
+        return _disagreement_rank(report, decision)
     grade = decision.grade if decision is not None else report.grade
     if order == "severity":
         return (8.0,) if grade is None else (-grade, -report.score)
-    if order == "uncertainty":
-        if report.grade is None:
-            return (8.0,)
-        return (-len(report.grade_set or ()), report.margin or 0.0)
+    return (8.0,) if report.grade is None else (-len(report.grade_set or ()), report.margin or 0.0)
+
+
+def _disagreement_rank(report: GradeReport, decision: Decision | None) -> tuple[float, ...]:
     grades = [bisect_right(report.thresholds, score) for score in report.scores.values()]
     spread = max(report.scores.values()) - min(report.scores.values()) if grades else 0.0
     apart = 0 if decision is None else _difference(decision.grade, report.grade)
     return (-apart, -(max(grades) - min(grades)) if grades else 0.0, -spread)
+
+
+def _referable_rank(report: GradeReport) -> tuple[float, ...]:
+    """The most probably referable first, by the score where there is no calibration."""
+    if report.grade is None:
+        return (8.0,)
+    return (-sum((report.probabilities or ())[REFERABLE:]), -report.score)
 
 
 def _difference(reader: int | None, model: int | None) -> int:

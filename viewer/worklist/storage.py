@@ -22,15 +22,22 @@ from typing import Any
 
 from drcore.errors import SourceError
 
-_SCHEMA = 1
+_SCHEMA = 2
 _TABLES = """
 CREATE TABLE list (id TEXT PRIMARY KEY, used REAL, selected TEXT, settings TEXT);
 CREATE TABLE photograph (list TEXT REFERENCES list ON DELETE CASCADE, key, place, name, origin,
                          file, path, frame, sha256, laterality, patient, patient_from, burned_in,
-                         thumbnail, PRIMARY KEY (list, key));
+                         thumbnail, exam_date DEFAULT '', identity_source DEFAULT '',
+                         listed DEFAULT '', PRIMARY KEY (list, key));
 CREATE TABLE file (list TEXT REFERENCES list ON DELETE CASCADE, sha256 TEXT, size INTEGER,
                    PRIMARY KEY (list, sha256));
 """
+_SINCE_1 = "".join(
+    f"ALTER TABLE photograph ADD COLUMN {name} DEFAULT '';\n"
+    for name in ("exam_date", "identity_source", "listed")
+)
+"""For an index of 0.6."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _DAY = 86_400.0
 _GIB = 1 << 30
@@ -81,14 +88,15 @@ class WorklistStore:
             raise _unusable(error) from error
         with self.index() as index:
             (version,) = index.execute("PRAGMA user_version").fetchone()
-            if version not in {0, _SCHEMA}:
+            if version not in {0, 1, _SCHEMA}:
                 raise SourceError(
                     "Stored lists were made by a different version of this viewer. Move the folder "
                     f"{root.name} away, or point DRCORE_WORKLISTS elsewhere."
                 )
             if version == 0:
                 index.execute("PRAGMA journal_mode = WAL")
-                index.executescript(_TABLES)
+            if version != _SCHEMA:
+                index.executescript(_SINCE_1 if version == 1 else _TABLES)
                 index.execute(f"PRAGMA user_version = {_SCHEMA}")
         self.sweep()
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from drcore.grading.grader import Grader
     from drcore.grading.report import GradeReport
     from drcore.photographs.dicom_frames import DicomFrame
+    from drcore.photographs.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,13 @@ class StoredPhotograph:
         frame: number of a DICOM file's frame, 0 if the file is one photograph.
         sha256: of the photograph, hex; empty until it is known.
         laterality, patient: empty if unknown.
-        patient_from: "name", "header", "hand", or empty.
+        patient_from: where the patient was read, see `identity_source`; of lists of 0.6 "header"
+            stands for DICOM.
         burned_in: whether the header says that identity is burned into the pixels.
         thumbnail: data URI; empty until it was made.
+        exam_date: `YYYY-MM-DD`; empty if unknown.
+        identity_source: where eye, patient and date were read, as in a table.
+        listed: path below the folder or archive that was added; untrusted text, empty if unknown.
     """
 
     key: str
@@ -54,6 +59,9 @@ class StoredPhotograph:
     patient_from: str
     burned_in: int
     thumbnail: str
+    exam_date: str = ""
+    identity_source: str = ""
+    listed: str = ""
 
 
 _COLUMNS = ", ".join(field.name for field in fields(StoredPhotograph))
@@ -101,7 +109,7 @@ class StoredWorklist:
         marks = ", ".join("?" * (len(fields(StoredPhotograph)) + 1))
         with self.store.index() as index:
             index.executemany(
-                f"INSERT OR REPLACE INTO photograph VALUES ({marks})",  # noqa: S608
+                f"INSERT OR REPLACE INTO photograph (list, {_COLUMNS}) VALUES ({marks})",  # noqa: S608 # nosec B608
                 [(self.id, *astuple(one)) for one in photographs],
             )
             index.execute("UPDATE list SET used = ? WHERE id = ?", (time.time(), self.id))
@@ -178,6 +186,11 @@ class StoredWorklist:
         """Delete all of the list."""
         self.store.delete(self.id)
 
+    def _has(self, key: str) -> bool:
+        with self.store.index() as index:
+            query = "SELECT 1 FROM photograph WHERE list = ? AND key = ?"
+            return index.execute(query, (self.id, key)).fetchone() is not None
+
     def _report_file(self, key: str) -> Path:
         return self.folder / f"{key}.report"
 
@@ -189,7 +202,7 @@ class StoredWorklist:
             path = self.folder / row.file if row.file else Path(row.path)
             content = f"sha256 {row.file}" if row.file else f"path {path}"
             entry = self.store.shared.get((self.id, row.key)) or self._entry(row, path)
-            yield entry, f"{content} {row.frame} {row.name}"
+            yield entry, f"{content} {row.frame} {row.listed or row.name}"
 
     def share(self, entry: Entry) -> None:
         """Let other pages of this list have the same entry: what one grades, all have."""
@@ -200,15 +213,16 @@ class StoredWorklist:
         file, number = _file_and_frame(entry.source)
         if isinstance(file, bytes):
             return
-        inside, facts = file.parent == self.folder, entry.facts
+        inside, known = file.parent == self.folder, entry.facts.identity
         self.put([
             StoredPhotograph(
                 key=entry.key, place=int(entry.key[1:]), name=entry.file_name,
                 origin=entry.origin, file=file.name if inside else "",
                 path="" if inside else str(file), frame=number, sha256=entry.sha256,
-                laterality=facts.laterality or "", patient=facts.patient or "",
-                patient_from=facts.patient_from, burned_in=int(facts.burned_in),
-                thumbnail=entry.thumbnail,
+                laterality=known.laterality or "", patient=known.patient or "",
+                patient_from=known.patient_from, burned_in=int(entry.facts.burned_in),
+                thumbnail=entry.thumbnail, exam_date=known.exam_date or "",
+                identity_source=known.source, listed=entry.place,
             )
         ])  # fmt: skip
 
@@ -233,7 +247,7 @@ class StoredWorklist:
         from drcore.grading.report_file import report_to_bytes
 
         self.write(entry)
-        if report.status != "failed" and self.folder.is_dir():  # else it was deleted meanwhile
+        if report.status != "failed" and self._has(entry.key):  # else it was deleted meanwhile
             data = f"{file_stamp(entry.source)}\n".encode() + report_to_bytes(report)
             self.store_report(entry.key, data)
 
@@ -257,15 +271,9 @@ class StoredWorklist:
         if not row.file and not self._stays(path):
             # Never opened: what lies there now may be none of this reader's business.
             path = self.folder / "outside the photograph folder"
-        facts = PhotographFacts(
-            row.laterality if row.laterality in {"OD", "OS"} else None,  # type: ignore[arg-type]
-            row.patient or None,
-            row.patient_from,  # type: ignore[arg-type]
-            bool(row.burned_in),
-            row.sha256,
-        )
+        facts = PhotographFacts(_identity(row), bool(row.burned_in), row.sha256)
         entry = Entry(row.key, row.name, _source(path, row.frame), row.origin, facts)
-        entry.thumbnail = row.thumbnail
+        entry.thumbnail, entry.place = row.thumbnail, row.listed
         return entry
 
     def _stays(self, path: Path) -> bool:
@@ -276,15 +284,25 @@ class StoredWorklist:
             return False
 
 
-def source_identity(source: bytes | Path | DicomFrame, name: str) -> str:
-    """Return a text that is the same for the same photograph: hash or path, frame and name.
+def _identity(row: StoredPhotograph) -> Identity:
+    from drcore.photographs.identity import Identity
 
-    A file under two names may be meant as two patients: each has its row, as in a table.
+    origin = {"header": "dicom"}.get(row.patient_from, row.patient_from)  # lists of 0.6
+    source = row.identity_source or (f"patient={origin}" if origin else "")
+    side = row.laterality if row.laterality in {"OD", "OS"} else None
+    return Identity.read_back(side, row.patient or None, row.exam_date or None, source)  # type: ignore[arg-type]
+
+
+def source_identity(source: bytes | Path | DicomFrame, place: str) -> str:
+    """Return a text that is the same for the same photograph: hash or path, frame and place.
+
+    A file under two names, or in two folders, may be meant as two patients: each has its row, as
+    in a table.
     """
     file, number = _file_and_frame(source)
     is_data = isinstance(file, bytes)
     content = f"sha256 {hashlib.sha256(file).hexdigest()}" if is_data else f"path {file}"
-    return f"{content} {number} {name}"
+    return f"{content} {number} {place}"
 
 
 def file_stamp(source: bytes | Path | DicomFrame) -> str:

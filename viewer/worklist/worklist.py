@@ -6,11 +6,13 @@ import json
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from drcore.errors import SourceError
 from viewer.worklist.entry import Entry, facts_of
 from viewer.worklist.ordering import PatientStudy, ViewOptions, ordered_entries, patient_studies
+from viewer.worklist.reading import Reading
 from viewer.worklist.stored_worklist import StoredWorklist, source_identity
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Worklist:
         roots: folders whose files stay where they are; files elsewhere are copied to the store.
 
     Attributes:
+        reading: mode, reader and drafts; `save_reading` keeps what was changed of it.
         hidden: keys of entries whose grades and decisions a masked reader must not know.
         correction_of: finds what a reader corrected by hand, by the SHA-256 of a photograph.
         trouble: a sentence if the list cannot be stored; empty if all is well.
@@ -48,6 +51,7 @@ class Worklist:
     """
 
     def __init__(self, store: WorklistStore | None = None, roots: Iterable[Path] = ()) -> None:
+        self.reading = Reading()
         self.hidden: frozenset[str] = frozenset()
         self.correction_of: Callable[[str], IdentityCorrection | None] | None = None
         self.trouble = ""
@@ -210,17 +214,18 @@ class Worklist:
         *,
         origin: str = "",
         identity: Identity | None = None,
+        place: str = "",
     ) -> Entry:
-        """Add a photograph; the same file of the same name is the entry that is there already.
+        """Add a photograph; the same file at the same place is the entry that is there already.
 
         Names are untrusted; `origin` is our own text; `identity` is what path and pattern say, the
-        name alone if omitted. Raises `SourceError` if the list is full, or there is no space to
-        store the file.
+        name alone if omitted; `place` is the path below what was added, the name if omitted.
+        Raises `SourceError` if the list is full, or there is no space to store the file.
         """
         from drcore.text import clean_name
 
         label = clean_name(name)
-        content = source_identity(source, label)
+        content = source_identity(source, place or label)
         with self._lock:
             if content in self._identity:
                 return self._identity[content]
@@ -235,7 +240,7 @@ class Worklist:
             last = self._in_store(StoredWorklist.last_place) or 0
             self._count = max(self._count, last) + 1
             entry = Entry(f"p{self._count}", label, source, origin, facts)
-            entry.identity = identity
+            entry.identity, entry.place = identity, place
             self._append(entry, content)
             self._in_store(StoredWorklist.write, entry)
             if self._selected == "":
@@ -266,6 +271,7 @@ class Worklist:
             self._in_store(StoredWorklist.delete)
             self._stored = None
             self._arrangement = ViewOptions()
+            self.reading = Reading(reader=self.reading.reader)
             self._show(None)
 
     def select(self, key: str) -> None:
@@ -283,13 +289,28 @@ class Worklist:
                 index = min(max(shown.index(selected) + by, 0), len(shown) - 1)
                 self._show(shown[index])
 
-    def correct(self, key: str, laterality: Laterality | None, patient: str | None) -> None:
-        """Correct by hand which eye of which patient (untrusted text) a photograph shows."""
+    def correct(
+        self,
+        key: str,
+        laterality: Laterality | None,
+        patient: str | None,
+        exam_date: str | EllipsisType | None = ...,
+    ) -> None:
+        """Correct by hand which eye of which patient (untrusted text) is shown, and when.
+
+        The date stays as it is if omitted.
+        """
         with self._lock:
             entry = self._find(key)
             if entry is not None:
-                entry.correct(laterality, patient)
+                day = entry.exam_date if isinstance(exam_date, EllipsisType) else exam_date
+                entry.correct(laterality, patient, day)
                 self._in_store(StoredWorklist.write, entry)
+
+    def save_reading(self) -> None:
+        """Keep mode, reader, drafts and what was seen with the list."""
+        with self._lock:
+            self._save_position(settings=True)
 
     def set_report(self, entry: Entry, report: GradeReport, *, save: bool) -> None:
         """Give an entry its report, and store it if the entry is still in the list."""
@@ -342,13 +363,17 @@ class Worklist:
             return None
 
     def _save_position(self, *, settings: bool = False) -> None:
-        values = {"arrangement": self._arrangement.to_json(), "deidentified": self._deidentified}
+        values = {
+            "arrangement": self._arrangement.to_json(), "deidentified": self._deidentified,
+            "reading": self.reading.to_json(),
+        }  # fmt: skip
         text = json.dumps(values) if settings else None
         self._in_store(lambda stored: stored.save_position(selected=self._selected, settings=text))
 
     def _load_settings(self, settings: str) -> None:
         try:
             values: dict[str, Any] = json.loads(settings)
+            self.reading = Reading.from_json(values.get("reading"))
             self._arrangement = ViewOptions.from_json(str(values["arrangement"]))
             self._deidentified = values["deidentified"] is True
         except (ValueError, KeyError, TypeError):

@@ -10,10 +10,10 @@ from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader, simpleSplit
 from reportlab.platypus import Flowable
 
-from drcore.export.cautions import map_sentence
 from drcore.export.pdf.fonts import BOLD, REGULAR
 from drcore.export.pictures import ExportPictures, jpeg
-from drcore.maps.overlay import colour_stops
+from drcore.grading.statements import outline_words
+from drcore.maps.overlay import colour_stops, tick_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ class PhotographPlate(Flowable):
         self._picture = (columns * scale, rows * scale)
         self._captions = [
             simpleSplit(text, REGULAR, 6.5, self._picture[0])
-            for text in ("Photograph", map_sentence(report))
+            for text in ("Photograph", outline_words(report))
         ]
         self._below = _LINE * max(map(len, self._captions)) + 1.2 * mm
         self.width, self.height = width, rows * scale + self._below
@@ -107,14 +107,14 @@ class PhotographPlate(Flowable):
             canvas.setFillColor(Color(rgb[0] / 255, rgb[1] / 255, rgb[2] / 255, alpha))
             canvas.rect(left, self._below + index * step, thick, step + 0.15, stroke=0, fill=1)
         canvas.setFillColor(black)
-        canvas.setFont(REGULAR, 6.5)
-        canvas.drawString(left + thick + 1.2 * mm, self._below, "low")
-        canvas.drawString(left + thick + 1.2 * mm, self._below + high - 5, "high")
+        canvas.setFont(REGULAR, 6)
+        for place, text in tick_places():
+            canvas.drawString(left + thick + 1 * mm, self._below + place * (high - 5), text)
         canvas.saveState()
-        canvas.translate(left + thick + 3.5 * mm, self._below + high / 2)
+        canvas.translate(left + thick + 8.5 * mm, self._below + high / 2)
         canvas.rotate(90)
         canvas.setFillColor(_MUTED)
-        canvas.drawCentredString(0, 0, "relative evidence")
+        canvas.drawCentredString(0, 0, "score added per disc area")
         canvas.restoreState()
 
 

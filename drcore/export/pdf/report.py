@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from drcore import __version__, logs
 from drcore.errors import PhotographError, SourceError
 from drcore.export.case import Case, eye_order
-from drcore.export.cautions import cautions, model_sentence, set_sentence
+from drcore.export.cautions import cautions, laser_sentence
 from drcore.export.deidentification import Disclosure
 from drcore.export.final_grade import moment_words, reader_name, signature, status_words
 from drcore.export.pdf import summary
@@ -17,6 +17,12 @@ from drcore.export.pdf.fonts import BOLD, REGULAR, marked_up, register, scripts_
 from drcore.export.pdf.script import is_complex
 from drcore.export.pictures import illustrate
 from drcore.eye import EYE_NAMES
+from drcore.grading.statements import (
+    map_sentence,
+    model_sentence,
+    outcome_words,
+    referable_words,
+)  # fmt: skip
 from drcore.icdr import NOTICE
 from drcore.text import clean_name
 
@@ -37,7 +43,7 @@ _MARGIN = 15 * _MM
 _FOOT = 19 * _MM
 _PAD = 6
 """Points by which reportlab's frames are smaller than their margins say."""
-_TALLEST: dict[Page, float] = {"A4": 54 * _MM, "Letter": 44 * _MM}
+_TALLEST: dict[Page, float] = {"A4": 52 * _MM, "Letter": 42 * _MM}
 """Height of the pictures: both eyes fit on the first page."""
 _MOST_MARKS = 40
 _drawing = threading.Lock()
@@ -186,6 +192,7 @@ def _front(
         ("Final result (worse eye)", f"<b>{summary.final_sentence(cases, made_at)}</b>"),
         ("Model (worse eye)", summary.model_sentence(cases)),
     ]
+    rows += [("Operating point", summary.operating_points(cases))]
     readers = summary.readers_sentence(cases)
     rows += [("Readers", readers)] * bool(readers)
     rows += [("Examination", f"<b>{caution}</b>")] * bool(caution)
@@ -227,7 +234,12 @@ def _photograph(
     marks = list(enumerate((mark for _, mark in case.marks[:_MOST_MARKS]), start=1))
     pictures = _plate(case, privacy, marks, width, tallest)
     words = Table(
-        [[_model_words(report, 0.52 * width), _reader_words(case, privacy, made_at)]],
+        [
+            [
+                _model_words(report),
+                [*_map_words(case, 0.44 * width), *_reader_words(case, privacy, made_at)],
+            ]
+        ],
         colWidths=[0.54 * width, 0.46 * width],
         style=[*_TIGHT, ("VALIGN", (0, 0), (-1, -1), "TOP"), ("RIGHTPADDING", (0, 0), (0, 0), 10)],
     )
@@ -265,11 +277,11 @@ def _final_words(case: Case, made_at: datetime) -> list[Any]:
     return [Spacer(1, 1.2 * _MM), _words(markup, after=3.5)]
 
 
-def _model_words(report: GradeReport, width: float) -> list[Any]:
-    from drcore.export.pdf.plate import ProbabilityBars
-
-    heading = _words(f"<b>{model_sentence(report)}</b>")
-    warnings = [_words(marked_up(text, 300)) for text in cautions(report)]
+def _model_words(report: GradeReport) -> list[Any]:
+    """The model's result: referral first, then grade and score, then every warning."""
+    warnings = [_words(marked_up(text, 400)) for text in cautions(report)]
+    chance = referable_words(report)
+    heading = _words(f"<b>Model: {outcome_words(report)}. {chance}{'.' if chance else ''}</b>")
     if report.grade is None:
         return [
             heading,
@@ -277,17 +289,26 @@ def _model_words(report: GradeReport, width: float) -> list[Any]:
             _words(f"Score {report.score:.2f} (information only)"),
             *warnings,
         ]
-    refer = "Referable DR (grade 2 or more)" if report.referable else "No referable DR (grade 0-1)"
     parts = " / ".join(f"{threshold:.2f}" for threshold in report.thresholds)
-    words = [
+    return [
         heading,
-        _words(f"{refer}. Image quality: gradable."),
-        _words(f"Model score {report.score:.2f} (thresholds {parts})"),
+        _words(f"{model_sentence(report)}."),
+        _words(f"Score {report.score:.2f} (thresholds {parts}). Image quality: gradable."),
         *warnings,
     ]
+
+
+def _map_words(case: Case, width: float) -> list[Any]:
+    """Probabilities, what the heat map shows, and laser scars where readers marked them."""
+    from drcore.export.pdf.plate import ProbabilityBars
+
+    report = case.report
+    bars = []
     if report.probabilities is not None:
-        words.append(ProbabilityBars(report.probabilities, report.grade_set or (), 0.9 * width))
-    return [*words, *([_words(set_sentence(report))] if report.grade_set else [])]
+        bars = [ProbabilityBars(report.probabilities, report.grade_set or (), width)]
+    laser = laser_sentence(report, (mark for _, mark in case.marks))
+    told = [_words(marked_up(text, 400)) for text in (map_sentence(report), laser) if text]
+    return [*bars, *told]
 
 
 def _reader_words(case: Case, privacy: Disclosure, made_at: datetime) -> list[Any]:

@@ -17,28 +17,39 @@ from drcore.export.final_grade import (
     readers_words,
 )  # fmt: skip
 from drcore.export.pdf.fonts import marked_up
+from drcore.grading.statements import operating_point, outcome
 from drcore.icdr import FULL_NAMES
 
 if TYPE_CHECKING:
     from drcore.export.case import Case
     from drcore.reviews.decision import Decision
 
-__all__ = ["final_sentence", "model_sentence", "readers_sentence"]
+__all__ = ["final_sentence", "model_sentence", "operating_points", "readers_sentence"]
 
 
 def model_sentence(cases: Sequence[Case]) -> str:
     """The patient's grade by the model alone."""
     reports = [case.report for case in cases]
-    return _patient_sentence(
-        patient_grade(Reading(r.laterality, r.grade, seen=r.status != "failed") for r in reports)
+    patient = patient_grade(
+        Reading(r.laterality, r.grade, seen=r.status != "failed") for r in reports
     )
+    borderline = any(r.status != "failed" and outcome(r) == "borderline" for r in reports)
+    return _patient_sentence(patient, borderline=borderline)
 
 
-def _patient_sentence(patient: PatientGrade) -> str:
+def operating_points(cases: Sequence[Case]) -> str:
+    """The operating point in use; of each model where there are several."""
+    told = (operating_point(case.report).partition(": ")[2] for case in cases)
+    return " ".join(word[:1].upper() + word[1:] for word in dict.fromkeys(told))
+
+
+def _patient_sentence(patient: PatientGrade, *, borderline: bool = False) -> str:
     gaps = f" Incomplete: {'; '.join(patient.gaps)}." if patient.gaps else ""
     if patient.grade is None:
         return f"No grade.{gaps}"
     refer = {True: " Referable.", False: " Not referable.", None: ""}[patient.referable]
+    if borderline and not patient.referable:
+        refer = " Borderline: needs a reader."
     return f"Grade {patient.grade}: {FULL_NAMES[patient.grade]}.{refer}{gaps}"
 
 

@@ -46,6 +46,7 @@ QUESTIONS = {
     "report": Concept(PRIVATE_SCHEME, "DR-REPORT", "Diabetic retinopathy grading report"),
     "grade": Concept(PRIVATE_SCHEME, "ICDR-GRADE", "ICDR grade from fundus photograph"),
     "score": Concept(PRIVATE_SCHEME, "DR-SCORE", "Continuous severity score in ICDR grades"),
+    "p_referable": Concept(PRIVATE_SCHEME, "P-REFERABLE", "Probability of ICDR grade 2 or more"),
     "referable": Concept(PRIVATE_SCHEME, "REFERABLE", "Referable (ICDR grade 2 or more)"),
     "gradable": Concept(PRIVATE_SCHEME, "GRADABLE", "Photograph fit for grading"),
 }

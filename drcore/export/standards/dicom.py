@@ -56,6 +56,7 @@ def structured_report(
     made_at: datetime | None = None,
     patient_name: bool = False,
     reading: ReadingStatus | None = None,
+    remark: str = "",
 ) -> bytes:
     """Write readers' and model's result as a Comprehensive SR document (PS3.16 TID 1500).
 
@@ -67,12 +68,14 @@ def structured_report(
             follow; now, where left out.
         patient_name: copy the patient's name too. An archive that compares names may want it.
         reading: what readers said of the photograph; nobody has read it where left out.
+        remark: see `drcore.export.cautions.laser_sentence`.
 
     Returns:
         A DICOM file in the photograph's study, in a series of its own: the readers' final grade
         where there is one, with the reader as observer, and what the model says: grade (LOINC),
-        score, referability; the photograph and the research-use notice. Marked as unverified, and
-        as preliminary while there is no final grade.
+        score, probability of referable disease, referability, and in words the operating point,
+        warnings and the heat map; the photograph and the research-use notice. Marked as unverified,
+        and as preliminary while there is no final grade.
 
     Raises:
         SourceError: the photograph failed, did not come from DICOM, or is not the one of the
@@ -83,7 +86,7 @@ def structured_report(
 
     try:
         evidence = _evidence(header, patient_name=patient_name)
-        comments = report_comments(report, reading, _clock(made_at))
+        comments = report_comments(report, reading, _clock(made_at), remark)
         if not all(text.isascii() for text in comments):  # names in letters that the study lacks
             evidence.SpecificCharacterSet = "ISO_IR 192"
         document = hd.sr.ComprehensiveSR(

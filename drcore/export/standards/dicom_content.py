@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from drcore.export.cautions import model_remarks
 from drcore.export.final_grade import model_notice, reader_name, signature, status_words
 from drcore.export.standards.codes import (
     GRADE_CODES,
@@ -17,6 +18,7 @@ from drcore.export.standards.codes import (
     Concept,
     model_name,
 )  # fmt: skip
+from drcore.grading.statements import referable_probability
 from drcore.icdr import REFERABLE
 from drcore.photographs.dicom_header import Header
 from drcore.text import printable
@@ -39,16 +41,17 @@ MANUFACTURER = "drcore"
 
 
 def report_comments(
-    report: GradeReport, reading: ReadingStatus | None, made_at: datetime
+    report: GradeReport, reading: ReadingStatus | None, made_at: datetime, remark: str = ""
 ) -> list[str]:
-    """The readers' result in words, the notice, and why there is no grade."""
+    """The readers' result in words, the notice, why there is no grade, what the model says."""
     told = []
     if reading is not None and reading.final is not None:
         told.append(f"{status_words(reading)}, {signature(reading, made_at)}.")
     elif reading is not None and reading.readings:
         told.append(f"{status_words(reading)}.")
     reason = report.reason if report.grade is None else ""
-    return [printable(text) for text in (*told, model_notice(reading), reason) if text]
+    told += [model_notice(reading), reason, *model_remarks(report, remark)]
+    return [printable(text) for text in told if text]
 
 
 def report_content(
@@ -120,17 +123,19 @@ def _group(
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
     )
-    score = None
-    if report.grade is not None:
-        score = hd.sr.Measurement(
-            name=_code(QUESTIONS["score"]),
-            value=round(float(report.score), 4),
-            unit=codes.UCUM.NoUnits,
+    probability = referable_probability(report)
+    values = {"score": None if report.grade is None else report.score, "p_referable": probability}
+    measurements = [
+        hd.sr.Measurement(
+            name=_code(QUESTIONS[question]), value=round(float(value), 4), unit=codes.UCUM.NoUnits
         )
+        for question, value in values.items()
+        if value is not None
+    ]
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(uid=hd.UID(), identifier=report.sha256[:16]),
         algorithm_id=algorithm,
-        measurements=None if score is None else [score],
+        measurements=measurements or None,
         qualitative_evaluations=_answers(report.grade),
         **_site_and_image(report, header, number),
     )

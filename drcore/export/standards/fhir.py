@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from drcore.errors import SourceError
+from drcore.export.cautions import model_remarks
 from drcore.export.final_grade import decided_at, model_notice, reader_name
 from drcore.export.standards.codes import GRADE_CODES, QUESTIONS
 from drcore.export.standards.fhir_elements import (
@@ -24,11 +25,19 @@ from drcore.export.standards.fhir_elements import (
     graded,
     moment_of,
     practitioner,
+    quantity,
     study,
     subject,
     ungradable,
 )  # fmt: skip
 from drcore.eye import EYE_NAMES
+from drcore.grading.statements import (
+    grade_range,
+    operating_point,
+    outcome_words,
+    referable_probability,
+    referable_words,
+)  # fmt: skip
 from drcore.icdr import GRADE_NAMES, MODEL_NOTICE, NOTICE, REFERABLE
 from drcore.text import fold
 
@@ -53,6 +62,7 @@ def observation(
     patient: str | None = None,
     study_uid: str | None = None,
     reading: ReadingStatus | None = None,
+    remark: str = "",
 ) -> Resource:
     """Return what the model says of one photograph as an `Observation`.
 
@@ -62,10 +72,13 @@ def observation(
         patient: number of the patient, empty to withhold it; from the report where left out.
         study_uid: DICOM Study Instance UID, where the photograph has one.
         reading: what readers said of the photograph; the note says whether one has read it.
+        remark: see `drcore.export.cautions.laser_sentence`.
 
     Returns:
         The resource, status "preliminary": the model's result is never final. The ICDR grade is its
-        value, score and referability are components, the model is a contained `Device`.
+        value; score, probability of referable disease and referability are components; the model
+        is a contained `Device`. Its notes are the notice, the referral outcome with its operating
+        point, warnings, and what the heat map shows.
 
     Raises:
         SourceError: the photograph failed, or the time has no zone.
@@ -75,17 +88,15 @@ def observation(
         "contained": [device(report.model_version, reading)],
         "status": "preliminary",
         "device": {"reference": "#model"},
-        "note": [{"text": model_notice(reading)}],
+        "note": [
+            {"text": text} for text in (model_notice(reading), *model_remarks(report, remark))
+        ],
     }
     if report.grade is None:
         return resource | ungradable(report.reason)
-    score = {
-        "value": round(float(report.score), 4),
-        "unit": "grades",
-        "system": "http://unitsofmeasure.org",
-        "code": "1",
-    }
-    components = [{"code": coded(QUESTIONS["score"]), "valueQuantity": score}]
+    components = [quantity("score", report.score, "grades")]
+    if (probability := referable_probability(report)) is not None:
+        components.append(quantity("p_referable", probability, "probability"))
     return resource | graded(report.grade, report.grade_name, components)
 
 
@@ -188,6 +199,7 @@ def report_bundle(
     study_uid: str | None = None,
     readings: Readings | None = None,
     caution: str = "",
+    remarks: Mapping[str, str] | None = None,
 ) -> Resource:
     """Return the `DiagnosticReport` of one visit and its `Observation`s in one `Bundle`.
 
@@ -198,6 +210,7 @@ def report_bundle(
         study_uid: DICOM Study Instance UID, where the photographs have one.
         readings: what readers said, by SHA-256 of the photograph.
         caution: stands in the conclusion; see `drcore.agreement.visits.Visit.caution`.
+        remarks: of `drcore.export.cautions.laser_sentence`, by SHA-256 of the photograph.
 
     Returns:
         A `Bundle` of the type "collection", ready for `json.dumps`.
@@ -209,7 +222,7 @@ def report_bundle(
     same: dict[str, Any] = {"made_at": made_at, "patient": patient, "study_uid": study_uid}
     resources = [
         diagnostic_report(reports, readings=readings, caution=caution, **same),
-        *_observations(reports, readings or {}, **same),
+        *_observations(reports, readings or {}, remarks=remarks or {}, **same),
     ]
     # The same photograph twice is one observation: a bundle may not hold a full URL twice.
     entries = {f"urn:uuid:{resource['id']}": resource for resource in resources}
@@ -242,6 +255,7 @@ def _observations(
     made_at: datetime | None,
     patient: str | None = None,
     study_uid: str | None = None,
+    remarks: Mapping[str, str] | None = None,
 ) -> list[Resource]:
     """Final grades, then what the model says; failed photographs have neither."""
     return [
@@ -253,7 +267,7 @@ def _observations(
         *(
             observation(
                 report, made_at=made_at, patient=patient, study_uid=study_uid,
-                reading=readings.get(report.sha256),
+                reading=readings.get(report.sha256), remark=(remarks or {}).get(report.sha256, ""),
             )
             for report in reports
             if report.status != "failed"
@@ -318,14 +332,16 @@ def _conclusion(reports: Sequence[GradeReport], readings: Readings) -> str:
     """Final grades first, each beside the model's; the notice last."""
     unread = not any(_is_final(report, readings) for report in reports)
     notice = MODEL_NOTICE if unread else NOTICE
-    return " ".join([*(_sentence(r, readings.get(r.sha256)) for r in reports), notice])
+    told = [_sentence(r, readings.get(r.sha256)) for r in reports]
+    points = dict.fromkeys(operating_point(r) for r in reports if r.status != "failed")
+    return " ".join([*told, *points, notice])
 
 
 def _sentence(report: GradeReport, reading: ReadingStatus | None) -> str:
     eye = EYE_NAMES[report.laterality] if report.laterality else "Laterality not recorded"
     if report.status == "failed":
         return f"{eye}: could not be read."
-    said = _outcome(report.grade, report.grade_name)
+    said = _model_outcome(report)
     if reading is None or (not reading.readings and reading.final is None):
         return f"{eye}: not yet read by a clinician; model: {said}."
     if reading.final is None:
@@ -334,6 +350,14 @@ def _sentence(report: GradeReport, reading: ReadingStatus | None) -> str:
     name = "" if final is None else GRADE_NAMES[final]
     readers = ", ".join(reader_name(made) for made in reading.final_by)
     return f"{eye}: final {_outcome(final, name)}, by {readers}; model: {said}."
+
+
+def _model_outcome(report: GradeReport) -> str:
+    words = outcome_words(report)
+    if report.grade is None:
+        return words
+    grade = f"ICDR grade {grade_range(report)} ({report.grade_name})"
+    return ", ".join(filter(None, [words, referable_words(report), grade]))
 
 
 def _outcome(grade: int | None, name: str) -> str:

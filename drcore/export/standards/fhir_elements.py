@@ -60,6 +60,19 @@ def ungradable(reason: str) -> Resource:
     }
 
 
+def quantity(question: str, value: float, unit: str) -> Resource:
+    """A component with a number that has no unit of measurement."""
+    return {
+        "code": coded(QUESTIONS[question]),
+        "valueQuantity": {
+            "value": round(float(value), 4),
+            "unit": unit,
+            "system": "http://unitsofmeasure.org",
+            "code": "1",
+        },
+    }
+
+
 def practitioner(decision: Decision) -> Resource:
     """A reader, by the name given in the viewer."""
     return {"type": "Practitioner", "display": reader_name(decision)}

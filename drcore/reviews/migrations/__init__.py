@@ -7,6 +7,7 @@ released is never edited. Importing this package does not import Alembic.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def is_current(connection: Connection, label: str) -> bool:
     return _standing(connection, script, label) == script.get_current_head()
 
 
-def upgrade(connection: Connection, label: str) -> None:
+def upgrade(connection: Connection, label: str, keep: Callable[[str], None]) -> None:
     """Bring a database to the newest schema; all steps or none, and no row is lost.
 
     Other processes that do the same at the same time wait for the end of the transaction, and then
@@ -65,6 +66,7 @@ def upgrade(connection: Connection, label: str) -> None:
         connection: to SQLite or PostgreSQL, in a transaction that has written nothing; the caller
             commits.
         label: what messages call the database.
+        keep: called with the step at which an older record stands, before anything is changed.
 
     Raises:
         ReviewError: the database was made by a newer version, or its table by another program.
@@ -88,7 +90,10 @@ def upgrade(connection: Connection, label: str) -> None:
                     f"{label}: the record of decisions cannot be opened: its table decisions "
                     "belongs to another program. Give another database."
                 )
+            keep(_FIRST)
             command.stamp(config, _FIRST)
+        elif standing not in {None, _script(config).get_current_head()}:
+            keep(str(standing))
         command.upgrade(config, "head")
 
 

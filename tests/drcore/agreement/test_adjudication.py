@@ -141,3 +141,13 @@ def test_every_photograph_stands_for_itself():
 def test_rules_that_are_not_understood(rules):
     with pytest.raises(ReviewError, match="Invalid study rules"):
         StudyRules(**rules)
+
+
+def test_open_reads_are_no_reads_of_a_study():
+    in_the_open = read(4, "BS", mode="open")
+    assert reading_status(SHA, [in_the_open], STRICT).state == "settled"  # and no second read
+    first = read(1, mode="blinded first read", role="first")
+    found = reading_status(SHA, [in_the_open, first], STRICT)
+    assert (found.state, found.readings) == ("second read", (first,))
+    both = [in_the_open, read(1, "CT", mode="open")]
+    assert reading_status(SHA, both, STRICT).state == "arbitration"

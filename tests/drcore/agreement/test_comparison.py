@@ -61,6 +61,20 @@ def test_another_model_makes_another_answer():
     assert select_decisions(record, Selection(models=frozenset({"m 2"}))) == record[1:]
 
 
+def test_masked_reads_that_saw_the_machine_are_left_out_unless_asked_for():
+    masked = "blinded first read"
+    record = [
+        read(1, 1, mode=masked, machine_visible=False),
+        read(1, 3, mode=masked, machine_visible=True),
+        read(2, 2, "BS", mode="second reader", machine_visible=True),
+        read(3, 2, "ZZ", mode="arbitration", role="arbiter", machine_visible=True),
+        read(4, 2, mode="open", machine_visible=True),
+    ]
+    last = Selection(answer="last")
+    assert select_decisions(record, last) == [record[0], *record[3:]]
+    assert select_decisions(record, replace(last, saw_machine=True)) == record[1:]
+
+
 def test_filters():
     record = [
         read(1, 1, mode="blinded first read"),

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 
 from drcore.agreement.adjudication import StudyRules, reading_status
 from drcore.errors import SourceError
+from drcore.export.cautions import model_remarks
 from drcore.export.standards.dicom import overlay_capture, structured_report
 from drcore.icdr import MODEL_NOTICE
 from drcore.maps.overlay import overlay
@@ -44,7 +45,7 @@ def report(grader, source):
 
 @pytest.fixture(scope="module")
 def picture(report, phantom):
-    return overlay(phantom(seed=1).rgb, report.ram())
+    return overlay(phantom(seed=1).rgb, report.evidence(), report.width)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,9 @@ def test_report_says_grade_score_referable_model_and_notice(report, source):
     assert said["REFERABLE"] == ("373066001" if report.referable else "373067005")
     assert said["DR-SCORE"] == pytest.approx(report.score, abs=1e-4)
     assert said["GRADABLE"] == "373066001"
-    assert said["121106"] == [MODEL_NOTICE]
+    assert said["121106"] == [MODEL_NOTICE, *model_remarks(report)]
+    assert any("Operating point: referable from a score of" in text for text in said["121106"])
+    assert any(text.startswith("Heat map: ") for text in said["121106"])
     assert said["111001"] == ["random"]  # algorithm name
     assert said["111003"] == ["1"]  # algorithm version
     assert document.VerificationFlag == "UNVERIFIED"

@@ -191,8 +191,10 @@ def test_manifest_tells_of_each_overlay(cases, tmp_path):
         assert (entry["scale"], entry["grade"]) == ("fused", case.report.grade)
         assert entry["score"] == pytest.approx(case.report.score, abs=1e-4)
     assert manifest["colour_range"] == {
-        "from": 0.0, "to": 12.0, "unit": "grades above a healthy retina",
+        "from": 0.05, "to": 5.0, "scale": "logarithmic", "unit": "score added per disc area",
     }  # fmt: skip
+    assert manifest["outlines"]["at"] == [0.1, 0.4]
+    assert all(entry["operating_point"] and entry["heat_map"] for entry in manifest["photographs"])
     assert len(rows) == 4
     assert rows[0].startswith("overlay,image,status")
 

@@ -14,6 +14,7 @@ from fhir.resources.R4B.observation import Observation
 
 from drcore.errors import SourceError
 from drcore.export.standards.fhir import diagnostic_report, observation, report_bundle
+from drcore.grading.statements import operating_point
 from drcore.icdr import MODEL_NOTICE
 
 MADE_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -84,9 +85,10 @@ def test_report_refers_to_its_observations_and_concludes(report, ungradable, gra
     ]
     assert [item["resourceType"] for item in rest] == ["Observation"] * 2
     assert read.conclusion == (
-        "Right eye: not yet read by a clinician; model: ICDR grade 2 (Moderate non-proliferative), "
-        "referable. Left eye: not yet read by a clinician; model: ungradable. "
-        f"Laterality not recorded: could not be read. {MODEL_NOTICE}"
+        "Right eye: not yet read by a clinician; model: Referable DR, ICDR grade 2 (Moderate "
+        "non-proliferative). Left eye: not yet read by a clinician; model: Ungradable: refer or "
+        "repeat the photograph. Laterality not recorded: could not be read. "
+        f"{operating_point(report)} {MODEL_NOTICE}"
     )
     assert [concept.coding[0].code for concept in read.conclusionCode] == ["LA18645-4"]
     assert read.imagingStudy[0].identifier.value == f"urn:oid:{STUDY}"

@@ -23,8 +23,9 @@ def report(grader, phantom):
 
 def test_borderline_and_disagreement_are_told(report):
     assert cautions(report)[:2] == [
-        "Borderline: score 0.10 below the referral threshold.",
-        "The networks disagree: 128 px \u2192 0, 256 px \u2192 1, 512 px \u2192 3.",
+        "Score 0.10 below the referral threshold \u2013 treat as referable until read.",
+        "The networks disagree: 128 px \u2192 0, 256 px \u2192 1, 512 px \u2192 3. "
+        "Review carefully.",
     ]
     near = cautions(replace(report, grade=2, score=2.45, scores={128: 2.4, 512: 2.0}))
     assert near[:2] == [
@@ -39,7 +40,7 @@ def test_borderline_and_disagreement_are_told(report):
 def test_probability_of_referable_is_told(report):
     calibrated = replace(report, probabilities=(0.1, 0.5, 0.3, 0.08, 0.02), grade_set=(1, 2))
     assert set_sentence(calibrated) == (
-        "Model probability of grade 2 or more: 40 %. 90 % prediction set: grades 1\u20132."
+        "Probability of grade \u2265 2: 40 %. 90 % prediction set: grades 1\u20132."
     )
     assert set_sentence(report) == ""
 
@@ -47,10 +48,10 @@ def test_probability_of_referable_is_told(report):
 @pytest.mark.parametrize("width", [40, 320, 1600])
 def test_legend_stands_below_the_unchanged_overlay(report, width):
     overlay = np.full((width, width, 3), 7, np.uint8)
-    made = with_legend(overlay, report, Case(report, b"").reading)
+    made = with_legend(overlay, Case(report, b""))
     assert np.array_equal(made[:width], overlay)
     strip = made[width:]
     assert strip.shape[1] == width
     assert (strip.max(axis=2) > 200).mean() > 0.01  # words
     colours = strip.reshape(-1, 3).astype(int)
-    assert ((colours[:, 0] > 150) & (colours[:, 2] < 100)).any()  # the scale's yellow end
+    assert ((colours[:, 0] < 20) & (colours[:, 2] > 230)).any()  # the scale's cyan end

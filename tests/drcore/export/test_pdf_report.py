@@ -70,11 +70,11 @@ def test_report_says_who_what_and_how_far_to_trust_it(case, other_eye):
     for said in (
         "Patient ID 7", "2026-03-04 05:06 UTC", "random 1",
         "Grade 3: Severe non-proliferative retinopathy. Referable.",  # of the patient: worse eye
-        "Model: grade 2 (Moderate non-proliferative retinopathy)", "Model score 2.31",
-        "Image quality: gradable", "60 %", "< 1 %", "90 % prediction set: grades 2\u20133.",
-        "Model probability of grade 2 or more: 90 %.",
-        "Dr A: grade 3 (model 2)", "beading above", "venous beading (Dr A)", "relative evidence",
-        "NOT YET READ BY A CLINICIAN", "7_left.png",
+        "Model: Referable DR. Probability of grade \u2265 2: 90 %.",
+        "Model: grade 2\u20133 (90 % prediction set), by its score 2 (Moderate", "Score 2.31",
+        "Image quality: gradable", "60 %", "< 1 %", "Referable from a score of",
+        "Dr A: grade 3 (model 2)", "beading above", "venous beading (Dr A)",
+        "score added per disc area", "NOT YET READ BY A CLINICIAN", "7_left.png",
     ):  # fmt: skip
         assert said in text, said
 
@@ -162,7 +162,7 @@ def test_ungradable_and_failed_photographs_are_told(case, grader):
     dark = replace(case.report, status="ungradable", grade=None, reason="It is too dark.")
     failed = Case(grader.failed("bad.jpg", "bad.jpg: the file is empty."), b"")
     text = text_of(patient_pdf([replace(case, report=dark), failed], made_at=MADE_AT))
-    assert "Model: ungradable" in text
+    assert "Model: Ungradable: refer or repeat the photograph." in text
     assert "It is too dark." in text
     assert "the file is empty" in text
     assert "No grade." in text

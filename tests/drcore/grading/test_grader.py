@@ -12,10 +12,12 @@ import pytest
 
 from drcore import Grader, GradeReport
 from drcore.errors import CheckpointError, DrcoreError, PhotographError
+from drcore.grading.report_file import report_from_bytes, report_to_bytes
 from drcore.icdr import GRADE_NAMES
 from drcore.maps.fusion import FUSION_RULES, covered_mean
 from drcore.model.bundle import bundled_folder
 from drcore.model.calibration import GradeCalibration
+from tests.support.networks import LINK
 
 SCALES = (128, 256, 512)
 
@@ -227,6 +229,61 @@ def test_unknown_scale_and_empty_choice_are_refused(reports):
 def test_report_is_frozen(reports):
     with pytest.raises(dataclasses.FrozenInstanceError):
         reports["whole"].grade = 0
+
+
+# --- a finest scale with a link ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def four_scales(tiny_bundle, make_network, phantom) -> GradeReport:
+    """The report of a bundle of four scales, the finest with a map that is never negative."""
+    finest = make_network("ram-1024", seed=4, link=LINK)
+    finest.mirrored = False
+    networks = {**tiny_bundle.networks, 1024: finest}
+    fusion = {128: 0.06, 256: 0.24, 512: 0.3, 1024: 0.4}
+    bundle = dataclasses.replace(tiny_bundle, networks=networks, fusion=fusion)
+    return Grader(bundle).grade(phantom(seed=1, cut_above=0.12).rgb)
+
+
+def test_coarse_scales_are_as_without_the_finest(four_scales, reports, grader, phantom):
+    alone = grader.grade(phantom(seed=1, cut_above=0.12).rgb)
+    assert {s: four_scales.scores[s] for s in SCALES} == pytest.approx(alone.scores, abs=1e-4)
+    assert four_scales.scales == (*SCALES, 1024)
+    weights = four_scales.fusion
+    fused = sum(weight * four_scales.scores[size] for size, weight in weights.items())
+    assert four_scales.score == pytest.approx(fused)
+
+
+@pytest.mark.parametrize("scale", [*SCALES, 1024, "fused"])
+def test_every_map_of_four_scales_adds_up_exactly(four_scales, scale):
+    report = four_scales
+    bias = sum(w * report.biases[s] for s, w in report.fusion.items())
+    if scale != "fused":
+        bias = report.biases[scale]
+    score = report.score if scale == "fused" else report.scores[scale]
+    for cells in (report.cells(scale), report.focused(scale)):
+        coverage = report._frame.coverage(len(cells.values), 0.02)
+        mean = covered_mean(np.nan_to_num(cells.values), coverage)
+        assert mean + bias == pytest.approx(score, abs=1e-4)
+    assert len(report.focused(scale).values) == (1024 if scale == "fused" else scale)
+    if scale == 1024:
+        assert np.nanmin(report.cells(1024).values) >= 0
+
+
+def test_part_of_four_scales_and_other_rules(four_scales):
+    report = four_scales
+    pair = report.focused("fused", scales=[256, 1024])
+    share = report._frame.coverage(1024, 0.02)
+    weights = [report.fusion[s] / 0.64 for s in (256, 1024)]
+    score, bias = (
+        sum(w * of[s] for w, s in zip(weights, (256, 1024), strict=True))
+        for of in (report.scores, report.biases)
+    )
+    assert covered_mean(np.nan_to_num(pair.values), share) + bias == pytest.approx(score, abs=1e-4)
+    for rule in ("max", "product"):
+        assert report.focused("fused", rule=rule).values.shape == (1024, 1024)
+    back = report_from_bytes(report_to_bytes(report))
+    np.testing.assert_array_equal(back.ram("fused"), report.ram("fused"))
 
 
 # --- what may be put in -------------------------------------------------------------------------
@@ -452,7 +509,7 @@ def test_bundled_weights_grade_a_phantom(phantom):
     if not (bundled_folder() / "manifest.json").is_file():
         pytest.skip("the package was built without weights")
     grader = Grader.bundled("cpu")
-    assert grader.scales == SCALES
+    assert grader.scales == (*SCALES, 1024)
     report = grader.grade(phantom(seed=1).rgb)
     assert report.status == "graded"
     assert report.grade == grader.grade_of(report.score)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from drcore.maps.fusion import covered_mean
-from drcore.maps.refinement import DETAIL, refine
+from drcore.maps.refinement import neighbourhoods_of, refine
+
+DETAIL = 512
 
 
 def disc(size: int) -> np.ndarray:
@@ -94,6 +96,22 @@ def test_evidence_moves_no_further_than_its_neighbourhood() -> None:
     far = np.ones((DETAIL, DETAIL), bool)
     far[14 * 16 : 19 * 16, 14 * 16 : 19 * 16] = False
     assert np.abs(result[far]).max() < 0.1
+
+
+def test_a_fine_map_keeps_its_evidence_in_its_cells() -> None:
+    assert [neighbourhoods_of(cells) for cells in (16, 32, 64, 128)] == [16, 16, 64, 128]
+    contrast = neutral()
+    cv2.circle(contrast, (31 * 8 + 4, 29 * 8 + 4), 3, 20, -1)  # in the right one of two hot cells
+    ram = cell_map((29, 28, 9.0), (29, 31, 9.0), size=64)
+    left = {}
+    for neighbourhoods in (16, 64):
+        fine = refine(ram, disc(64), contrast, disc(DETAIL), neighbourhoods)
+        left[neighbourhoods] = fine[28 * 8 : 31 * 8, 27 * 8 : 30 * 8].sum() / 64
+        assert covered_mean(fine, disc(DETAIL)) == pytest.approx(
+            covered_mean(ram, disc(64)), abs=1e-4
+        )
+    assert left[64] == pytest.approx(9, rel=0.2)
+    assert left[16] < 0.6 * left[64]
 
 
 def test_no_retina_and_no_contrast_are_no_division() -> None:

@@ -93,7 +93,7 @@ def test_bundled_weights_are_whole():
     if not (bundled_folder() / MANIFEST).is_file():
         pytest.skip("the package was built without weights")
     bundle = load_bundle(bundled_folder())
-    assert list(bundle.networks) == [128, 256, 512]
+    assert list(bundle.networks) == [128, 256, 512, 1024]
 
 
 def test_weights_too_large_for_half_precision_are_not_written(make_network, tmp_path):

@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ import torch
 
 from drcore.grading.grader import Grader, Prepared
 from drcore.maps.fusion import covered_mean
-from drcore.model.bundle import bundled_folder, load_bundle
+from drcore.model.bundle import bundled_folder
 from drcore.model.inference import OpenVinoRunner, TorchRunner, open_runner
-from drcore.model.network import PRESETS
+from drcore.model.network import PRESETS, RamNetwork
+from tests.support.networks import LINK
 
 # Not imported here: the runner does so, and keeps out what reports over the network.
 pytestmark = pytest.mark.skipif(
@@ -36,17 +38,19 @@ def answers(runner, prepared):
 
 
 @pytest.mark.parametrize("weights", ["random", "bundled"])
-def test_compiled_is_as_plain(tiny_bundle, prepared, weights):
+def test_compiled_is_as_plain(tiny_bundle, prepared, weights, phantom):
+    networks = tiny_bundle.networks
     if weights == "bundled":
         if not (bundled_folder() / "manifest.json").is_file():
             pytest.skip("the package was built without weights")
-        networks = load_bundle(bundled_folder()).networks
-    else:
-        networks = tiny_bundle.networks
+        bundled = Grader.bundled("cpu")
+        prepared, networks = [bundled.attempt(phantom(seed=1).rgb)], bundled.bundle.networks
+        for network in networks.values():
+            network.precision = "float32"  # not every processor has the other one
     plain = answers(TorchRunner(networks, "cpu"), prepared)
     fast = answers(OpenVinoRunner(networks), prepared)
     for slow_one, fast_one in zip(plain, fast, strict=True):
-        assert list(fast_one) == list(slow_one) == [128, 256, 512]
+        assert list(fast_one) == list(slow_one) == sorted(networks)
         for size, (score, ram) in slow_one.items():
             assert fast_one[size][0] == pytest.approx(score, abs=1e-3)
             assert fast_one[size][1].dtype == ram.dtype == np.float32
@@ -77,6 +81,32 @@ def test_every_preset_compiles_and_its_map_adds_up(make_network, preset):
     score, ram = OpenVinoRunner({size: network}).run([{size: square}], [{size: coverage}])[0][size]
     assert ram.shape == (cells, cells)
     assert covered_mean(ram, coverage) + network.bias == pytest.approx(score, abs=1e-3)
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_a_link_compiles_too(make_network, prepared, mirrored):
+    network = make_network("tiny-128", seed=3, link=LINK)
+    network.mirrored = mirrored
+    plain = answers(TorchRunner({128: network}, "cpu"), few_cells(prepared, network))
+    fast = answers(OpenVinoRunner({128: network}), few_cells(prepared, network))
+    for item, slow_one, fast_one in zip(few_cells(prepared, network), plain, fast, strict=True):
+        (score, ram), (quick, map_) = slow_one[128], fast_one[128]
+        assert quick == pytest.approx(score, abs=1e-4)
+        assert np.allclose(map_, ram, rtol=0, atol=1e-3)
+        for found, said in ((ram, score), (map_, quick)):
+            assert found.min() >= 0
+            mean = covered_mean(found, item.coverage[128])
+            assert mean + network.bias == pytest.approx(said, abs=1e-4)
+        with torch.inference_mode():
+            squares, share = (torch.from_numpy(v[128])[None] for v in (item.inputs, item.coverage))
+            alone = float(network(squares, share)[0])
+        assert (abs(score - alone) < 1e-4) is not mirrored
+
+
+def few_cells(prepared, network):
+    """The photographs with the coverage of a network that has other cells."""
+    cells = network.config.map_size
+    return [replace(one, coverage={128: one.frame.coverage(cells, 0.02)}) for one in prepared]
 
 
 def test_no_retina_is_a_number(tiny_bundle):
@@ -112,25 +142,22 @@ def test_on_an_accelerator_files_go_together_from_pinned_memory(tiny_bundle, pre
     """PyTorch takes "cpu:0" for the processor, the runner takes it for an accelerator."""
     groups, pinned = [], []
 
-    def watched(network):
-        def run(squares, coverage):
-            groups.append(len(squares))
-            assert squares.is_contiguous(memory_format=torch.channels_last)
-            return network(squares, coverage)
+    look = RamNetwork.features
 
-        return run
+    def watched(network, squares):
+        groups.append(len(squares))
+        assert squares.is_contiguous(memory_format=torch.channels_last)
+        return look(network, squares)
 
     def pin(tensor):
         pinned.append(tuple(tensor.shape))
         return tensor
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    networks = {size: watched(network) for size, network in tiny_bundle.networks.items()}
-    found = answers(TorchRunner(networks, "cpu:0"), prepared)
+    monkeypatch.setattr(RamNetwork, "features", watched)
+    found = answers(TorchRunner(tiny_bundle.networks, "cpu:0"), prepared)
     assert groups == [3] * 6  # three sizes, each with its mirror image
-    assert [shape for shape in pinned if len(shape) == 4] == [
-        (3, 3, size, size) for size in (128, 256, 512)
-    ]
+    assert pinned == [(3, 3, size, size) for size in (128, 256, 512)]
     for one, plain in zip(found, answers(TorchRunner(tiny_bundle.networks, "cpu"), prepared),
                           strict=True):  # fmt: skip
         for size, (score, ram) in plain.items():

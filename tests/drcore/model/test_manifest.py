@@ -9,6 +9,7 @@ import pytest
 
 from drcore.maps.attenuation import Attenuation
 from drcore.model.bundle import load_bundle, save_bundle
+from drcore.model.link import Link
 from drcore.model.manifest import MANIFEST
 from tests.support.bundles import refused
 
@@ -40,11 +41,11 @@ def test_other_format(spoiled, other):
     refused(folder, "is not a drcore-bundle")
 
 
-@pytest.mark.parametrize("version", [4, 0, "1", None, True, 1.0, [1]])
+@pytest.mark.parametrize("version", [5, 0, "1", None, True, 1.0, [1]])
 def test_future_version(spoiled, version):
     refused(
         spoiled(lambda m: m.update(format_version=version)),
-        r"have manifest version .*this drcore understands 1, 2 and 3\. Update drcore",
+        r"have manifest version .*this drcore understands 1, 2, 3 and 4\. Update drcore",
     )
 
 
@@ -74,6 +75,37 @@ def test_version_one_is_read_and_has_no_certainty(spoiled):
 
 def test_certainty_in_version_one_is_not_understood(spoiled):
     refused(spoiled(lambda m: m.update(format_version=1)), "does not understand: certainty")
+
+
+def test_bundles_before_version_four_grade_by_their_thresholds(spoiled):
+    bundle = load_bundle(spoiled(lambda m: m.update(format_version=3)))
+    assert bundle.certainty.decision == "thresholds"
+    assert bundle.certainty.cuts != bundle.thresholds
+
+
+def test_a_median_has_thresholds_that_are_its_cuts(spoiled):
+    def median(manifest):
+        manifest["certainty"]["decision"] = "median"
+        manifest["thresholds"] = manifest["certainty"]["cuts"]
+
+    bundle = load_bundle(spoiled(median))
+    assert (bundle.certainty.decision, bundle.certainty.cuts) == ("median", bundle.thresholds)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format_version": 4}, "thresholds are not their cuts"),
+        ({"format_version": 3}, "does not understand: certainty.decision"),
+    ],
+    ids=str,
+)
+def test_two_verdicts_in_a_bundle_are_refused(spoiled, change, sentence):
+    def median(manifest):
+        manifest["certainty"]["decision"] = "median"
+        manifest.update(change)
+
+    refused(spoiled(median), sentence)
 
 
 @pytest.mark.parametrize("entry", [None, "missing"])
@@ -263,3 +295,59 @@ def test_network_that_cannot_be_built(spoiled, change):
 @pytest.mark.parametrize("level", [float("nan"), float("inf"), 1e400])
 def test_level_that_is_not_finite(spoiled, level):
     refused(spoiled(lambda m: m["networks"][0].update(level=level)), "level.*finite number")
+
+
+LINK_ENTRY = {"kind": "log", "bias": -0.03, "slope": 0.7, "knee": 0.002, "ceiling": 2.5}
+
+
+def linked(manifest, **changes):
+    manifest["networks"][0].update(map="softplus", link=LINK_ENTRY, level=0.0)
+    manifest["networks"][0].update(changes)
+
+
+def test_what_a_network_says_of_its_map_comes_back(spoiled, tmp_path):
+    change = {"mirrored": False, "precision": "bfloat16"}
+    network = load_bundle(spoiled(lambda m: linked(m, **change))).networks[128]
+    assert network.link == Link(-0.03, 0.7, 0.002, 2.5)
+    assert (network.mirrored, network.precision) == (False, "bfloat16")
+    save_bundle(load_bundle(tmp_path / "weights"), tmp_path / "again")
+    again = json.loads((tmp_path / "again" / MANIFEST).read_text())
+    assert again["format_version"] == 4
+    assert again["networks"][0]["link"] == LINK_ENTRY
+    assert load_bundle(tmp_path / "again").networks[128].link == network.link
+
+
+def test_networks_of_version_three_have_linear_maps_and_mirror_images(spoiled):
+    network = load_bundle(spoiled(lambda m: m.update(format_version=3))).networks[128]
+    assert (network.link, network.mirrored, network.precision) == (None, True, "float32")
+
+
+@pytest.mark.parametrize("key", ["map", "link", "mirrored", "precision"])
+def test_version_three_does_not_say_so(spoiled, key):
+    def change(manifest):
+        value = {"map": "linear", "link": None, "mirrored": True, "precision": "float32"}[key]
+        manifest["networks"][0][key] = value
+        manifest.update(format_version=3)
+
+    refused(spoiled(change), rf"does not understand: networks\.0\.{key}")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"link": None}, "a softplus map needs a link"),
+        ({"map": "linear"}, "a linear map has none"),
+        ({"map": "exp"}, "networks.0.map"),
+        ({"level": 0.5}, "has no level"),
+        ({"link": {**LINK_ENTRY, "kind": "power"}}, "networks.0.link.kind"),
+        ({"link": {**LINK_ENTRY, "power": 2}}, "does not understand: networks.0.link.power"),
+        ({"link": {**LINK_ENTRY, "knee": 0.0}}, "The link of a network needs"),
+        ({"link": {**LINK_ENTRY, "ceiling": float("nan")}}, "finite number"),
+        ({"link": {**LINK_ENTRY, "slope": "1"}}, "valid number"),
+        ({"mirrored": 1}, "networks.0.mirrored"),
+        ({"precision": "int8"}, "networks.0.precision"),
+    ],
+    ids=str,
+)
+def test_link_that_cannot_be_used(spoiled, change, sentence):
+    refused(spoiled(lambda m: linked(m, **change)), sentence)

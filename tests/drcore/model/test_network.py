@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from drcore.model.network import PRESETS, RamNetwork
+from tests.support.networks import LINK
 
 presets = pytest.mark.parametrize("preset", PRESETS)
 
@@ -43,6 +44,25 @@ def test_mean_of_the_map_plus_bias_is_the_score(networks, preset):
             assert torch.allclose(total + network.bias, scores.double(), atol=1e-4)
     network.set_level(0.0)
     assert maps.std() > 0.01
+
+
+def test_with_a_link_the_map_is_never_negative_and_its_mean_plus_bias_is_the_score(make_network):
+    network = make_network("tiny-128", seed=3, link=LINK)
+    squares = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    shares = coverage(2, 32)
+    with torch.no_grad():
+        scores, maps = network(squares, shares)
+        plain, whole = network(squares)
+        nothing, _ = network(squares, torch.zeros(2, 32, 32))
+    mean = (maps.double() * shares).sum(dim=(1, 2)) / shares.double().sum(dim=(1, 2))
+    assert torch.allclose(mean + network.bias, scores.double(), atol=1e-4)
+    assert torch.allclose(whole.double().mean(dim=(1, 2)) + network.bias, plain.double(), atol=1e-4)
+    assert maps.min() >= 0
+    assert maps.std() > 0.01
+    assert network.bias == pytest.approx(LINK.least)
+    assert nothing.tolist() == pytest.approx([LINK.least] * 2)
+    with pytest.raises(ValueError, match="has no level"):
+        network.set_level(0.5)
 
 
 def test_black_surround_neither_votes_nor_counts(networks):

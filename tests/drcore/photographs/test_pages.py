@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from drcore.errors import PhotographError
 from drcore.photographs.dicom_frames import DicomFrame
@@ -196,3 +198,26 @@ def test_frames_of_dicom_are_counted_behind_long_private_elements(dicom_of):
     made.save_as(file, enforce_file_format=True)
     assert frame_count(file.getvalue()) == 2
     assert read_photograph(file.getvalue(), name="e.dcm", frame=2).name == "e frame 2.dcm"
+
+
+def test_each_picture_of_a_heic_is_a_photograph(monkeypatch):
+    """The library cannot write HEIC: another one stands in, which reads a TIFF behind the head."""
+    data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + saved("TIFF")
+
+    class Stand(TiffImagePlugin.TiffImageFile):
+        format = "HEIF"
+
+        def _open(self) -> None:
+            self.fp = io.BytesIO(self.fp.read()[24:])
+            super()._open()
+
+    def register() -> None:
+        monkeypatch.setitem(Image.OPEN, "HEIF", (Stand, lambda head: head[4:8] == b"ftyp"))
+
+    monkeypatch.setattr(Image, "ID", [*Image.ID, "HEIF"])
+    monkeypatch.setitem(sys.modules, "pi_heif", SimpleNamespace(register_heif_opener=register))
+    assert frame_count(data) == 3
+    for number, eye in enumerate(EYES, start=1):
+        np.testing.assert_array_equal(read_photograph(data, frame=number).rgb, eye)
+    with pytest.raises(PhotographError, match="holds 3 photographs"):
+        read_photograph(data)

@@ -71,6 +71,8 @@ def test_rows(tiny_grader: Grader, jpegs: list[bytes]) -> None:
     assert row["referable"] == ("true" if graded.referable else "false")
     assert float(row["score"]) == pytest.approx(graded.score, abs=6e-5)
     assert (row["score_128"], row["score_256"]) == (row["score"], "")
+    fine = replace(graded, scores={**graded.scores, 1024: 1.5})
+    assert (row["score_1024"], row_of(fine)["score_1024"]) == ("", "1.5000")
     assert (row["laterality"], row["patient"]) == ("OS", "'=10")
     assert (row["width"], row["height"], row["fov_found"]) == ("256", "256", "true")
     assert row["sha256"] == graded.sha256
@@ -107,11 +109,14 @@ def test_certainty_in_rows(tiny_grader: Grader, jpegs: list[bytes]) -> None:
     low, _, high = row["grade_set"].partition(" to ")
     assert tuple(range(int(low), int(high or low) + 1)) == report.grade_set
     assert float(row["margin"]) == pytest.approx(report.margin, abs=6e-5)
+    assert float(row["p_referable"]) == pytest.approx(sum(shares[2:]), abs=2e-4)
+    assert row["referable_sensitive"] == str(report.score >= certainty.sensitive).lower()
     assert row_of(replace(report, grade_set=(2,)))["grade_set"] == "2"
     assert row_of(replace(report, grade_set=(2, 3, 4)))["grade_set"] == "2 to 4"
     for without in (calibrated.grade(jpegs[4]), calibrated.failed("x.jpg", "It is broken.")):
         cells = row_of(without)
         certain = COLUMNS[COLUMNS.index("p0") : COLUMNS.index("margin") + 1]
+        certain += ("p_referable", "referable_sensitive")
         assert {cells[column] for column in certain} == {""}
 
 
@@ -125,7 +130,8 @@ def test_where_identity_was_read_is_told(tiny_grader: Grader, jpegs: list[bytes]
     assert row["identity_source"] == "eye=name patient=name date=name"
     assert row["file_size"] == str(len(jpegs[0]))
     assert COLUMNS[28:] == (
-        "exam_date", "identity_source", "picture", "file_size", "note", "quality_score",
+        "exam_date", "identity_source", "picture", "file_size", "note", "score_1024",
+        "p_referable", "referable_sensitive", "quality_score",
     )  # fmt: skip
 
 

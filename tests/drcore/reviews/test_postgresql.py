@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import os
-import pwd
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from drcore.errors import ReviewError
 from drcore.reviews.database import DECISIONS
-from drcore.reviews.database_url import connect_arguments, parse_url
 from drcore.reviews.decision import Decision
 from drcore.reviews.mark import Mark
 from drcore.reviews.store import ReviewStore
+from tests.support.postgresql import engine_of, new_database, postgresql_server, sql
 
-native = pytest.importorskip("pg8000.native", reason="pg8000 is not installed")
+pytest.importorskip("pg8000.native", reason="pg8000 is not installed")
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -62,101 +55,15 @@ FIRST_VERSION = (
 """What version 0.1.0 made in PostgreSQL."""
 
 
-def programs() -> Path | None:
-    """The folder of initdb and postgres, the newest where there are several."""
-    on_path = shutil.which("initdb")
-    candidates = [Path(on_path).resolve().parent] if on_path else []
-    versions = Path("/usr/lib/postgresql").glob("*/bin")
-    candidates += sorted(versions, key=lambda folder: folder.parent.name, reverse=True)
-    for folder in candidates:
-        if (folder / "initdb").exists() and (folder / "postgres").exists():
-            return folder
-    return None
-
-
-def unprivileged() -> dict[str, Any]:
-    """Arguments of `subprocess` that give up root, which PostgreSQL refuses to run as."""
-    if os.geteuid() != 0:
-        return {}
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            user = pwd.getpwnam(name)
-            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    pytest.skip("PostgreSQL does not run as root, and there is no other user")
-
-
 @pytest.fixture(scope="module")
 def socket_folder() -> Iterator[Path]:
-    """A server of our own that listens on a socket in this folder, and nowhere else."""
-    folder = programs()
-    if folder is None:
-        pytest.skip("there is no PostgreSQL: initdb is neither on PATH nor in /usr/lib/postgresql")
-    who = unprivileged()
-    # Not tmp_path: its parents are closed to other users, and a socket's path has 107 bytes.
-    place = Path(tempfile.mkdtemp(prefix="drcore-pg-"))
-    try:
-        if who:
-            os.chown(place, who["user"], who["group"])
-        made = subprocess.run(
-            [
-                folder / "initdb", "--pgdata", place / "data", "--auth=trust", "--username=drcore",
-                "--encoding=UTF8", "--no-locale", "--no-sync",
-            ],
-            cwd=place, capture_output=True, text=True, timeout=240, check=False, **who,
-        )  # fmt: skip
-        if made.returncode:
-            pytest.skip(f"PostgreSQL cannot make a database here: {made.stderr.strip()[-300:]}")
-        settings = {
-            "listen_addresses": "", "unix_socket_directories": str(place), "fsync": "off",
-            "max_connections": "60", "shared_buffers": "16MB",
-        }  # fmt: skip
-        options = [f"-c{name}={value}" for name, value in settings.items()]
-        control = [folder / "pg_ctl", "--pgdata", place / "data", "--wait", "--timeout=120"]
-        log = place / "log"
-        started = subprocess.run(
-            [*control, "--log", log, "--options", " ".join(f"'{o}'" for o in options), "start"],
-            cwd=place, stdout=subprocess.DEVNULL, timeout=240, check=False, **who,
-        )  # fmt: skip
-        assert started.returncode == 0, log.read_text()
-        try:
-            yield place
-        finally:
-            subprocess.run(
-                [*control, "--mode=immediate", "stop"],
-                cwd=place, stdout=subprocess.DEVNULL, timeout=240, check=True, **who,
-            )  # fmt: skip
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with postgresql_server() as folder:
+        yield folder
 
 
 @pytest.fixture
-def url(socket_folder: Path, request: pytest.FixtureRequest) -> str:
-    """A new, empty database."""
-    name = f"test_{abs(hash(request.node.nodeid)):x}"
-    socket = str(socket_folder / ".s.PGSQL.5432")
-    with contextlib.closing(
-        native.Connection("drcore", unix_sock=socket, database="postgres")
-    ) as server:
-        server.run(f"CREATE DATABASE {name}")
-    return f"postgresql://drcore@/{name}?host={quote(str(socket_folder))}"
-
-
-def engine_of(url: str) -> Engine:
-    """An engine that knows nothing of the store."""
-    plain, arguments = connect_arguments(parse_url(url))
-    return create_engine(plain, connect_args=arguments)
-
-
-def sql(url: str, *statements: str) -> list[Any]:
-    """Speak to the database behind the store's back."""
-    engine = engine_of(url)
-    try:
-        with engine.begin() as connection:
-            for statement in statements:
-                result = connection.execute(text(statement))
-            return [tuple(row) for row in result] if result.returns_rows else []
-    finally:
-        engine.dispose()
+def url(socket_folder: Path) -> str:
+    return new_database(socket_folder)
 
 
 def test_what_is_kept_comes_back(url: str) -> None:

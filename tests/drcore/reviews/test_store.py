@@ -164,6 +164,29 @@ def test_a_decision_revises_an_earlier_one_of_the_same_reader(store: ReviewStore
     assert store.add(decision(revises=1)) == 3
 
 
+def test_a_withdrawn_decision_stays_in_the_database_and_nowhere_else(
+    store: ReviewStore, tmp_path: Path
+) -> None:
+    first = decision(mode="open")
+    numbers = [store.add(first), store.add(decision(mode="open", grade=3, action="change"))]
+    with pytest.raises(ReviewError, match="not one of this reader's"):
+        store.withdraw(numbers[1], "BS")
+    with pytest.raises(ReviewError, match="cannot be undone"):
+        store.withdraw(99, "Dr. Adams")
+    for _ in range(2):  # a second click
+        store.withdraw(numbers[1], "Dr. Adams")
+    assert store.decisions() == store.decisions_on([first.sha256]) == [first]
+    assert store.latest(first.sha256) == first
+    assert store.latest_number(first.sha256, "Dr. Adams", "open") == 1
+    assert store.csv_text().count("Dr. Adams") == 1
+    store.withdraw(numbers[0], "Dr. Adams")
+    assert store.read_by("Dr. Adams", "open") == frozenset()
+    file = tmp_path / "reviews.sqlite3"
+    assert sql(file, "SELECT action, revises FROM decisions ORDER BY id") == [
+        ("agree", None), ("change", None), ("withdrawn", 2), ("withdrawn", 1),
+    ]  # fmt: skip
+
+
 def test_who_read_what_in_which_mode(store: ReviewStore) -> None:
     blind, second = "blinded first read", "second reader"
     store.add(decision(mode=blind))

@@ -27,6 +27,12 @@ NAMES = [
     ("cp437", "Frédéric à Zürich.jpg"),
     ("cp437", "Ñandú.jpg"),
     ("cp866", "Иванов_OD.jpg"),
+    ("cp1251", "Петрова Мария_OD.jpg"),
+    ("cp1251", "правый глаз.jpg"),
+    ("cp737", "Παπαδόπουλος_OD.jpg"),
+    ("cp737", "μάτι δεξί.jpg"),
+    ("cp850", "João_OD.jpg"),
+    ("cp852", "Dvořák.jpg"),
     ("utf-8", unicodedata.normalize("NFD", "Müller_OD.jpg")),
     ("ascii", "10_left.jpg"),
 ]

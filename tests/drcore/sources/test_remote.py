@@ -9,6 +9,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +21,7 @@ import requests
 import drcore.sources.prefetch
 import drcore.sources.remote_client
 import drcore.sources.remote_listing
+from drcore.batch.command import GradeOptions, grade
 from drcore.batch.pipeline import grade_batch
 from drcore.errors import PhotographError, SourceError
 from drcore.grading.grader import Grader
@@ -365,6 +367,18 @@ def test_failures_that_last_are_a_row(
     assert tried == (
         drcore.sources.remote_client.TRIES if failures[0] in {429, 503, "break", "stall"} else 1
     )
+
+
+def test_a_continued_run_fetches_nothing_again(
+    web: str, tmp_path: Path, tiny_grader: Grader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Grader, "bundled", classmethod(lambda *_: tiny_grader))
+    options = GradeOptions((f"{web}/",), str(tmp_path / "o.csv"), quiet=True, keep_failed=True)
+    assert grade(options) == 0
+    whole = (tmp_path / "o.csv").read_bytes()
+    monkeypatch.setattr(Remote, "read", None)
+    assert grade(replace(options, resume=True)) == 0
+    assert (tmp_path / "o.csv").read_bytes() == whole
 
 
 def test_a_file_without_end_is_not_read_to_it(web: str, folder: Path) -> None:

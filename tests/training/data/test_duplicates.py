@@ -99,6 +99,9 @@ def test_grades_of_one_eye_say_what_they_allow() -> None:
     alike = grades_of_repeats(PAIRS, dict.fromkeys("abcde", 2) | {"d": 0, "e": 0}, 4.0, draws=50)
     assert alike["alike"]["value"] == alike["largest_correlation"]["value"] == 1.0
     assert math.isnan(grades_of_repeats([], grades, 4.0)["alike"]["value"])
+    constant = grades_of_repeats(PAIRS, dict.fromkeys("abcde", 0), spread=0.0, draws=50)
+    assert constant["alike"]["value"] == 1.0
+    assert math.isnan(constant["largest_correlation"]["value"])
 
 
 def test_the_table_comes_back_and_a_wrong_one_is_refused(tmp_path: Path) -> None:

@@ -10,15 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drcore.agreement.statistics import quadratic_weighted_kappa
 from drcore.errors import DrcoreError
-from drcore.grading.grader import Grader
-from drcore.model.bundle import load_bundle
-from drcore.model.calibration import GradeCalibration
-from drcore.model.manifest import MANIFEST
-from training.calibrate import main
-from training.data.labels import read_labels
-from training.evaluation.bundle import set_levels
-from training.evaluation.calibration import (
+from drcore.evaluation.calibration_fit import (
     Fitted,
     calibrate,
     cross_validated,
@@ -26,12 +20,18 @@ from training.evaluation.calibration import (
     fit_fusion,
     judge,
 )
-from training.evaluation.calibration_report import (
-    calibration_errors,
-    expected_calibration_error,
-    report,
-)
-from training.evaluation.scored import Scored, folds, score_photographs
+from drcore.evaluation.calibration_report import calibration_errors, report
+from drcore.evaluation.metrics import expected_calibration_error
+from drcore.evaluation.scored import Scored, folds
+from drcore.grading.grader import Grader
+from drcore.model.bundle import load_bundle
+from drcore.model.calibration import GradeCalibration
+from drcore.model.manifest import MANIFEST
+from training.calibrate import main
+from training.data.labels import read_labels
+from training.evaluation.bundle import set_levels
+from training.evaluation.decision_rules import decision_rules
+from training.evaluation.scoring import score_photographs
 from training.evaluation.thresholds import fit_thresholds, grade_with
 from training.phantom import write_dataset
 
@@ -122,7 +122,7 @@ def test_probabilities_of_the_maker_are_recovered(fitted: Fitted, unseen: Scored
 
 
 def test_sets_cover_unseen_photographs_as_often_as_stated(fitted: Fitted, unseen: Scored) -> None:
-    judged = judge(fitted, unseen)
+    judged = judge(fitted.certainty, unseen)
     covered = judged.sets[np.arange(len(unseen)), unseen.truth].mean()
     assert covered == pytest.approx(0.9, abs=0.03)
     assert judged.sets[np.arange(len(unseen)), judged.grade].all()
@@ -131,7 +131,7 @@ def test_sets_cover_unseen_photographs_as_often_as_stated(fitted: Fitted, unseen
 def test_sensitive_point_finds_what_it_promises_and_more_than_the_default(
     fitted: Fitted, unseen: Scored
 ) -> None:
-    judged, referable = judge(fitted, unseen), unseen.truth >= 2
+    judged, referable = judge(fitted.certainty, unseen), unseen.truth >= 2
     # A twentieth of 940 referable photographs is known to about a hundredth.
     assert judged.sensitive[referable].mean() == pytest.approx(0.95, abs=0.03)
     assert judged.sensitive[judged.grade >= 2].all()
@@ -143,9 +143,34 @@ def test_few_photographs_make_the_sets_careful() -> None:
     for count in (30, 3000):
         part = drawn(count, seed=4)
         part = replace(part, dataset=np.full(count, "one"))
-        thresholds = (0.6, 1.3, 2.4, 3.4)
-        levels.append(fit_certainty(part, thresholds).level)
+        levels.append(fit_certainty(part).level)
     assert levels[0] > levels[1]
+
+
+def test_the_grade_is_the_median_of_the_probabilities(fitted: Fitted, unseen: Scored) -> None:
+    judged = judge(fitted.certainty, unseen)
+    reached = np.cumsum(judged.probabilities[:, ::-1], axis=1)[:, ::-1]  # P(grade >= g)
+    assert np.array_equal(judged.grade, (reached >= 0.5).sum(axis=1) - 1)
+    assert np.array_equal(judged.grade >= 2, reached[:, 2] >= 0.5)
+
+
+def test_both_decision_rules_are_measured(seen: Scored) -> None:
+    rows = [line.split() for line in decision_rules(seen, seen, partitions=1).splitlines()[2:]]
+    assert [row[0] for row in rows] == ["large/val", "small/val", "large/test", "small/test"]
+    large = seen.where(seen.dataset == "large")
+    given = grade_with(fit_certainty(seen).cuts, large.score)
+    kappa, exact = float(rows[2][1]), float(rows[2][2])
+    assert kappa == pytest.approx(quadratic_weighted_kappa(large.truth, given), abs=1e-3)
+    assert exact == pytest.approx((large.truth == given).mean(), abs=1e-3)
+    thresholds = [float(value) for value in rows[2][5:]]
+    assert thresholds != [float(value) for value in rows[2][1:5]]
+
+
+def test_scores_and_maps_can_be_kept(seen: Scored, grader: Grader) -> None:
+    fitted = calibrate(seen, grader.bundle)
+    assert fitted.fusion == tuple(grader.bundle.fusion.values())
+    assert fitted.placement == grader.bundle.placement
+    assert fitted.certainty == fit_certainty(seen)
 
 
 def test_sensitive_point_is_never_above_the_default(seen: Scored) -> None:
@@ -272,9 +297,9 @@ def test_command_calibrates_in_place_and_changes_no_weights(
     shutil.copytree(bundle_folder, folder)
     before = {file.name: file.read_bytes() for file in folder.glob("*.safetensors")}
     main(["--weights", str(folder), "--labels", str(phantoms / "labels.csv"), "--quiet"])
-    assert "thresholds" in capsys.readouterr().out
+    assert "decision='median'" in capsys.readouterr().out
     assert {f.name: f.read_bytes() for f in folder.glob("*.safetensors")} == before
-    assert json.loads((folder / MANIFEST).read_text())["format_version"] == 3
+    assert json.loads((folder / MANIFEST).read_text())["format_version"] == 4
     found = Grader.from_folder(folder, "cpu").grade(phantoms / "images" / "phantom_00000.jpg")
     assert sum(found.probabilities) == pytest.approx(1)
     assert found.grade in found.grade_set

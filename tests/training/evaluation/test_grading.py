@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drcore.evaluation.metrics import agreement_figures
 from training.data.duplicates import Repeat, write_repeats
 from training.evaluate import main
-from training.evaluation.grading import figures, table
+from training.evaluation.grading import table
 
 
 def test_figures_of_a_known_case() -> None:
     truth = np.array([0, 0, 1, 2, 2, 3, 4, 4])
     given = np.array([0, 1, 1, 2, 1, 3, 4, 3])
     score = np.array([0.1, 0.6, 1.0, 2.0, 1.4, 3.0, 4.0, 3.2])
-    f = figures(truth, score, given, draws=50)
+    f = agreement_figures(truth, score, given, draws=50)
     assert f["accuracy"] == 5 / 8
     assert f["referable_sensitivity"] == 4 / 5  # one grade 2 was called 1
     assert f["referable_specificity"] == 1.0
@@ -32,7 +33,7 @@ def test_figures_of_a_known_case() -> None:
 
 def test_table_has_a_line_for_each_set_and_scale() -> None:
     truth, score = np.array([0, 1, 2, 3, 4]), np.array([0.1, 1.2, 2.0, 2.9, 3.8])
-    entry = figures(truth, score, truth, draws=20)
+    entry = agreement_figures(truth, score, truth, draws=20)
     result = {
         "model": "m 1",
         "sets": {"d/val": {"photographs": 5, "called_ungradable": 1, "128": entry, "fused": entry}},

@@ -29,14 +29,17 @@ def test_evidence_is_never_negative_and_survives_large_logits() -> None:
     assert ram == pytest.approx([0, np.log1p(np.exp(-5)), np.log(2), 60], abs=1e-6)
 
 
-def test_the_start_finds_the_sharpness_at_which_lesions_outweigh_the_background() -> None:
+@pytest.mark.parametrize("ceiling", [None, 2.5])
+def test_the_start_finds_the_sharpness_at_which_lesions_outweigh_the_background(
+    ceiling: float | None,
+) -> None:
     rng = np.random.default_rng(0)
     grades = np.repeat([0.0, 1.0, 2.0], 30)
     logits = rng.normal(-1.5, 0.15, (90, 16, 16)).astype(np.float32)
     for one, grade in zip(logits, grades, strict=True):
         one.ravel()[rng.choice(256, int(4 * grade), replace=False)] = 0.5
     share = np.ones((90, 16, 16), np.float32)
-    start = fit_start(logits, share, grades, np.full(90, 1 / 90), 0.002)
+    start = fit_start(logits, share, grades, np.full(90, 1 / 90), 0.002, ceiling)
     means = np.logaddexp(0, start.factor * logits + start.offset).mean((1, 2))
     scores = start.link.score(means.astype(np.float64))
     assert start.factor > 1

@@ -89,3 +89,30 @@ def test_exudates_alone_are_left_out_and_blood_counts_less() -> None:
     assert label.tolist() == [[0, 1], [0, 1]]
     assert weight[0].tolist() == [0, 1]
     assert weight[1].tolist() == pytest.approx([1, 0.3])
+
+
+def test_other_sensors_leave_grey_contrast_as_it_is() -> None:
+    rng = np.random.default_rng(7)
+    still = TileChanges(gain=0, colour=0, coarse=0, compression=0, blur=0, noise=0, mix=0.3)
+    grey = np.repeat(rng.integers(60, 200, (32, 32, 1), np.uint8), 3, axis=2)
+    assert np.abs(change_tone(grey, still, rng, sharp=True).astype(int) - grey).max() <= 1
+    coloured = rng.integers(60, 200, (32, 32, 3), np.uint8)
+    assert np.abs(change_tone(coloured, still, rng, sharp=True).astype(int) - coloured).max() > 5
+
+
+def test_sharpening_raises_a_spot() -> None:
+    rng = np.random.default_rng(8)
+    sharp = TileChanges(gain=0, colour=0, coarse=0, compression=0, blur=0, noise=0, sharpen=1.0)
+    tile = np.full((32, 32, 3), 128, np.uint8)
+    tile[14:18, 14:18] = 90
+    assert change_tone(tile, sharp, rng, sharp=True)[15, 15].mean() < 85
+
+
+def test_exudates_are_lesions_where_they_count() -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[4:12, 4:12] = 4
+    label, weight = cell_labels(mask, healthy=False)
+    assert (label[0, 0], weight[0, 0]) == (0, 0)
+    label, weight = cell_labels(mask, healthy=False, bright=0.3)
+    assert (label[0, 0], weight[0, 0]) == (1, pytest.approx(0.3))
+    assert (label[2, 2], weight[2, 2]) == (0, 1)

@@ -344,3 +344,28 @@ def test_draws_depend_on_seed_and_place_only(squares: Squares) -> None:
 
     assert np.array_equal(draw(0, 1), draw(0, 1))
     assert not np.array_equal(draw(0, 1), draw(1, 1))
+
+
+def test_the_faster_arithmetic_learns_the_same(squares: Squares, tmp_path: Path) -> None:
+    few = Squares(squares.rows[:8], squares.pixels[:8], squares.masks[:8])
+    plain = replace(
+        RECIPES["ram-128-further"], epochs=1, batch=4, lesions=0.0, folded=False, frozen=0
+    )
+    losses = []
+    for recipe in (plain, replace(plain, folded=True), replace(plain, folded=True, frozen=5)):
+        out = tmp_path / f"{recipe.folded}-{recipe.frozen}"
+        train(recipe, few, out, device="cpu", workers=0, quiet=True)
+        losses.append(json.loads((out / "ram-128.metrics.jsonl").read_text())["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[2] == pytest.approx(losses[0], rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "change", [{"keep_norms": False}, {"depth_drop": 0.2}, {"preset": "tiny-128"}]
+)
+def test_the_faster_arithmetic_refuses_what_it_cannot_do(
+    squares: Squares, tmp_path: Path, change: dict[str, object]
+) -> None:
+    recipe = replace(RECIPES["ram-128-further"], warm_start="none", lesions=0.0, frozen=0, **change)
+    with pytest.raises(RunError, match="without --folded"):
+        train(recipe, squares, tmp_path, device="cpu", workers=0, quiet=True)

@@ -106,7 +106,31 @@ def test_the_table_is_filtered(open_app, root):
     assert app.dataframe[0].value["image"].tolist() == ["a/deep/2_right.jpg"]
 
 
-def test_listed_photographs_go_to_the_review(open_app, root, html, wait_graded):
+def test_outcomes_of_images_and_of_patients(open_app, root, html, wait_graded):
+    app = open_app(page="batch/page.py", grade=4)
+    root()
+    job = finished(start(app, ""))
+    assert "1 \u00d7 " in html(app)  # why one could not be read
+    assert app.expander[-1].label == "1 could not be read"
+    app.pills(key=f"outcomes-Images-{job.token}").set_value(["Unreadable"]).run()
+    assert app.dataframe[0].value["outcome"].tolist() == ["Unreadable"]
+    app.segmented_control(key=f"level-{job.token}").set_value(panel.PATIENTS).run()
+    patients = app.dataframe[0].value
+    assert patients["patient"].tolist() == ["1", "2", "3"]
+    assert patients["outcome"].tolist() == ["Referable"] * 3
+    assert patients["grade"].tolist() == [4, 4, 4]
+    assert patients["missing"].tolist()[0].startswith("no photograph of the right eye")
+    key = f"outcomes-Patients-{job.token}"
+    app.pills(key=key).set_value(["No referable DR"]).run()
+    assert len(app.dataframe[0].value) == 0
+    app.pills(key=key).set_value([]).run()
+    app.text_input(key=f"find-{job.token}").set_value("2").run()
+    app.button(key="review-listed").click().run()
+    wait_graded(app)
+    assert [e.name for e in app.session_state["worklist"].entries] == ["2_right.jpg"]
+
+
+def test_listed_photographs_go_to_the_review(open_app, root, html, wait_graded, start_reading):
     app = open_app(page="batch/page.py", grade=4)
     root()
     job = finished(start(app, ""))
@@ -116,6 +140,8 @@ def test_listed_photographs_go_to_the_review(open_app, root, html, wait_graded):
     names = [entry.name for entry in app.session_state["worklist"].entries]
     assert names == ["1_left.jpg", "3_left.jpg"]
     app.switch_page("review/page.py").run()
+    assert "1_left.jpg" not in html(app)  # how to read comes first
+    start_reading(app)
     assert '<h1 class="name">1_left.jpg' in html(app)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drcore.maps.overlay import MAP_RANGE, colourise
-from viewer.image_viewer import encoding, preloading
+from drcore.maps.overlay import colourise, position_of
+from drcore.maps.region import LEVELS
+from viewer.image_viewer import component, encoding, preloading
 from viewer.worklist.worklist import Worklist
 
 
@@ -35,40 +36,68 @@ def graded(data, report):
     return worklist, entry
 
 
-def grid(maps: encoding.Maps, part: dict) -> np.ndarray:
-    raw = np.frombuffer(maps.data, "<i2", part["side"] ** 2, part["offset"])
-    roots = raw / 800
-    values = np.where(raw == encoding.OUTSIDE, np.nan, np.sign(roots) * roots**2)
-    return values.reshape(part["side"], part["side"])
+def grids(maps: encoding.Maps, part: dict) -> dict[str, np.ndarray]:
+    kinds = {"averaged": "<i2", "labels": np.uint8, "colours": np.uint8}
+    return {
+        name: np.frombuffer(maps.data, kind, part[name]["side"] ** 2, part[name]["offset"]).reshape(
+            part[name]["side"], -1
+        )
+        for name, kind in kinds.items()
+    }
 
 
 def test_maps_arrive_as_the_report_has_them(report):
-    maps = encoding.maps_of(report)
-    scales = encoding.scales_of(report)
+    ill = replace(report, grade=2, placed=1.0, _maps={s: m * 40 for s, m in report._maps.items()})
+    maps = encoding.maps_of(ill)
+    scales = encoding.scales_of(ill)
     assert [part["name"] for part in maps.scales] == [str(scale) for scale in scales]
     for part, scale in zip(maps.scales, scales, strict=True):
-        cells = report.focused(scale)
-        assert (part["x0"], part["y0"], part["step"]) == (cells.x0, cells.y0, cells.step)
-        np.testing.assert_allclose(grid(maps, part), cells.values, atol=3e-3, rtol=3e-3)
-    assert len(maps.data) == 2 * sum(part["side"] ** 2 for part in maps.scales)
+        evidence, arrived = ill.evidence(scale), grids(maps, part)
+        place = (part["left"], part["top"], part["size"])
+        assert place == (evidence.left, evidence.top, evidence.side)
+        known = np.isfinite(evidence.density)
+        assert (arrived["colours"][~known] == encoding.OUTSIDE).all()
+        position = arrived["colours"][known] / 254
+        np.testing.assert_allclose(position, position_of(evidence.density)[known], atol=2.1e-3)
+        largest = 32767 / 10_000
+        np.testing.assert_allclose(
+            arrived["averaged"] / 10_000,
+            np.clip(evidence.averaged, -largest - 1e-4, largest),
+            atol=1e-4,
+        )
+        np.testing.assert_array_equal(arrived["labels"], evidence.labels)
+        told = [(r["adds"], r["share"], r["disc_areas"], r["place"]) for r in part["regions"]]
+        assert told == [(r.adds, r.share, r.disc_areas, r.place) for r in evidence.regions]
+        assert all(part[name]["offset"] % 2 == 0 for name in ("averaged", "labels", "colours"))
+    assert maps.scales[-1]["score"] == ill.score
+    assert maps.scales[0]["score"] == ill.scores[ill.scales[0]]
 
 
-def test_a_value_beyond_sixteen_bits_is_cut_and_does_not_turn_over(report):
-    louder = replace(report, _maps={size: ram * 1e6 for size, ram in report._maps.items()})
-    maps = encoding.maps_of(louder)
-    values = grid(maps, maps.scales[0])
-    expected = louder.focused(louder.scales[0]).values
-    inside = np.isfinite(expected)
-    assert np.array_equal(np.isfinite(values), inside)
-    assert np.array_equal(np.sign(values[inside]), np.sign(expected[inside]))
+def test_of_grade_0_the_raw_map_is_sent_without_outlines(report):
+    """A healthy eye gets no outline; what the networks gave is shown under a warning."""
+    louder = {s: m * 40 for s, m in report._maps.items()}
+    healthy = replace(report, status="graded", grade=0, placed=0.0, _maps=louder)
+    maps = encoding.maps_of(healthy)
+    assert encoding.is_raw(healthy)
+    assert all(part["regions"] == [] for part in maps.scales)
+    colours = grids(maps, maps.scales[-1])["colours"]
+    assert len(np.unique(colours)) > 10  # not flat, as `ram` is
+    assert component.starts_hidden(healthy)
+    assert "healthy eyes" in component.warning(healthy).lower()
+    ill = replace(healthy, grade=2, placed=1.0)
+    assert not encoding.is_raw(ill)
+    assert component.warning(ill) == component.caption(ill) == ""
+    ungradable = replace(ill, status="ungradable", grade=None)
+    assert "ungradable" in component.warning(ungradable)
 
 
 def test_the_colours_are_those_of_the_overlay():
     told = encoding.colour_table()
-    assert told["range"] == list(MAP_RANGE)
-    grades = np.linspace(*MAP_RANGE, 256, dtype=np.float32)[None]
-    table = np.array(told["table"], np.uint8).reshape(1, 256, 4)
-    np.testing.assert_array_equal(table, colourise(grades))
+    positions = np.linspace(0, 1, 255, dtype=np.float32)[None]
+    table = np.array(told["table"], np.uint8).reshape(1, 255, 4)
+    np.testing.assert_allclose(table.astype(int), colourise(positions).astype(int), atol=2)
+    assert told["levels"] == list(LEVELS)
+    assert [text for _, text in told["ticks"]][::3] == ["0.05", "5"]
 
 
 def test_what_is_seen_at_first_is_the_retina(report):

@@ -58,6 +58,30 @@ def test_missing_weights_are_told(open_app, html, monkeypatch, tmp_path):
     assert "There is no readable manifest.json" in html(app)
 
 
+def test_the_page_says_which_bundle_is_in_use_and_where_it_came_from(
+    open_app, html, monkeypatch, bundle_folder
+):
+    app = open_app()
+    monkeypatch.setenv("DRCORE_WEIGHTS", str(bundle_folder))
+    site = {
+        "parent": "ram 1", "date": "2026-11-28", "photographs": 120, "patients": 60,
+        "source": "decisions",
+        "cross_validated": {"Quadratic weighted kappa": {"before": 0.5, "after": 0.6}},
+    }  # fmt: skip
+    real = card.read_manifest
+    monkeypatch.setattr(
+        card, "read_manifest",
+        lambda folder: real(folder).model_copy(update={"training": {"site": site}}),
+    )  # fmt: skip
+    app.switch_page("model/page.py").run()
+    assert not app.exception
+    said = " ".join(text.value for text in app.text)
+    assert f"Loaded from the folder {bundle_folder.name}." in said
+    assert "Calibrated for this site on 2026-11-28 from ram 1, with 120 images" in said
+    assert app.dataframe[0].value["After"].tolist() == [0.6]
+    assert "random 1" in html(app)
+
+
 @pytest.mark.parametrize("name", ["drcore", "torch", "streamlit"])
 def test_versions_are_known(name):
     versions = dict(card.version_lines())

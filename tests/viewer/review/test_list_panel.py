@@ -64,9 +64,9 @@ def test_sorting_and_filtering_keep_the_photograph_on_screen(app, html):
     assert app.session_state["worklist"].arrangement.order == "severity"
 
 
-def test_a_blinded_reader_is_offered_no_order_of_the_model(app, monkeypatch):
+def test_a_blinded_reader_is_offered_no_order_of_the_model(app, monkeypatch, start_reading):
     monkeypatch.setenv("DRCORE_STUDY", "blinded first read")
-    app.run()
+    start_reading(app.run())
     options = app.selectbox(key="list-order").options
     assert options == ["Order added", "Ungraded first"]
     assert "Unreadable" in str(app.get("button_group"))

@@ -71,18 +71,17 @@ def on_screen(app: AppTest) -> str:
     return app.session_state["worklist"].selected.name
 
 
-def test_open_reading_is_the_default_and_asks_for_nothing(opened, html):
-    app = opened()
-    assert app.selectbox(key="study-mode").value == "open"
-    assert not app.button
-    app.selectbox(key="study-mode").set_value("arbitration").run()
-    assert "1 of 4 awaiting arbitration" in html(app)
+def test_the_mode_is_changed_where_nothing_is_shown(opened, html):
+    app = opened("open")
+    assert "Unmasked (model visible)</b><small>CT</small>" in html(app)
+    app.button(key="study-change").click().run()
+    assert "study-mode" not in app.session_state
+    assert app.session_state["worklist"].reading.mode is None
 
 
 def test_the_servers_mode_cannot_be_changed(opened, html, monkeypatch):
     monkeypatch.setenv("DRCORE_STUDY", "second reader")
     app = opened()
-    assert "study-mode" not in [one.key for one in app.selectbox]
     assert "<b>Second reader</b>" in html(app)
     assert "fixed for this study" in html(app)
 
@@ -94,7 +93,7 @@ def test_without_the_record_the_mode_can_still_be_seen(opened, html, monkeypatch
     monkeypatch.setattr(state, "store", broken)
     app = opened("arbitration")
     assert "no record" in html(app)
-    assert app.selectbox(key="study-mode").value == "arbitration"
+    assert "<b>Arbitration</b>" in html(app)
 
 
 def test_blinded_reading_goes_from_one_unread_photograph_to_the_next(opened, html):

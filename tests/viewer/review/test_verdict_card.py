@@ -6,6 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from drcore.export.cautions import (
+    near_threshold_sentence,
+    networks_sentence,
+    referral_sentence,
+)  # fmt: skip
+from drcore.grading.statements import outcome_words
 from viewer.review import verdict_card
 from viewer.ui.palette import chip_of
 
@@ -21,7 +27,7 @@ def report(phantom, encoded, grader):
 
 def test_the_outcome_comes_first_then_the_grade(report):
     card = verdict_card.card(report)
-    order = ["Referable DR", "Moderate non-proliferative", "2.00", "Right eye (OD)"]
+    order = ["Referable DR", "Moderate non-proliferative", "Right eye (OD)", "<b>2.00"]
     places = [card.index(words) for words in order]
     assert places == sorted(places)
     assert "DMO not assessed" in card
@@ -31,7 +37,7 @@ def test_the_outcome_comes_first_then_the_grade(report):
 def test_mild_disease_is_not_referable(report, grade, words):
     card = verdict_card.card(replace(report, grade=grade))
     assert words in card
-    assert "Grades 0 and 1 are hard to distinguish" in card
+    assert "Grades 0 and 1 are hard to tell apart" in card
 
 
 def test_without_a_grade_none_is_suggested(report):
@@ -57,17 +63,17 @@ def test_the_bar_shows_score_and_thresholds(report):
     assert 'em style="left:0.00%"' in verdict_card.card(replace(report, score=-1.0))
 
 
-def test_agreement_of_the_image_sizes(report):
-    assert verdict_card.agreement_sentence(report) == (
+def test_agreement_of_the_networks_is_no_comfort(report):
+    assert networks_sentence(report)[0] == (
         "Networks: 128 px \u2192 2, 256 px \u2192 2, 512 px \u2192 2."
     )
     apart = replace(report, scores={128: 0.2, 256: 2.0, 512: 2.1})
-    assert verdict_card.agreement_sentence(apart) == (
+    assert networks_sentence(apart)[0] == (
         "The networks disagree: 128 px \u2192 0, 256 px \u2192 2, 512 px \u2192 2. "
         "Review carefully."
     )
     next_door = replace(report, scores={128: 1.4, 256: 1.6, 512: 1.6})
-    assert "Review carefully" not in verdict_card.agreement_sentence(next_door)
+    assert "Review carefully" not in networks_sentence(next_door)[0]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,7 @@ def test_agreement_of_the_image_sizes(report):
     [(2.0, ""), (2.4, "Near the grade 2/3 threshold."), (0.6, "grade 0/1 threshold.")],
 )
 def test_a_score_near_a_threshold_is_called_so(report, score, words):
-    sentence = verdict_card.near_threshold_sentence(replace(report, score=score))
+    sentence = near_threshold_sentence(replace(report, score=score))
     assert sentence == words or (words and sentence.endswith(words))
 
 
@@ -83,7 +89,19 @@ def test_untrusted_text_is_escaped(report):
     card = verdict_card.card(replace(report, patient="<script>x</script>"))
     assert "<script>" not in card
     assert "&lt;script&gt;x" in card
-    assert verdict_card.eye_sentence(replace(report, laterality=None)) == ""
+    assert verdict_card.eye_sentence(replace(report, laterality=None, patient=None)) == ""
+
+
+def test_whose_eye_it_is_and_where_that_was_read(report):
+    known = replace(
+        report, laterality="OD", patient="7", exam_date="2024-03-01",
+        identity_source="eye=name patient=hand date=dicom",
+    )  # fmt: skip
+    assert verdict_card.eye_sentence(known) == (
+        "Right eye (OD), patient 7, examined 2024-03-01 (eye from file name; patient entered by "
+        "hand; date from DICOM header)."
+    )
+    assert "patient entered" not in verdict_card.eye_sentence(replace(known, patient=None))
 
 
 def test_chips_tell_grade_and_state(report):
@@ -132,13 +150,32 @@ def test_without_calibration_no_probability_is_shown(report):
 def test_how_close_the_call_was(report, score, sensitive, words):
     grade = 2 if score >= 1.5 else 1
     told = replace(report, score=score, grade=grade, referable_sensitive=sensitive)
-    assert verdict_card.referral_sentence(told) == words
+    assert referral_sentence(told) == words
 
 
 def test_a_map_without_places_is_explained(report):
     assert "no area stands out" in verdict_card.card(replace(report, placed=0.0))
     assert "reduced strength" in verdict_card.card(replace(report, placed=0.4))
     assert "no area stands out" not in verdict_card.card(replace(report, placed=1.0))
+
+
+def test_sentences_come_before_charts_the_gravest_first(report):
+    cut = replace(report.field_of_view, note="The field of view is cut off: top.")
+    told = replace(
+        report, grade=1, score=1.4, referable_sensitive=True, sensitive_threshold=0.8,
+        field_of_view=cut, scores={128: 0.2, 256: 1.2, 512: 2.9},
+        probabilities=(0.1, 0.5, 0.3, 0.08, 0.02), grade_set=(0, 1, 2),
+    )  # fmt: skip
+    card = verdict_card.card(told, "Laser scars (marked by ABC).")
+    order = [
+        "Borderline: needs a reader", "Probability of grade \u2265 2: 40 %",
+        "Score 0.10 below the referral threshold", "ICDR grade 0\u20132", "The networks disagree",
+        "cut off: top", "hard to tell apart", "Laser scars", "DMO not assessed", "Heat map:",
+        "Operating point: referable from a score of 1.50, borderline from 0.80.",
+        'class="score"', 'class="chances"',
+    ]  # fmt: skip
+    places = [card.index(words) for words in order]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize(
@@ -154,5 +191,14 @@ def test_a_map_without_places_is_explained(report):
 def test_there_are_four_outcomes(report, grade, sensitive, expected):
     status = "ungradable" if grade is None else "graded"
     told = replace(report, grade=grade, status=status, referable_sensitive=sensitive)
-    assert verdict_card.outcome(told)[0] == expected
+    assert outcome_words(told) == expected
     assert f"<b>{expected}</b>" in verdict_card.card(told)
+
+
+def test_the_card_says_why_a_grade_is_not_the_most_probable_one(report):
+    median = replace(report, grade=1, probabilities=(0.42, 0.2, 0.3, 0.05, 0.03))
+    assert "Grade 1 is the median of the probabilities; grade 0" in verdict_card.card(median)
+    sure = replace(report, grade=2, probabilities=(0.1, 0.2, 0.5, 0.1, 0.1))
+    by_thresholds = replace(report, grade=3, probabilities=(0.0, 0.05, 0.5, 0.33, 0.12))
+    for other in (sure, by_thresholds):
+        assert "median" not in verdict_card.card(other)

@@ -15,6 +15,7 @@ from drcore.reviews.store import ReviewStore
 from viewer.server import settings
 from viewer.session import reading_mode
 from viewer.session import state as session_state
+from viewer.worklist.worklist import Worklist
 
 SHA = "ab" * 32
 BLIND = ("blinded first read", "second reader")
@@ -22,6 +23,9 @@ BLIND = ("blinded first read", "second reader")
 
 def entry(sha256: str = SHA) -> Any:
     return SimpleNamespace(key=sha256, report=SimpleNamespace(sha256=sha256))
+
+
+LIST = Worklist()
 
 
 def decision(**changes: Any) -> Decision:
@@ -71,6 +75,15 @@ def test_a_reader_cannot_choose_what_the_server_does_not_allow(session, monkeypa
     monkeypatch.setenv("DRCORE_STUDY", "blinded first read")
     assert reading_mode.mode() == "blinded first read"
     assert reading_mode.hides_machine(entry())
+
+
+def test_roles_come_from_the_mode(session):
+    roles = {"open": None, "blinded first read": "first", "second reader": "second",
+             "arbitration": "arbiter"}  # fmt: skip
+    for mode, role in roles.items():
+        session["study-mode"] = mode
+        assert reading_mode.circumstances(LIST, entry())["role"] == role
+    assert reading_mode.hides_names()
 
 
 @pytest.mark.parametrize("mode", ["open", "arbitration"])
@@ -132,37 +145,60 @@ def test_decisions_of_another_server_are_seen_after_a_while(session, monkeypatch
 
 def test_a_change_after_uncovering_is_linked_to_the_blind_decision(session):
     session["study-mode"] = "blinded first read"
-    before = reading_mode.circumstances(entry())
+    before = reading_mode.circumstances(LIST, entry())
     assert before == {
         "mode": "blinded first read", "role": "first", "machine_visible": False, "revises": None,
     }  # fmt: skip
     blind = session_state.store().add(decision(**before))
     assert not reading_mode.hides_machine(entry())
-    after = reading_mode.circumstances(entry())
+    after = reading_mode.circumstances(LIST, entry())
     assert after == {**before, "machine_visible": True, "revises": blind}
     second = session_state.store().add(replace(decision(**after), grade=2, action="agree"))
-    assert reading_mode.circumstances(entry())["revises"] == second
+    assert reading_mode.circumstances(LIST, entry())["revises"] == second
 
 
-def shown(*entries: Any) -> Any:
+class Shown(Worklist):
     """A list that shows these entries with the model's grades."""
-    return SimpleNamespace(everything=entries, hidden=frozenset())
+
+    def __init__(self, *entries: Any) -> None:
+        super().__init__()
+        self._entries = list(entries)
 
 
 def test_what_was_seen_in_an_open_mode_is_not_called_blind(session):
-    reading_mode.note_machine_seen(shown(entry()))
+    shown = Shown(entry())
+    reading_mode.note_machine_seen(shown)
     session["study-mode"] = "blinded first read"
     assert reading_mode.hides_machine(entry())
-    assert reading_mode.circumstances(entry())["machine_visible"] is True
-    assert reading_mode.circumstances(entry("cd" * 32))["machine_visible"] is False
+    assert reading_mode.circumstances(shown, entry())["machine_visible"] is True
+    assert reading_mode.circumstances(shown, entry("cd" * 32))["machine_visible"] is False
     session["reader"] = "BS"  # another person at the same desk
-    assert reading_mode.circumstances(entry())["machine_visible"] is False
+    assert reading_mode.circumstances(shown, entry())["machine_visible"] is False
+
+
+def test_what_the_record_has_seen_is_not_called_blind_in_any_list(session):
+    session["study-mode"] = "second reader"
+    session_state.store().add(decision(mode="open", machine_visible=True))
+    assert reading_mode.circumstances(LIST, entry())["machine_visible"] is True
+    session["reader"] = "BS"
+    assert reading_mode.circumstances(LIST, entry())["machine_visible"] is False
+
+
+def test_nothing_is_shown_before_a_mode_is_chosen(session):
+    assert not reading_mode.chosen()
+    assert reading_mode.hides_machine(entry())
+    reading_mode.start(worklist := Worklist(), "open", " AR")
+    assert not reading_mode.hides_machine(entry())
+    assert (worklist.reading.mode, worklist.reading.reader) == ("open", "AR")
+    reading_mode.choose_again(worklist)
+    assert reading_mode.hides_machine(entry())
 
 
 def test_what_nobody_yet_named_has_seen_counts_for_whoever_decides(session):
     session["reader"] = ""
-    reading_mode.note_machine_seen(shown(entry()))
+    shown = Shown(entry())
+    reading_mode.note_machine_seen(shown)
     session |= {"reader": "AR", "study-mode": "second reader"}
-    assert reading_mode.circumstances(entry()) == {
+    assert reading_mode.circumstances(shown, entry()) == {
         "mode": "second reader", "role": "second", "machine_visible": True, "revises": None,
     }  # fmt: skip

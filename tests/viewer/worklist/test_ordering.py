@@ -17,6 +17,7 @@ class Fake:
     key: str
     report: object = None
     decision: object = None
+    reading: object = None
     laterality: str | None = None
     patient: str | None = None
     exam_date: str | None = None
@@ -26,12 +27,15 @@ class Fake:
         self.name, self.patient_shown = f"{self.key}.jpg", self.patient
 
 
-def report(grade, score=None, *, scores=None, grade_set=None, margin=0.3, status=None):
+def report(
+    grade, score=None, *, scores=None, grade_set=None, margin=0.3, status=None, probabilities=None
+):
     score = float(grade or 0) if score is None else score
     return SimpleNamespace(
         grade=grade, score=score, status=status or ("ungradable" if grade is None else "graded"),
         referable=None if grade is None else grade >= 2, grade_set=grade_set, margin=margin,
         scores=scores or {128: score, 512: score}, thresholds=(0.5, 1.5, 2.5, 3.5),
+        probabilities=probabilities,
     )  # fmt: skip
 
 
@@ -65,6 +69,17 @@ def test_most_severe_first_and_what_has_no_grade_last():
 def test_the_readers_grade_beats_the_models_in_severity():
     entries = [Fake("a", report(0), decided(4)), Fake("b", report(3))]
     assert keys(ordered_entries(entries, ViewOptions("severity"))) == "ab"
+
+
+def test_the_most_probably_referable_first():
+    entries = [
+        Fake("a", report(1, probabilities=(0.2, 0.5, 0.2, 0.1, 0.0))), Fake("b", report(None, 3.9)),
+        Fake("c", report(2, probabilities=(0.1, 0.4, 0.5, 0.0, 0.0))), Fake("d"), Fake("e", FAILED),
+        Fake("f", report(1, probabilities=(0.1, 0.5, 0.2, 0.2, 0.0)), decided(0)),
+    ]  # fmt: skip
+    assert keys(ordered_entries(entries, ViewOptions("referable"))) == "cfabde"
+    without = [Fake("a", report(1)), Fake("b", report(3))]  # no calibration
+    assert keys(ordered_entries(without, ViewOptions("referable"))) == "ba"
 
 
 def test_least_certain_first_by_size_of_the_set_and_nearness_to_a_threshold():
@@ -149,7 +164,7 @@ def test_a_blinded_reader_is_told_nothing_by_order_or_filter():
         Fake("a", report(0), decided(0)), Fake("b", report(4), decided(4)), Fake("c", FAILED),
     ]  # fmt: skip
     blind = {"hidden": frozenset("ab")}
-    for order in ("severity", "uncertainty", "disagreement", "unreviewed"):
+    for order in ("severity", "referable", "uncertainty", "disagreement", "unreviewed"):
         assert keys(ordered_entries(entries, ViewOptions(order), **blind)) == "abc"
     for kind in ("4", "referable", "ungradable"):
         assert (

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from drcore.errors import DrcoreError
+from drcore.evaluation.likelihood import most_likely
+from drcore.evaluation.scored import Scored, dataset_weights, folds
 from drcore.icdr import REFERABLE
 from drcore.maps.attenuation import Attenuation
+from drcore.model.bundle import Bundle
 from drcore.model.calibration import GradeCalibration, nonconformity
-from training.evaluation.scored import Scored, dataset_weights, folds
-from training.evaluation.thresholds import fit_thresholds, grade_with
 
 __all__ = [
     "HEALTHY_UNPLACED",
+    "Fit",
     "Fitted",
     "Judged",
     "calibrate",
@@ -30,6 +32,9 @@ __all__ = [
     "judge",
 ]
 
+Fit = Callable[[Scored], GradeCalibration]
+"""Fits the probabilities to graded photographs."""
+
 SET_COVERAGE = 0.9
 SENSITIVITY = 0.95
 WEIGHT_STEP = 0.05
@@ -37,18 +42,24 @@ LEAST_WEIGHT = 0.1
 """No scale counts for less in the fused score and map: the reader may look at each of them."""
 HEALTHY_UNPLACED = 0.96
 """Share of healthy eyes whose map is shown as its mean alone."""
+CLASS_POWER = 0.125
+"""Within a dataset, grades count by their frequency to this power less: see EXPERIMENTS.md."""
 PLACEMENT_RAMP = 0.3
 """Width of the ramp from there to a map in all its places, in grades."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What a calibration gives: thresholds, certainty, weights of the scales, placement of maps."""
+    """What a calibration gives: certainty, weights of the scales, placement of maps."""
 
     fusion: tuple[float, ...]
-    thresholds: tuple[float, float, float, float]
     certainty: GradeCalibration
     placement: Attenuation | None
+
+    @property
+    def thresholds(self) -> tuple[float, float, float, float]:
+        """Where the median of the probabilities changes: the grade is that median."""
+        return self.certainty.cuts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,26 +72,26 @@ class Judged:
     sensitive: NDArray[np.bool_]
 
 
-def fit_certainty(
-    scored: Scored, thresholds: tuple[float, float, float, float], seed: int = 0
-) -> GradeCalibration:
-    """Fit the probabilities, the sets and the sensitive operating point.
+def fit_certainty(scored: Scored, fit: Fit | None = None, seed: int = 0) -> GradeCalibration:
+    """Fit the probabilities, whose median is the grade, the sets and the sensitive point.
 
-    Probabilities by maximum likelihood, datasets counting by the root of their size. The level of
-    the sets and the sensitive operating point are conformal quantiles with the correction for
-    finite samples (Vovk, Gammerman & Shafer 2005): the expected coverage, and the expected
-    sensitivity, on further photographs of the same mixture are at least what was asked for. The
-    level is taken from probabilities that were fitted without the patient in question
+    The level of the sets and the sensitive operating point are conformal quantiles with the
+    correction for finite samples (Vovk, Gammerman & Shafer 2005): the expected coverage, and the
+    expected sensitivity, on further photographs of the same mixture are at least what was asked
+    for. The level is taken from probabilities that were fitted without the patient in question
     (cross-conformal, Vovk 2015).
 
     Args:
-        thresholds: between the grades.
+        scored: graded photographs.
+        fit: of the probabilities; `fit_probabilities` where left out.
+        seed: of the folds.
     """
-    model = fit_probabilities(scored)
+    fit = fit or fit_probabilities
+    model = fit(scored)
     aside = np.empty(len(scored))
-    given = grade_with(thresholds, scored.score)
+    given = model.grade(scored.score)
     for inside, outside in folds(scored, seed):
-        part = fit_probabilities(scored.where(inside))
+        part = fit(scored.where(inside))
         shares = part.probabilities(scored.score[outside], scored.spread[outside])
         for i, p in zip(outside, shares, strict=True):
             aside[i] = nonconformity(p, int(given[i]))[scored.truth[i]]
@@ -93,34 +104,50 @@ def fit_certainty(
         coverage=SET_COVERAGE,
         level=min(1.0, float(np.ceil(level * 1e4) / 1e4)),
         # Never above the default, or the two would change roles.
-        sensitive=min(thresholds[1], float(np.floor(point * 1e3) / 1e3)),
+        sensitive=min(model.cuts[1], float(np.floor(point * 1e3) / 1e3)),
     )
 
 
-def fit_probabilities(scored: Scored) -> GradeCalibration:
-    """Maximum likelihood; level and operating point are left at values that mean nothing yet."""
+def fit_weights(scored: Scored, class_power: float = CLASS_POWER) -> NDArray[np.float64]:
+    """Return how much each photograph counts in the fit of the probabilities, sum 1.
+
+    Datasets count by the root of their size, grades within a dataset by their frequency to the
+    power of 1 - `class_power`, a little nearer to grades that are all as frequent: this is what
+    keeps kappa high although the grade is the median.
+    """
     weight = dataset_weights(scored)
-    index = np.arange(len(scored))
+    for name in set(scored.dataset.tolist()):
+        chosen = scored.dataset == name
+        counts = np.bincount(scored.truth[chosen], minlength=5)
+        rarer = weight[chosen] * counts[scored.truth[chosen]] ** -class_power
+        weight[chosen] = rarer / rarer.sum() * weight[chosen].sum()
+    return weight
 
-    def model(values: NDArray[np.float64]) -> GradeCalibration:
-        a, b, c, d = np.cumsum(values[:4]).tolist()
-        width, widening = values[4:].tolist()
-        return GradeCalibration(
-            (a, b, c, d), width, widening, SET_COVERAGE, level=1.0, sensitive=0.0
-        )
 
-    def cost(values: NDArray[np.float64]) -> float:
-        shares = model(values).probabilities(scored.score, scored.spread)
-        own = np.maximum(shares[index, scored.truth], 1e-12)
-        return float(-(weight * np.log(own)).sum())
+def fit_probabilities(
+    scored: Scored,
+    *,
+    parent: GradeCalibration | None = None,
+    class_power: float = CLASS_POWER,
+    times: NDArray[np.float64] | None = None,
+) -> GradeCalibration:
+    """Fit by maximum likelihood; level and operating point stay at values that mean nothing yet.
 
-    found = minimize(
-        cost,
-        np.array([1.0, 0.4, 1.0, 0.8, 0.35, 0.1]),
-        method="L-BFGS-B",
-        bounds=[(-2.0, 3.0), *[(0.05, 3.0)] * 3, (0.05, 3.0), (0.0, 3.0)],
-    )
-    return model(np.round(found.x, 4))
+    Args:
+        scored: graded photographs.
+        parent: calibration that few photographs stay near, see `most_likely`.
+        class_power: see `fit_weights`.
+        times: float64 (N,), how often each photograph was drawn; once where left out.
+    """
+    weight = fit_weights(scored, class_power) * len(scored)
+    if times is not None:
+        weight = weight * times
+    cuts, width, widening = most_likely(scored, weight, parent)
+    a, b, c, d = np.round(cuts, 4).tolist()
+    return GradeCalibration(
+        (a, b, c, d), round(width, 4), round(widening, 4), SET_COVERAGE, level=1.0, sensitive=0.0,
+        decision="median",
+    )  # fmt: skip
 
 
 def _upper_quantile(
@@ -135,12 +162,15 @@ def _upper_quantile(
     return float(values[order][min(place, len(values) - 1)])
 
 
-def calibrate(scored: Scored) -> Fitted:
-    """Fit weights of the scales, thresholds, certainty and placement.
+def calibrate(scored: Scored, kept: Bundle | None = None, fusion: Sequence[float] = ()) -> Fitted:
+    """Fit weights of the scales, certainty and placement.
 
     Args:
         scored: validation photographs; those that the Grader turns away are left out, since
             they get no grade.
+        kept: bundle whose weights of the scales and placement stay as they are, so that no score
+            and no map changes.
+        fusion: weights of the scales, by rising size; fitted if empty.
 
     Raises:
         DrcoreError: too few photographs, or not all grades among them.
@@ -152,10 +182,12 @@ def calibrate(scored: Scored) -> Fitted:
             f"Of the gradable validation photographs {counts.tolist()} have the grades 0-4: "
             "thresholds need some of each. Label more."
         )
-    weights = fit_fusion(scored)
+    if kept is not None:
+        weights = tuple(kept.fusion[size] for size in sorted(kept.networks))
+        return Fitted(weights, fit_certainty(scored), kept.placement)
+    weights = tuple(fusion) or fit_fusion(scored)
     scored = replace(scored, score=scored.scales @ np.array(weights))
-    thresholds = fit_thresholds(scored.score, scored.truth, scored.dataset, scored.patient)
-    return Fitted(weights, thresholds, fit_certainty(scored, thresholds), fit_placement(scored))
+    return Fitted(weights, fit_certainty(scored), fit_placement(scored))
 
 
 def fit_fusion(scored: Scored) -> tuple[float, ...]:
@@ -202,24 +234,42 @@ def fit_placement(scored: Scored) -> Attenuation:
     return Attenuation(nowhere, round(nowhere + PLACEMENT_RAMP, 3))
 
 
-def judge(fitted: Fitted, scored: Scored) -> Judged:
-    """Apply a calibration, as the Grader does."""
-    given = grade_with(fitted.thresholds, scored.score)
-    shares = fitted.certainty.probabilities(scored.score, scored.spread)
+def judge(
+    certainty: GradeCalibration, scored: Scored, thresholds: Sequence[float] | None = None
+) -> Judged:
+    """Apply a calibration, as the Grader does.
+
+    Args:
+        certainty: the calibration.
+        scored: graded photographs.
+        thresholds: of a bundle that decides by them; the median where left out.
+    """
+    given = certainty.grade(scored.score)
+    if thresholds is not None:
+        given = np.searchsorted(thresholds, scored.score, side="right").astype(np.int64)
+    shares = certainty.probabilities(scored.score, scored.spread)
     sets = np.zeros((len(scored), 5), np.bool_)
     for i, (p, grade) in enumerate(zip(shares, given, strict=True)):
-        sets[i, list(fitted.certainty.grade_set(p, int(grade)))] = True
-    return Judged(given, shares, sets, scored.score >= fitted.certainty.sensitive)
+        sets[i, list(certainty.grade_set(p, int(grade)))] = True
+    return Judged(given, shares, sets, scored.score >= certainty.sensitive)
 
 
-def cross_validated(scored: Scored, seed: int = 1) -> Judged:
-    """Judge each photograph by a calibration that was fitted without its patient."""
+def cross_validated(scored: Scored, fit: Fit | None = None, seed: int = 1) -> Judged:
+    """Judge each photograph by a calibration that was fitted without its patient.
+
+    Args:
+        scored: graded photographs.
+        fit: gives a whole calibration; that of `calibrate` where left out.
+        seed: of the folds.
+    """
     result = Judged(
         np.empty(len(scored), np.int64), np.empty((len(scored), 5)),
         np.empty((len(scored), 5), np.bool_), np.empty(len(scored), np.bool_),
     )  # fmt: skip
     for inside, outside in folds(scored, seed):
-        part = judge(calibrate(scored.where(inside)), scored.where(outside))
+        chosen = scored.where(inside)
+        certainty = calibrate(chosen).certainty if fit is None else fit(chosen)
+        part = judge(certainty, scored.where(outside))
         for f in fields(Judged):
             getattr(result, f.name)[outside] = getattr(part, f.name)
     return result

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from drcore.model.network import PRESETS, RamNetwork, Stage
-from training.finest_scale.arithmetic import Folded, Geometry, depthwise, step
+from training.optimisation.arithmetic import Folded, Geometry, depthwise, step
 
 # One of each: kernels of 3 and 5, strides, a dilation, the stride that samples late.
 _SMALL = replace(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa
+from drcore.agreement.statistics import quadratic_weighted_kappa
+from drcore.evaluation.calibration_fit import Judged, fit_probabilities
+from drcore.evaluation.intervals import Statistic, patient_intervals
+from drcore.evaluation.metrics import expected_calibration_error
+from drcore.evaluation.scored import Scored, folds
 from drcore.icdr import REFERABLE
-from training.evaluation.calibration import Judged, fit_probabilities
-from training.evaluation.scored import Scored, folds
 
-__all__ = ["calibration_errors", "expected_calibration_error", "report"]
-
-Statistic = Callable[[NDArray[np.int64]], float]
-"""Of the observations with these indices."""
+__all__ = ["calibration_errors", "judged_statistics", "report"]
 
 
 def report(scored: Scored, judged: Judged) -> str:
@@ -31,23 +29,26 @@ def report(scored: Scored, judged: Judged) -> str:
     return "\n".join(lines)
 
 
-def _lines(scored: Scored, judged: Judged) -> list[str]:
-    truth, index = scored.truth, np.arange(len(scored))
-    covered = judged.sets[index, truth].astype(float)
+def judged_statistics(truth: NDArray[np.int64], judged: Judged) -> dict[str, Statistic]:
+    """Return what is measured of a calibration.
+
+    Args:
+        truth: int64 (N,), reference grades.
+        judged: the same photographs.
+
+    Returns:
+        Functions of the indices of photographs, by name.
+    """
+    covered = judged.sets[np.arange(len(truth)), truth].astype(float)
     size = judged.sets.sum(axis=1).astype(float)
-    referable = truth >= REFERABLE
-    called = judged.grade >= REFERABLE
-    rng = np.random.default_rng(0)
-    chance = [
-        expected_calibration_error(judged.probabilities, _drawn(judged.probabilities, rng))
-        for _ in range(200)
-    ]
+    referable, called = truth >= REFERABLE, judged.grade >= REFERABLE
 
     def share(hit: NDArray[np.bool_], of: NDArray[np.bool_]) -> Statistic:
         return lambda i: float(hit[i][of[i]].mean()) if of[i].any() else float("nan")
 
-    figures: dict[str, Statistic] = {
+    return {
         "quadratic weighted kappa": lambda i: quadratic_weighted_kappa(truth[i], judged.grade[i]),
+        "exact agreement": lambda i: float((truth[i] == judged.grade[i]).mean()),
         "expected calibration error": lambda i: expected_calibration_error(
             judged.probabilities[i], truth[i]
         ),
@@ -61,9 +62,20 @@ def _lines(scored: Scored, judged: Judged) -> list[str]:
         "sensitivity, sensitive": share(judged.sensitive, referable),
         "specificity, sensitive": share(~judged.sensitive, ~referable),
     }
+
+
+def _lines(scored: Scored, judged: Judged) -> list[str]:
+    rng = np.random.default_rng(0)
+    chance = [
+        expected_calibration_error(judged.probabilities, _drawn(judged.probabilities, rng))
+        for _ in range(200)
+    ]
+    index = np.arange(len(scored))
+    figures = judged_statistics(scored.truth, judged)
+    intervals = patient_intervals(figures, scored.patient)
     lines = []
     for name, statistic in figures.items():
-        low, high = bootstrap_interval(statistic, len(scored), groups=scored.patient)
+        low, high = intervals[name]
         text = f"  {name:<28}{statistic(index):>7.3f} ({low:.3f} to {high:.3f})"
         if name == "expected calibration error":
             text += f"; {np.mean(chance):.3f} if every probability were right"
@@ -74,32 +86,8 @@ def _lines(scored: Scored, judged: Judged) -> list[str]:
 def _drawn(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw a reference grade for each photograph from its probabilities."""
     places = rng.random(len(probabilities))[:, None]
-    return np.minimum((np.cumsum(probabilities, axis=1) < places).sum(axis=1), 4).astype(np.int64)
-
-
-def expected_calibration_error(
-    probabilities: NDArray[np.float64], truth: NDArray[np.int64], bins: int = 10
-) -> float:
-    """Mean distance between how sure and how often right the most probable grade is.
-
-    Photographs are sorted into bins of equal width by the highest of their probabilities (Guo et
-    al. 2017, equation 3). Chance alone makes it larger than 0 on few photographs.
-
-    Args:
-        probabilities: float (N, 5), sum 1.
-        truth: int (N,), 0-4.
-        bins: number of bins over 0-1.
-
-    Returns:
-        0-1, NaN for no photographs.
-    """
-    if len(truth) == 0:
-        return float("nan")
-    sure = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
-    place = np.minimum((sure * bins).astype(int), bins - 1)
-    gaps = np.bincount(place, right - sure, minlength=bins)
-    return float(np.abs(gaps).sum() / len(truth))
+    reached = (np.cumsum(probabilities, axis=1) < places).sum(axis=1)
+    return np.asarray(np.minimum(reached, 4), np.int64)
 
 
 def calibration_errors(scored: Scored, partitions: int = 10) -> dict[str, NDArray[np.float64]]:

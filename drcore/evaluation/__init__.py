@@ -1,0 +1,1 @@
+"""A model judged and calibrated on labelled photographs. Imports all but export."""

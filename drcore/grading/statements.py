@@ -1,0 +1,153 @@
+"""What pages, documents and files say of a report, in one set of words."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from drcore.eye import FIELD_DEGREES
+from drcore.icdr import FULL_NAMES, REFERABLE
+from drcore.maps.region import LEVELS, Region
+
+if TYPE_CHECKING:
+    from drcore.grading.report import GradeReport
+
+__all__ = [
+    "MILD_IS_HARD", "Outcome", "grade_range", "map_key_words", "map_sentence", "model_sentence",
+    "operating_point", "outcome", "outcome_words", "outline_words", "percent",
+    "referable_probability", "referable_words", "regions_of",
+]  # fmt: skip
+
+Outcome = Literal["no", "borderline", "referable", "ungradable"]
+
+_OUTCOMES: dict[Outcome, str] = {
+    "no": "No referable DR",
+    "borderline": "Borderline: needs a reader",
+    "referable": "Referable DR",
+    "ungradable": "Ungradable: refer or repeat the photograph",
+}
+
+MILD_IS_HARD = "Grades 0 and 1 are hard to tell apart for this model."
+"""Goes with every grade 0 and 1."""
+
+
+def outcome(report: GradeReport) -> Outcome:
+    """Return the referral outcome of a report that did not fail.
+
+    Args:
+        report: graded or ungradable.
+
+    Returns:
+        "borderline" between the sensitive and the default operating point.
+    """
+    if report.grade is None:
+        return "ungradable"
+    if report.referable:
+        return "referable"
+    return "borderline" if report.referable_sensitive else "no"
+
+
+def outcome_words(report: GradeReport) -> str:
+    """Return the referral outcome in words."""
+    return _OUTCOMES[outcome(report)]
+
+
+def referable_probability(report: GradeReport) -> float | None:
+    """Return the probability of grade 2 or more, 0-1; None without a grade or calibration."""
+    return None if report.probabilities is None else sum(report.probabilities[REFERABLE:])
+
+
+def referable_words(report: GradeReport) -> str:
+    """State the probability of grade 2 or more; empty without a grade or calibration."""
+    probability = referable_probability(report)
+    if probability is None:
+        return ""
+    return f"Probability of grade \u2265 {REFERABLE}: {percent(probability)}"
+
+
+def percent(share: float) -> str:
+    """Return a share in whole per cent, never rounded to 0 or 100."""
+    whole = round(100 * share)
+    return "< 1 %" if whole < 1 else "> 99 %" if whole > 99 else f"{whole} %"
+
+
+def grade_range(report: GradeReport) -> str:
+    """Return the grade, as a range where others cannot be ruled out: "2" or "2-3" (en dash)."""
+    possible = report.grade_set or (report.grade,)
+    low, high = possible[0], possible[-1]
+    return str(low) if low == high else f"{low}\u2013{high}"
+
+
+def model_sentence(report: GradeReport) -> str:
+    """Say what the model makes of a photograph, such as "Model: grade 2 (Moderate ...)"."""
+    if report.grade is None:
+        return "Model: ungradable"
+    told = grade_range(report)
+    if told != str(report.grade):
+        told = f"{told} (90 % prediction set), by its score {report.grade}"
+    return f"Model: grade {told} ({FULL_NAMES[report.grade]})"
+
+
+def operating_point(report: GradeReport) -> str:
+    """Say from which score the model calls a photograph referable."""
+    told = f"Operating point: referable from a score of {report.thresholds[REFERABLE - 1]:.2f}"
+    if report.sensitive_threshold is None:
+        return f"{told}."
+    return f"{told}, borderline from {report.sensitive_threshold:.2f}."
+
+
+@lru_cache(maxsize=64)
+def regions_of(report: GradeReport) -> tuple[Region, ...]:
+    """Return the outlined regions of the heat map, the largest contribution first."""
+    return report.evidence().regions
+
+
+def map_sentence(report: GradeReport) -> str:
+    """Say what the heat map shows and how much of the score lies within its outlines.
+
+    Args:
+        report: graded or ungradable.
+
+    Returns:
+        One or two sentences, the same on pages and in documents.
+    """
+    regions = regions_of(report)
+    unsure = " Unreliable on an ungradable image." if report.grade is None else ""
+    if not regions and report.placed <= 0:
+        return f"Heat map: score within the range of healthy eyes; no area stands out.{unsure}"
+    if not regions:
+        return f"Heat map: no area adds {LEVELS[0]} per disc area to the score.{unsure}"
+    adds, areas, share = (
+        sum(getattr(region, name) for region in regions) for name in ("adds", "disc_areas", "share")
+    )
+    one, first = len(regions) == 1, regions[0]
+    told = "1 outlined area" if one else f"{len(regions)} outlined areas"
+    largest = "" if one else f"; the largest adds {first.adds:.2f}"
+    return (
+        f"Heat map: {told} ({_areas(areas)}) add{'s' if one else ''} {adds:.2f} to the score of "
+        f"{report.score:.2f}, {percent(share)} of all that raises it{largest} ({first.place}). "
+        f"Outlines are not lesion outlines.{unsure}"
+    )
+
+
+def map_key_words(report: GradeReport) -> str:
+    """Say what colours and outlines of a heat map mean."""
+    weak, strong = LEVELS
+    taken = " taken as" if report.field_degrees == FIELD_DEGREES else ""
+    return (
+        f"Colour: score added per disc area, the same scale on every image. Outlines: {weak} and "
+        f"{strong} per disc area. Field of view{taken} {report.field_degrees:.0f}\u00b0."
+    )
+
+
+def outline_words(report: GradeReport) -> str:
+    """Say at which levels outlines are drawn, in a few words."""
+    weak, strong = LEVELS
+    return (
+        f"Heat map: outlines at {weak} and {strong} per disc area "
+        f"(field {report.field_degrees:.0f}\u00b0)"
+    )
+
+
+def _areas(areas: float) -> str:
+    return f"{areas:.1f} disc areas" if areas >= 0.1 else f"{areas:.2f} disc areas"

@@ -1,0 +1,91 @@
+"""The link from the mean of a map that is never negative to the score."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drcore.errors import DrcoreError
+from drcore.maps.fusion import covered_mean
+
+__all__ = ["Link", "in_grades"]
+
+_LEAST_MEAN = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A fixed, increasing, concave function from the mean of a map to the score in grades.
+
+        plain = bias + slope * log(1 + mean / knee)
+        score = ceiling * tanh(plain / ceiling)
+
+    The first microaneurysms raise the score most, as they do the grade; with a ceiling, many of
+    them alone do not make a high grade, which other lesions do.
+
+    Attributes:
+        bias: `plain` where the map is zero, in grades.
+        slope: grades for each e-fold of the mean, above 0.
+        knee: mean from which the logarithm bends, in the unit of the map, above 0.
+        ceiling: score that is never reached, in grades, above 0; None for `score = plain`.
+
+    Raises:
+        DrcoreError: the numbers are not finite or out of range.
+    """
+
+    bias: float
+    slope: float
+    knee: float
+    ceiling: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no increasing function."""
+        above_zero = (self.slope, self.knee, 1.0 if self.ceiling is None else self.ceiling)
+        # Written so that NaN, of which no comparison is true, is refused too.
+        if not (math.isfinite(self.bias) and all(0 < value < math.inf for value in above_zero)):
+            raise DrcoreError(
+                "The link of a network needs finite numbers, and slope, knee and ceiling above 0."
+            )
+
+    def score(self, mean: Any, library: Any = np) -> Any:
+        """Return the score of a mean.
+
+        Args:
+            mean: float or array of any shape, 0 or more, in the unit of the map.
+            library: whose array `mean` is, `numpy` or `torch`.
+
+        Returns:
+            Scores in grades, of the shape of `mean`.
+        """
+        plain = self.bias + self.slope * library.log1p(mean / self.knee)
+        return plain if self.ceiling is None else self.ceiling * library.tanh(plain / self.ceiling)
+
+    @property
+    def least(self) -> float:
+        """The score of a map that is zero everywhere: the bias of the map in grades."""
+        return float(self.score(0.0))
+
+
+def in_grades(
+    ram: NDArray[np.floating[Any]], coverage: NDArray[np.float32], link: Link
+) -> tuple[float, NDArray[np.float32]]:
+    """Bring a map into grade units, so that its mean and the bias are the score.
+
+    Args:
+        ram: float (m, m), 0 or more, any unit.
+        coverage: float32 (m, m), 0-1, share of each cell that is retina.
+        link: from the mean of the map to the score.
+
+    Returns:
+        The score, and the map in grades, float32 (m, m), 0 or more:
+        `mean(map) + link.least == score` over the retina. Where the map is zero everywhere, it
+        stays so.
+    """
+    mean = covered_mean(np.asarray(ram, np.float32), coverage)
+    score = float(link.score(mean))
+    factor = (score - link.least) / max(mean, _LEAST_MEAN)
+    return score, np.asarray(ram * factor, np.float32)

@@ -1,0 +1,1 @@
+"""Keeping the record for years: backup, restore, verification, erasure, export. Imports reviews."""
