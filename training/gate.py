@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = cli.parser("gate", __doc__, "--labels", "--images", "--cache", "--json", "--quiet")
     parser.add_argument("out", type=Path, help="folder of the weights")
     parser.add_argument("--steps", type=int, default=500, help="of 64 squares, in a cycle")
-    parser.add_argument("--cycles", type=int, default=4, help="of the learning rate")
+    parser.add_argument("--cycles", type=int, default=5, help="of the learning rate")
     parser.add_argument("--seed", type=int, default=0)
     cli.run(parser, _train, arguments)
 

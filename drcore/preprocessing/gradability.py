@@ -34,10 +34,15 @@ class Limits:
     Attributes:
         diameter: least width of the field of view, in pixels of the original.
         visible: least share of the field of view in the picture, 0-1.
+        one_colour: agreement of red and green from which a picture is a grey or tinted one, -1 to
+            1. Cameras of strong tint reach 0.989 (DRIMDB), strong compression 0.994 (ODIR).
+        detail: least detail; below it the picture is of one even colour.
     """
 
     diameter: float = 120.0
     visible: float = 0.34
+    one_colour: float = 0.995
+    detail: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +118,18 @@ def assess(
     square = retina_square(rgb, field_of_view)
     measures = measure(rgb, field_of_view, square)
     diameter = 2 * field_of_view.radius * reduction
+    limits = limits or Limits()
     # First: what was measured may be of one retina of several.
-    reason = why_not_single(rgb) or _beyond(limits or Limits(), diameter, measures["visible"])
+    reason = why_not_single(rgb) or _beyond(limits, diameter, measures["visible"])
     score = 0.0
     if not reason:
         judgement = judge(square)
         score = judgement.score
-        reason = "" if judgement.gradable else _REASONS[judgement.defect]
+        even = measures["detail"] < limits.detail
+        if not judgement.gradable:
+            reason = _REASONS[judgement.defect]
+        elif even or measures["colour_agreement"] > limits.one_colour:
+            reason, score = _REASONS["not a retina"], 0.0
     return Quality(not reason, reason, diameter, **measures, score=score)
 
 

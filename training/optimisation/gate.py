@@ -39,7 +39,7 @@ _SHOWN = (("gradable", 0.37), ("reject", 0.15), ("other", 0.17), ("spoilt", 0.2)
 """How often a batch shows what: photographs that a reader could grade, those that none could, other
 things, and gradable ones spoilt on purpose or so that no retina is left."""
 _SPOILT = {"blurred": 0.4, "dark": 0.16, "over-exposed": 0.22, "cut": 0.22}
-_KINDS = {"eyeq": 2.0, "drimdb": 2.0, "healthy": 1.5, "aptos2019": 0.7}
+_KINDS = {"eyeq": 2.0, "drimdb": 2.0, "healthy": 3.0, "eophtha": 3.0, "aptos2019": 0.7}
 """How often a photograph of a kind is shown; 1 where it is not named."""
 _DISC = cv2.circle(np.zeros((INPUT, INPUT, 1), np.uint8), (INPUT // 2,) * 2, INPUT // 2, 1, -1)
 """What of a square may be lit."""
@@ -75,7 +75,7 @@ def trained(
     chosen: NDArray[np.int64],
     file: Path,
     *,
-    cycles: int = 4,
+    cycles: int = 5,
     seed: int = 0,
     **options: Any,
 ) -> GateNetwork:
