@@ -1,10 +1,11 @@
-"""The command line: `drcore grade`, `drcore model`, `drcore record`."""
+"""The command line: `drcore grade`, `drcore model`, `drcore record`, `drcore view`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,17 @@ Research use only: decision support, not a medical device.
 """
 
 
+_VIEW_HELP = """\
+Start the viewer as a process of its own, from any folder, and open it in the browser. It listens on
+this computer alone, with the settings that belong to it (.streamlit/config.toml of the project).
+
+Arguments are passed on to `streamlit run`, and win over those settings:
+  drcore view --server.port 8600 --server.headless true
+Decisions and worklists go to the folder .drcore where the command is started, unless
+DRCORE_REVIEWS_URL and DRCORE_WORKLISTS name other places.
+"""
+
+
 _NO_MEMORY = re.compile("start new thread|bad_alloc|allocate memory|failed to map segment")
 """In the errors of threads, networks and libraries that are loaded late."""
 
@@ -114,7 +126,12 @@ def _open_streams() -> None:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    if options.run is _view:
+        options.rest = rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     as_json = getattr(options, "log_json", False)
     try:
         with interruptible():
@@ -171,6 +188,12 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     model.set_defaults(run=_model)
     add_commands(commands)
+
+    view = commands.add_parser(
+        "view", help="start the viewer in the browser", description=_VIEW_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    view.set_defaults(run=_view)
     return parser
 
 
@@ -301,12 +324,39 @@ def _model(options: argparse.Namespace) -> int:
     from drcore.model.bundle import bundled_folder
     from drcore.model.manifest import read_manifest
 
+    if options.weights is not None and not options.weights.is_dir():
+        from drcore.grading.installed import installed_models, version_and_certainty
+
+        if str(options.weights) in installed_models():
+            print(f"{version_and_certainty(options.weights)[0]}\n\nA model of another package.")
+            return 0
     manifest = read_manifest(options.weights or bundled_folder()).model_dump()
     lines = [f"{manifest['name']} {manifest['version']}"]
     for key in ("created", "intended_use", "licence", "thresholds", "certainty", "metrics"):
         lines += _outline(key, manifest[key], "")
+    if site := manifest["training"].get("site"):
+        lines += _outline("calibrated for a site", site, "")
     print("\n".join(lines))
     return 0
+
+
+def _view(options: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    found = find_spec("viewer")
+    if found is None or found.origin is None:
+        raise MissingInputError(
+            "The viewer is not installed beside drcore. Install the whole package: "
+            "python -m pip install drcore"
+        )
+    # -P: what lies in the current folder is data, not code. The viewer found here is the one run.
+    top = str(Path(found.origin).parents[1])
+    paths = [top, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-P", "-m", "viewer", *options.rest]
+    if os.name == "posix":  # signals reach the viewer, and nothing is left between
+        os.execve(sys.executable, command, environment)  # noqa: S606 - our own module
+    return subprocess.call(command, env=environment)  # noqa: S603
 
 
 def _outline(key: str, value: object, indent: str) -> list[str]:

@@ -17,7 +17,7 @@ from drcore.evaluation.scored import Scored
 from drcore.grading.grader import Grader
 from drcore.model.bundle import bundled_folder, save_bundle
 from training import cli
-from training.evaluation.bundle import measure, with_calibration
+from training.evaluation.bundle import measure, shows_finest_alone, with_calibration
 from training.evaluation.decision_rules import decision_rules
 from training.evaluation.scoring import score_photographs
 
@@ -57,9 +57,14 @@ def _calibrate(given: argparse.Namespace) -> None:
     if given.report:
         print(_printed(grader, scored))
         return
-    fitted = calibrate(scored, grader.bundle if given.keep_scores else None, given.fusion)
+    fitted = calibrate(
+        scored, grader.bundle if given.keep_scores else None, given.fusion,
+        finest_alone=shows_finest_alone(grader.bundle),
+    )  # fmt: skip
     out = given.out or given.weights
-    bundle = with_calibration(grader.bundle, fitted)
+    bundle = with_calibration(
+        grader.bundle, fitted, given=bool(given.fusion), further=given.further
+    )
     bundle = replace(bundle, version=given.model_version or bundle.version)
     save_bundle(bundle, out)
     print(f"{bundle.name} {bundle.version}: {fitted.certainty}")

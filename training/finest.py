@@ -18,7 +18,8 @@ from drcore.preprocessing.network_input import Preprocessing
 from training.data.duplicates import read_repeats
 from training.data.labels import data_root
 from training.finest_scale.finished import write_finished
-from training.finest_scale.grade_training import CAMERAS, GRADES, train_grades
+from training.finest_scale.grade_recipe import CAMERAS, GRADES
+from training.finest_scale.grade_training import train_grades
 from training.finest_scale.square_sets import (
     ALL_TRAINED_ON,
     TRAINED_ON,
@@ -52,11 +53,14 @@ def main(arguments: list[str] | None = None) -> None:
         "--before", type=Path, nargs="*", default=[], metavar="RUN",
         help="for finish: folders of the runs before, whose recipes are recorded",
     )  # fmt: skip
+    parser.add_argument(
+        "--ceiling", type=float, help="for finish: of the link, instead of the run's"
+    )
     given = parser.parse_args(arguments)
     if given.stage != "tiles" and given.start is None:
         parser.error(f"{given.stage} needs --from, what the stage before left")
     if given.stage == "finish":
-        write_finished(given.start, given.out, given.before)
+        write_finished(given.start, given.out, given.before, given.ceiling)
     else:
         _train(given)
 

@@ -99,6 +99,11 @@ def _from_decisions(
 ) -> References:
     from drcore.reviews.store import ReviewStore
 
+    if given.paths:
+        raise DrcoreError(
+            "With --decisions, give the results of the photographs (--results), not the "
+            "photographs: run drcore grade first."
+        )
     if "://" not in url and not Path(url).is_file():
         raise DrcoreError(f"{Path(url).name}: there is no such record. Check the path or URL.")
     rows = [] if given.results is None else read_results(given.results)

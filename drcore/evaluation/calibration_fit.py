@@ -42,6 +42,8 @@ LEAST_WEIGHT = 0.1
 """No scale counts for less in the fused score and map: the reader may look at each of them."""
 HEALTHY_UNPLACED = 0.96
 """Share of healthy eyes whose map is shown as its mean alone."""
+HEALTHY_UNPLACED_FUSED = 0.99
+"""The same by the fused score alone, where the finest scale shows its map by its own score."""
 CLASS_POWER = 0.125
 """Within a dataset, grades count by their frequency to this power less: see EXPERIMENTS.md."""
 PLACEMENT_RAMP = 0.3
@@ -162,7 +164,13 @@ def _upper_quantile(
     return float(values[order][min(place, len(values) - 1)])
 
 
-def calibrate(scored: Scored, kept: Bundle | None = None, fusion: Sequence[float] = ()) -> Fitted:
+def calibrate(
+    scored: Scored,
+    kept: Bundle | None = None,
+    fusion: Sequence[float] = (),
+    *,
+    finest_alone: bool = False,
+) -> Fitted:
     """Fit weights of the scales, certainty and placement.
 
     Args:
@@ -171,6 +179,8 @@ def calibrate(scored: Scored, kept: Bundle | None = None, fusion: Sequence[float
         kept: bundle whose weights of the scales and placement stay as they are, so that no score
             and no map changes.
         fusion: weights of the scales, by rising size; fitted if empty.
+        finest_alone: whether the finest scale, whose map is never negative, shows its map by its
+            own score.
 
     Raises:
         DrcoreError: too few photographs, or not all grades among them.
@@ -187,7 +197,7 @@ def calibrate(scored: Scored, kept: Bundle | None = None, fusion: Sequence[float
         return Fitted(weights, fit_certainty(scored), kept.placement)
     weights = tuple(fusion) or fit_fusion(scored)
     scored = replace(scored, score=scored.scales @ np.array(weights))
-    return Fitted(weights, fit_certainty(scored), fit_placement(scored))
+    return Fitted(weights, fit_certainty(scored), fit_placement(scored, finest_alone=finest_alone))
 
 
 def fit_fusion(scored: Scored) -> tuple[float, ...]:
@@ -221,16 +231,33 @@ def fit_fusion(scored: Scored) -> tuple[float, ...]:
     return tuple(float(weight) for weight in tried[int(np.argmin(uneven))])
 
 
-def fit_placement(scored: Scored) -> Attenuation:
+def fit_placement(scored: Scored, *, finest_alone: bool = False) -> Attenuation:
     """Fit from which score maps are shown in their places.
 
+    Args:
+        scored: graded photographs.
+        finest_alone: whether the finest scale shows its map by its own score.
+
     Returns:
-        Starts at the score that `HEALTHY_UNPLACED` of the healthy eyes stay under.
+        Starts at the score that `HEALTHY_UNPLACED` of the healthy eyes stay under. With
+        `finest_alone` as many stay under both starts, and `HEALTHY_UNPLACED_FUSED` under that of
+        the fused score.
     """
-    healthy = np.sort(scored.score[scored.truth == 0])
+    healthy = scored.truth == 0
+    fused, finest = scored.score[healthy], scored.scales[healthy, -1]
+    if not finest_alone:
+        return _ramp(fused, HEALTHY_UNPLACED)
+    coarse = _ramp(fused, HEALTHY_UNPLACED_FUSED)
+    # An eye that the fused score shows already costs nothing more.
+    own = _ramp(np.where(fused >= coarse.flat_below, np.inf, finest), HEALTHY_UNPLACED)
+    return replace(coarse, finest=own)
+
+
+def _ramp(scores: NDArray[np.float64], share: float) -> Attenuation:
+    ordered = np.sort(scores)
     # The order statistic above the quantile: the share must be under it in the next sample too.
-    nowhere = healthy[min(math.ceil(HEALTHY_UNPLACED * (len(healthy) + 1)), len(healthy)) - 1]
-    nowhere = round(float(nowhere), 3)
+    place = min(math.ceil(share * (len(ordered) + 1)), len(ordered)) - 1
+    nowhere = round(float(ordered[place]), 3)
     return Attenuation(nowhere, round(nowhere + PLACEMENT_RAMP, 3))
 
 

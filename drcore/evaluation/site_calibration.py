@@ -19,7 +19,6 @@ from drcore.evaluation.calibration_fit import (
 )
 from drcore.evaluation.calibration_report import judged_statistics
 from drcore.evaluation.intervals import DRAWS, Statistic, patient_intervals
-from drcore.evaluation.metrics import agreement_figures
 from drcore.evaluation.references import References
 from drcore.evaluation.scored import Scored
 from drcore.icdr import REFERABLE
@@ -229,9 +228,6 @@ def site_bundle(
             for change in compared
         },
     }
-    grade = fitted.grade(scored.score)
-    figures = agreement_figures(scored.truth, scored.score, grade, scored.patient)
-    metrics = {"photographs": len(scored), "called_ungradable": 0, "fused": figures}
     return replace(
         parent,
         version=f"{parent.version}+site.{today:%Y%m%d}.{references.digest[:8]}",
@@ -239,5 +235,5 @@ def site_bundle(
         thresholds=fitted.cuts,
         certainty=fitted,
         training={**parent.training, "site": site},
-        metrics={"site/calibrated on": metrics},
+        metrics={},  # those of the parent were measured with its own thresholds
     )

@@ -116,7 +116,12 @@ def deidentify_decision(decision: Decision, *, notes: bool = False) -> Decision:
         The decision on the same photograph under its pseudonym; eye and reader stay.
     """
     note = decision.note if notes else ""
-    return replace(decision, image=pseudonym(decision.sha256), patient=None, note=note)
+    findings = decision.findings
+    if findings is not None and not notes:
+        findings = replace(findings, texts=())
+    return replace(
+        decision, image=pseudonym(decision.sha256), patient=None, note=note, findings=findings
+    )
 
 
 def deidentify_mark(mark: Mark, *, notes: bool = False) -> Mark:

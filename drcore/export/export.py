@@ -26,7 +26,13 @@ from drcore.export.standards.dicom_identity import anonymous_header, patient_nam
 from drcore.export.standards.fhir import report_bundle
 from drcore.files import replacing
 from drcore.results.columns import COLUMNS, row_of
-from drcore.reviews.tables import decisions_csv, decisions_json, marks_csv, marks_json
+from drcore.reviews.tables import (
+    decisions_csv,
+    decisions_json,
+    findings_csv,
+    marks_csv,
+    marks_json,
+)
 from drcore.text import csv_text
 
 if TYPE_CHECKING:
@@ -254,7 +260,10 @@ def _csv(cases: Sequence[Case], run: _Run) -> None:
     told = [run.privacy.apply(case) for case in cases]
     rows = [row_of(case.report) | final_cells(case.reading) for case in told]
     run.archive.add("", "results.csv", csv_text(rows, RESULT_COLUMNS))
-    run.archive.add("", "decisions.csv", decisions_csv(_numbered(c.decisions for c in told)))
+    decisions = _numbered(c.decisions for c in told)
+    run.archive.add("", "decisions.csv", decisions_csv(decisions))
+    if any(made.findings for _, made in decisions):
+        run.archive.add("", "findings.csv", findings_csv(decisions))
     run.archive.add("", "marks.csv", marks_csv(_numbered(c.marks for c in told)))
 
 

@@ -6,6 +6,7 @@ Arbiter before agreement of readers before the only reader; the model's result i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from drcore.agreement.adjudication import ReadingStatus
     from drcore.export.case import Case
     from drcore.reviews.decision import Decision
+    from drcore.reviews.findings import Findings
 
 __all__ = [
-    "FINAL_COLUMNS", "UNREAD", "decided_at", "final_cells", "final_patient_grade", "final_values",
-    "model_notice", "moment_words", "reader_name", "readers_words", "signature", "status_words",
+    "FINAL_COLUMNS", "UNREAD", "decided_at", "final_cells", "final_findings",
+    "final_patient_grade", "final_values", "model_notice", "moment_words", "reader_name",
+    "readers_words", "signature", "status_words",
 ]  # fmt: skip
 
 UNREAD = "Not yet read by a clinician"
@@ -47,6 +50,24 @@ def final_values(reading: ReadingStatus) -> dict[str, Any]:
         "by": [reader_name(made) for made in reading.final_by],
         "at": decided_at(reading).astimezone(UTC).isoformat() if final is not None else None,
     }
+
+
+def final_findings(reading: ReadingStatus | None) -> Findings | None:
+    """Return the structured reading of those who settled the grade; None where nobody answered.
+
+    Where several answered a form, it is what all of them answered alike.
+    """
+    made = () if reading is None else reading.final_by
+    given = [one.findings for one in made if one.findings is not None]
+    if not given:
+        return None
+    alike = set.intersection(*(set(one.answers) | set(one.texts) for one in given))
+    first = given[0]
+    return replace(
+        first,
+        answers=tuple(answer for answer in first.answers if answer in alike),
+        texts=tuple(text for text in first.texts if text in alike),
+    )
 
 
 def final_cells(reading: ReadingStatus) -> dict[str, str]:

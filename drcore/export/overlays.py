@@ -16,7 +16,6 @@ from drcore.grading.statements import (
     map_sentence,
     operating_point,
     outcome,
-    referable_probability,
 )  # fmt: skip
 from drcore.icdr import NOTICE
 from drcore.maps.overlay import DENSITY_RANGE
@@ -81,7 +80,7 @@ class OverlayWriter:
                 "grade": report.grade,
                 "score": _rounded(report.score),
                 "referral": outcome(report),
-                "p_referable": _rounded(referable_probability(report)),
+                "p_referable": _rounded(report.probability_referable),
                 "operating_point": operating_point(report),
                 "heat_map": map_sentence(report),
                 "field_degrees": report.field_degrees,

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from drcore import __version__
 from drcore.export.cautions import laser_sentence
 from drcore.export.deidentification import Disclosure
-from drcore.export.final_grade import final_values
+from drcore.export.final_grade import final_findings, final_values
 from drcore.grading.statements import (
     map_sentence,
     outcome,
-    referable_probability,
     regions_of,
 )  # fmt: skip
 from drcore.icdr import NOTICE, REFERABLE
@@ -22,6 +21,7 @@ from drcore.maps.region import LEVELS
 from drcore.reviews.tables import decisions_json, marks_json
 
 if TYPE_CHECKING:
+    from drcore.agreement.adjudication import ReadingStatus
     from drcore.export.case import Case
 
 __all__ = ["result", "result_json"]
@@ -43,7 +43,7 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
     return {
         "image": report.name,
         "sha256": report.sha256 or None,
-        "final": final_values(case.reading),
+        "final": final_values(case.reading) | {"findings": _findings(case.reading)},
         "status": report.status,
         "reason": report.reason or None,
         "grade": report.grade,
@@ -51,7 +51,7 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
         "referable": report.referable,
         "referable_sensitive": report.referable_sensitive,
         "referral": None if report.status == "failed" else outcome(report),
-        "p_referable": referable_probability(report),
+        "p_referable": report.probability_referable,
         "operating_point": {
             "referable_from": report.thresholds[REFERABLE - 1],
             "borderline_from": report.sensitive_threshold,
@@ -105,6 +105,11 @@ def result_json(case: Case, privacy: Disclosure | None = None) -> str:
         One object; ends in a line break.
     """
     return json.dumps(_finite(result(case, privacy)), ensure_ascii=False, indent=1) + "\n"
+
+
+def _findings(reading: ReadingStatus) -> dict[str, Any] | None:
+    findings = final_findings(reading)
+    return None if findings is None else {"form": findings.form, **findings.values}
 
 
 def _number(value: float) -> float | None:

@@ -282,6 +282,12 @@ class Grader:
         inputs = {size: preparation.normalise(contrasts[size]) for size in self.bundle.networks}
         return inputs, np.ascontiguousarray(contrasts[self._side][..., 1])
 
+    def _placed_finest(self, scores: dict[int, float]) -> float:
+        placement = self.bundle.placement
+        if placement is None or placement.finest is None:
+            return 0.0
+        return placement.finest.share(scores[max(scores)])
+
     def _report(self, prepared: list[Prepared]) -> list[GradeReport]:
         answers = self.runner.run(
             [item.inputs for item in prepared], [item.coverage for item in prepared]
@@ -324,6 +330,7 @@ class Grader:
                     sensitive_threshold=None if certainty is None else certainty.sensitive,
                     model_version=self.version,
                     placed=1.0 if placement is None else placement.share(score),
+                    placed_finest=self._placed_finest(scores),
                     _frame=item.frame,
                     _maps={size: ram for size, (_, ram) in answer.items()},
                     _contrast=item.contrast,

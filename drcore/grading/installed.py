@@ -94,9 +94,11 @@ def open_grader(weights: str | Path | None = None, device: str | None = None) ->
     Raises:
         CheckpointError: the weights are missing or damaged, or the model does not work.
     """
+    if weights is None:
+        return Grader.bundled(device)
     point = _installed(weights)
     if point is None:
-        return Grader.from_folder(weights or bundled_folder(), device)
+        return Grader.from_folder(weights, device)
     return _InstalledGrader(*_load(point))
 
 

@@ -84,6 +84,8 @@ class GradeReport:
         note: what else the file holds and was passed over, such as a thumbnail; else empty.
         identity_source: where eye, patient and date were read: `eye=name patient=dicom`.
         placed: 0-1, how much of a map's detail is shown; see `drcore.maps.attenuation`.
+        placed_finest: the same by the score of the finest scale, for its map alone; the larger of
+            the two counts there.
         field_degrees: width of the field of view, from the DICOM header or as the user says; else
             45.
         sensitive_threshold: score of the sensitive operating point; None without calibration.
@@ -120,6 +122,7 @@ class GradeReport:
     file_size: int = field(default=0, kw_only=True)
     note: str = field(default="", kw_only=True)
     field_degrees: float = field(default=FIELD_DEGREES, kw_only=True)
+    placed_finest: float = field(default=0.0, kw_only=True)
     sensitive_threshold: float | None = field(default=None, kw_only=True)
 
     @property
@@ -150,6 +153,11 @@ class GradeReport:
         if self.grade is None:
             return "Ungradable" if self.status == "ungradable" else "Failed"
         return GRADE_NAMES[self.grade]
+
+    @property
+    def shown(self) -> float:
+        """How much detail the maps show at most, 0-1; 0 where all of them are flat."""
+        return max(self.placed, self.placed_finest)
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -240,19 +248,20 @@ class GradeReport:
             raw: of the map in full detail where the score is one that healthy eyes have, too.
 
         Returns:
-            The evidence: per disc area, and exact for every region.
+            The evidence: per disc area, and exact for every region. A flat map has no region.
 
         Raises:
             DrcoreError: the photograph failed, or there is no such scale.
         """
         frame = self._there()
-        values = self._refined(frame, scale, "mean", None, share=1.0 if raw else self.placed)
+        values = self._refined(frame, scale, "mean", None, share=1.0 if raw else None)
         view = frame.field_of_view
         return find_evidence(
             values,
             frame.coverage(values.shape[0], self._rim),
             degrees=self.field_degrees,
             square=(view.x - view.radius, view.y - view.radius, 2 * view.radius),
+            outlined=raw or self.shown > 0,
         )
 
     def _there(self) -> RetinaSquare:
@@ -315,12 +324,16 @@ class GradeReport:
         ram = self._square_map(frame, scale, rule, wanted)
         coverage = frame.coverage(ram.shape[0], self._rim)
         return refine(
-            attenuate(ram, coverage, self.placed if share is None else share),
+            attenuate(ram, coverage, self._share_of(wanted) if share is None else share),
             coverage,
             self._contrast,
             frame.coverage(self._side(wanted), self._rim),
             min(neighbourhoods_of(len(self._maps[size])) for size in wanted),
         )
+
+    def _share_of(self, wanted: Sequence[int]) -> float:
+        """How much detail of a map of these scales is shown, 0-1."""
+        return self.shown if list(wanted) == [max(self._maps)] else self.placed
 
     def _side(self, wanted: Sequence[int]) -> int:
         """Pixels a side to which a map of these scales is refined."""

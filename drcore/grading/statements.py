@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MILD_IS_HARD", "Outcome", "grade_range", "map_key_words", "map_sentence", "model_sentence",
     "operating_point", "outcome", "outcome_words", "outline_words", "percent",
-    "referable_probability", "referable_words", "regions_of",
+    "referable_words", "regions_of",
 ]  # fmt: skip
 
 Outcome = Literal["no", "borderline", "referable", "ungradable"]
@@ -52,14 +52,9 @@ def outcome_words(report: GradeReport) -> str:
     return _OUTCOMES[outcome(report)]
 
 
-def referable_probability(report: GradeReport) -> float | None:
-    """Return the probability of grade 2 or more, 0-1; None without a grade or calibration."""
-    return None if report.probabilities is None else sum(report.probabilities[REFERABLE:])
-
-
 def referable_words(report: GradeReport) -> str:
     """State the probability of grade 2 or more; empty without a grade or calibration."""
-    probability = referable_probability(report)
+    probability = report.probability_referable
     if probability is None:
         return ""
     return f"Probability of grade \u2265 {REFERABLE}: {percent(probability)}"
@@ -113,7 +108,7 @@ def map_sentence(report: GradeReport) -> str:
     """
     regions = regions_of(report)
     unsure = " Unreliable on an ungradable image." if report.grade is None else ""
-    if not regions and report.placed <= 0:
+    if not regions and report.shown <= 0:
         return f"Heat map: score within the range of healthy eyes; no area stands out.{unsure}"
     if not regions:
         return f"Heat map: no area adds {LEVELS[0]} per disc area to the score.{unsure}"

@@ -1,4 +1,4 @@
-"""Regression Activation Maps as arrays: fusion, refinement, overlay.
+"""Regression Activation Maps as arrays: fusion, refinement, what regions add, overlay.
 
 Imports the root modules only.
 """

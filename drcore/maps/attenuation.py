@@ -27,8 +27,11 @@ class Attenuation:
     """Between which scores a map goes from flat to its full detail.
 
     Attributes:
-        flat_below: score in grades up to which the map is flat.
-        full_above: score in grades from which it has its full detail, above `flat_below`.
+        flat_below: fused score in grades up to which the map is flat.
+        full_above: fused score in grades from which it has its full detail, above `flat_below`.
+        finest: the same for the finest scale, by its own score: its map is never negative and may
+            show the one spot of an eye whose fused score is that of a healthy one. None for a
+            bundle whose scales are all shown by the fused score.
 
     Raises:
         DrcoreError: the numbers are not finite, or do not rise.
@@ -36,6 +39,7 @@ class Attenuation:
 
     flat_below: float
     full_above: float
+    finest: Attenuation | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no ramp."""

@@ -113,6 +113,7 @@ def find_evidence(
     *,
     degrees: float = FIELD_DEGREES,
     square: tuple[float, float, float] = (0.0, 0.0, 1.0),
+    outlined: bool = True,
 ) -> Evidence:
     """Find what each part of a map adds to the score, and the regions that stand out.
 
@@ -121,6 +122,7 @@ def find_evidence(
         coverage: float32 (n, n), 0-1, share of each cell that is retina.
         degrees: width of the field of view.
         square: left and upper edge and side of the square, in pixels of the photograph.
+        outlined: whether regions are looked for; a flat map has none, whatever its level.
 
     Returns:
         The evidence. `adds` sums to the mean of the map over the retina.
@@ -131,7 +133,8 @@ def find_evidence(
     cells, areas = _in_blocks(adds), _in_blocks(coverage.astype(np.float64)) * whole / total
     averaged = _averaged(cells, areas, _AVERAGED * len(cells) / _across(degrees))
     raising = float(np.maximum(adds, 0).sum())
-    labels, regions = _regions(cells, areas, averaged, raising, _across(degrees))
+    above = averaged >= (LEVELS[0] if outlined else np.inf)
+    labels, regions = _regions(cells, areas, averaged, above, raising, _across(degrees))
     return Evidence(
         density=np.where(coverage > 0, ram / np.float32(whole), np.float32(np.nan)),
         averaged=averaged, adds=cells, labels=labels, regions=regions, raising=raising,
@@ -158,11 +161,11 @@ def _regions(
     cells: NDArray[np.float64],
     areas: NDArray[np.float64],
     averaged: Map,
+    above: NDArray[np.bool_],
     raising: float,
     across: float,
 ) -> tuple[NDArray[np.uint8], tuple[Region, ...]]:
-    above = (averaged >= LEVELS[0]).astype(np.uint8)
-    count, found = cv2.connectedComponents(above, connectivity=4)
+    count, found = cv2.connectedComponents(above.astype(np.uint8), connectivity=4)
     # Of each region: contribution, area, and the centre of what is averaged to draw its outline.
     adds, area, weight = (
         np.bincount(found.ravel(), values.ravel(), count) for values in (cells, areas, averaged)

@@ -108,12 +108,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         },
         "thresholds": list(bundle.thresholds),
         "certainty": None if bundle.certainty is None else bundle.certainty.to_dict(),
-        "placement": None
-        if bundle.placement is None
-        else {
-            "nowhere": bundle.placement.flat_below,
-            "everywhere": bundle.placement.full_above,
-        },
+        "placement": _placement(bundle.placement),
         "training": bundle.training,
         "metrics": bundle.metrics,
     }
@@ -281,3 +276,13 @@ def _check_weights(tensors: dict[str, Tensor], network: RamNetwork, file: str) -
         raise CheckpointError(f"The weights {file} do not fit the network: {one_line(wrong[0])}.")
     if not all(torch.isfinite(v).all() for v in tensors.values()):
         raise CheckpointError(f"The weights {file} hold numbers that are not finite.")
+
+
+def _placement(attenuation: Attenuation | None) -> dict[str, Any] | None:
+    if attenuation is None:
+        return None
+    entry: dict[str, Any] = {
+        "nowhere": attenuation.flat_below,
+        "everywhere": attenuation.full_above,
+    }
+    return entry | ({"finest": _placement(attenuation.finest)} if attenuation.finest else {})

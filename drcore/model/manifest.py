@@ -101,9 +101,13 @@ class _Certainty(_Entry):
     decision: Decision = "thresholds"
 
 
-class _Placement(_Entry):
+class _Ramp(_Entry):
     nowhere: float
     everywhere: float
+
+
+class _Placement(_Ramp):
+    finest: _Ramp | None = None
 
 
 class Manifest(_Entry):
@@ -153,7 +157,9 @@ class Manifest(_Entry):
         """Return between which scores maps are shown in full; None for always."""
         if self.placement is None:
             return None
-        return Attenuation(self.placement.nowhere, self.placement.everywhere)
+        own = self.placement.finest
+        finest = None if own is None else Attenuation(own.nowhere, own.everywhere)
+        return Attenuation(self.placement.nowhere, self.placement.everywhere, finest)
 
     def weights_of_scales(self) -> dict[int, float]:
         """Return by input size in pixels how much a scale counts, sum 1."""
@@ -205,6 +211,9 @@ def _too_early(content: dict[str, Any], version: int) -> list[str]:
     found = [key for key, since in _SINCE_VERSION.items() if version < since and key in content]
     if version < _DECISION_SINCE and isinstance(certainty, dict) and "decision" in certainty:
         found.append("certainty.decision")
+    placement = content.get("placement")
+    if version < 4 and isinstance(placement, dict) and "finest" in placement:
+        found.append("placement.finest")
     for index, entry in enumerate(networks if isinstance(networks, list) else []):
         keys = entry if isinstance(entry, dict) else ()
         found += [

@@ -24,7 +24,7 @@ from drcore.photographs.pages import (
     tiff_head,
 )
 from drcore.photographs.photograph import RGB, check_size
-from drcore.photographs.pixel_damage import check_blocks, check_rows
+from drcore.photographs.pixel_damage import check_blocks, check_noise, check_rows
 from drcore.photographs.stream_damage import check_stream, shortened_webp
 from drcore.text import one_line
 
@@ -128,6 +128,8 @@ def _decode_webp(image: Image.Image, data: bytes) -> RGB:
     less = shortened_webp(data)
     if less and cv2.imdecode(np.frombuffer(less, np.uint8), cv2.IMREAD_COLOR) is not None:
         raise ValueError("its picture ends before its data")
+    if less and less[12:16] == b"VP8L":
+        check_noise(rgb)
     return rgb
 
 

@@ -96,7 +96,7 @@ def _reason(
         return PART_OF_A_PICTURE
     if regions and _reddish(small, regions[0]):
         largest = regions[0]
-        if _has_seam(lit, largest) or _has_corner(lit, largest):
+        if _has_seam(lit, largest) or _has_corner(small, lit, largest):
             return SEVERAL_RETINAS
     return ""
 
@@ -266,7 +266,7 @@ def _has_seam(lit: Plane, region: Region) -> bool:
     return bool((beside and (above or width > 1.7 * height)) or (above and height > 1.7 * width))
 
 
-def _has_corner(lit: Plane, region: Region) -> bool:
+def _has_corner(small: NDArray[np.uint8], lit: Plane, region: Region) -> bool:
     """True where a level and an upright edge end at each other within a region, as an inset's."""
     leg = max(24, int(0.2 * region.short))
     upright, level = np.zeros_like(lit), np.zeros_like(lit)
@@ -291,7 +291,11 @@ def _has_corner(lit: Plane, region: Region) -> bool:
         sides = [level[y - 4 : y + 5, x + a : x + a + 4].any() for a in (-10, 6)]
         ends = [upright[y + a : y + a + 4, x - 4 : x + 5].any() for a in (-10, 6)]
         if sides[0] != sides[1] and ends[0] != ends[1]:
-            return True
+            down, right = (3 if ends[0] else -11), (3 if sides[0] else -11)  # beyond the corner
+            beyond = small[max(0, y + down) : y + down + 8, max(0, x + right) : x + right + 8]
+            red, _, blue, _ = cv2.mean(beyond)
+            if red > 1.05 * blue:  # else it is a photograph on its page, no inset in a retina
+                return True
     return False
 
 

@@ -206,7 +206,7 @@ def retinas_in(region: Region) -> tuple[int, bool]:
     )
     several = several or (region.solidity < _ONE and _much_beside(region, rims[0]))
     # Round corners and nicks are small beside the region; one of several retinas is not.
-    if several and max(rim.radius for rim in rims) > 0.35 * _inscribed(region.filled):
+    if several and max(rim.radius for rim in rims) > 0.45 * _inscribed(region.filled):
         return 2, False
     return 1, whole
 

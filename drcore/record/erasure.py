@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,6 +181,8 @@ def _without_identity(
         return new | {"note": "", "x0": 0.0, "y0": 0.0, "x1": box, "y1": box}
     if table is IDENTITIES:
         return new | {"laterality": None, "patient": patient, "exam_date": None}
+    if new["findings"] is not None:
+        new["findings"] = replace(new["findings"], texts=())
     return new | {"image": "erased", "note": "", "machine_score": None, "patient": patient}
 
 

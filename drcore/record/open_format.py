@@ -17,6 +17,7 @@ from drcore.errors import ReviewError
 from drcore.files import replacing
 from drcore.record.places import existing_record
 from drcore.reviews.database import TABLES, ReviewDatabase
+from drcore.reviews.findings import Findings
 from drcore.text import clean_name, csv_text
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def _rows(connection: Connection, table: Table) -> Iterator[dict[str, Any]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
+    if isinstance(value, Findings):
+        return value.to_text()
     return " ".join(value) if isinstance(value, tuple) else value
 
 

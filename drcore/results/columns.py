@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from drcore.icdr import REFERABLE
 from drcore.photographs.identity import Identity
 from drcore.text import cell
 
@@ -29,7 +30,7 @@ COLUMNS = (
     "model_version", "sha256",
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
     "exam_date", "identity_source", "picture", "file_size", "note",
-    "score_1024", "p_referable", "referable_sensitive",
+    "score_1024", "p_referable", "referable_sensitive", "referable_from", "borderline_from",
     "quality_score",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
@@ -60,6 +61,8 @@ note: what else the file holds and was passed over, such as a thumbnail or a ste
 p_referable: probability of grade 2 or more; empty where p0 to p4 are.
 referable_sensitive: true or false, at the sensitive operating point, which misses fewer eyes than
     `referable` and refers more healthy ones; empty where p0 to p4 are.
+referable_from, borderline_from: operating point: scores from which `referable` and
+    `referable_sensitive` are true; the latter empty without calibration.
 quality_score: probability that a reader would call the photograph gradable, 0-1; empty for a failed
     one.
 """
@@ -110,6 +113,8 @@ def row_of(
         "note": " ".join(report.note.split()),
         "p_referable": _decimal(report.probability_referable),
         "referable_sensitive": _optional_flag(report.referable_sensitive),
+        "referable_from": "" if failed else _decimal(report.thresholds[REFERABLE - 1]),
+        "borderline_from": "" if failed else _decimal(report.sensitive_threshold),
         "quality_score": _decimal(None if report.quality is None else report.quality.score),
     }
     return {column: cell(cells[column]) for column in COLUMNS}

@@ -32,6 +32,7 @@ from drcore.errors import ReviewError
 from drcore.reviews import migrations
 from drcore.reviews.database_url import BUSY_SECONDS, connect_arguments, parse_url
 from drcore.reviews.digests import DIGEST
+from drcore.reviews.findings import Findings
 from drcore.reviews.kept_copy import keep_copy
 from drcore.reviews.validation import LONGEST
 from drcore.text import clean_name
@@ -81,6 +82,21 @@ class _Words(TypeDecorator[tuple[str, ...]]):
         return None if value is None else tuple(value.split())
 
 
+class _FindingsText(TypeDecorator[Findings]):
+    """Answers of a structured reading as JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Findings | None, dialect: Dialect) -> str | None:
+        del dialect
+        return None if value is None else value.to_text()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Findings | None:
+        del dialect
+        return None if value is None else Findings.from_text(value)
+
+
 _TABLES = MetaData()
 
 
@@ -116,6 +132,7 @@ DECISIONS = _table(
     Column("role", String(16)),
     Column("machine_visible", Boolean),
     Column("revises", Integer),
+    Column("findings", _FindingsText),
 )
 MARKS = _table(
     "marks",

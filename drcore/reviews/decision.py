@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from drcore.errors import ReviewError
 from drcore.eye import Laterality
+from drcore.reviews.findings import Findings
 from drcore.reviews.validation import (
     STRICT,
     Grade,
@@ -63,6 +64,7 @@ _SENTENCES = {
     "mode": f"the mode {{mode}} is not known; choose {', '.join(MODES)}, or leave it out.",
     "role": f"the role {{role}} is not known; choose {', '.join(get_args(Role))}, or leave it out.",
     "machine_visible": "the machine's grade was visible or not, or leave it out.",
+    "findings": "the findings are no answers of a form. Leave them out.",
     "revises": "{revises} is not the number of an earlier decision.",
 }
 
@@ -97,6 +99,7 @@ class Decision:
             where it was not recorded.
         revises: number in the record of this reader's earlier decision on the same photograph that
             this one changes, such as after the machine's grade was uncovered; None for a first.
+        findings: answers of the structured reading; None where nothing was answered.
 
     Raises:
         ReviewError: the fields contradict each other or cannot be stored.
@@ -121,6 +124,7 @@ class Decision:
     role: Role | None = None
     machine_visible: bool | None = None
     revises: Annotated[int, Field(gt=0)] | None = None
+    findings: Findings | None = None
 
     @property
     def overlay_seen(self) -> bool | None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, insert, text
 
+from drcore.reviews.findings import Findings
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -73,6 +75,8 @@ def _plain(value: Any) -> Any:
         return moment.isoformat(timespec="microseconds")
     if isinstance(value, tuple):
         return " ".join(value)
+    if isinstance(value, Findings):
+        return value.to_text()
     if isinstance(value, float):
         return value + 0.0  # SQLite keeps no sign of a zero
     return value

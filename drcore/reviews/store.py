@@ -136,7 +136,7 @@ class ReviewStore:
             if connection.execute(known).first() is None:
                 changes = {"action": WITHDRAWN, "grade": None, "note": "", "revises": number}
                 values = {name: getattr(made, name) for name in _FIELDS[Decision]}
-                values |= {"decided_at": datetime.now(UTC), **changes}
+                values |= {"decided_at": datetime.now(UTC), "findings": None, **changes}
                 insert_row(connection, DECISIONS, values)
 
         self._write(write)

@@ -13,8 +13,8 @@ from drcore.errors import ReviewError
 from drcore.text import clean_name, one_line, printable
 
 __all__ = [
-    "LONGEST", "STRICT", "ExamDate", "Grade", "ImageName", "ModelVersion", "Note", "Patient",
-    "ReaderName", "Sha256", "plain_errors",
+    "LONGEST", "STORABLE", "STRICT", "ExamDate", "Grade", "ImageName", "ModelVersion", "Note",
+    "Patient", "ReaderName", "Sha256", "plain_errors",
 ]  # fmt: skip
 
 LONGEST = {"image": 4096, "model_version": 200, "note": 10_000, "reader": 200, "patient": 400}
@@ -23,16 +23,16 @@ LONGEST = {"image": 4096, "model_version": 200, "note": 10_000, "reader": 200, "
 STRICT = ConfigDict(strict=True)
 """No value is converted: what is kept is what was given."""
 
-_STORABLE = r"^[^\x00]*$"
+STORABLE = r"^[^\x00]*$"
 """PostgreSQL stores no NUL; half a character (a lone surrogate) is refused by pydantic itself."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Grade = Annotated[int, Field(ge=0, le=4)]
-ImageName = Annotated[str, Field(max_length=LONGEST["image"], pattern=_STORABLE)]
-ModelVersion = Annotated[str, Field(max_length=LONGEST["model_version"], pattern=_STORABLE)]
-Note = Annotated[str, Field(max_length=LONGEST["note"], pattern=_STORABLE)]
-ReaderName = Annotated[str, Field(max_length=LONGEST["reader"], pattern=_STORABLE)]
-Patient = Annotated[str, Field(max_length=LONGEST["patient"], pattern=_STORABLE)]
+ImageName = Annotated[str, Field(max_length=LONGEST["image"], pattern=STORABLE)]
+ModelVersion = Annotated[str, Field(max_length=LONGEST["model_version"], pattern=STORABLE)]
+Note = Annotated[str, Field(max_length=LONGEST["note"], pattern=STORABLE)]
+ReaderName = Annotated[str, Field(max_length=LONGEST["reader"], pattern=STORABLE)]
+Patient = Annotated[str, Field(max_length=LONGEST["patient"], pattern=STORABLE)]
 ExamDate = Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
 
 _SENTENCES = {

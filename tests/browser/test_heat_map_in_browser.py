@@ -41,12 +41,13 @@ def page(browser, server):
 
 
 def opened(page, *files) -> None:
+    """Upload, start to read, and wait for the first photograph."""
     page.locator("input[type=file]").first.set_input_files(list(files))
-    seen(page, files[0].name)
-
-
-def seen(page, name: str) -> None:
-    page.locator("h1.name", has_text=name).wait_for(timeout=PATIENCE)
+    start = page.get_by_role("button", name="Start reading")
+    start.wait_for(timeout=PATIENCE)
+    page.get_by_role("textbox", name="Your name or initials").fill("Dr. L")
+    start.click()
+    page.locator("h1.name", has_text=files[0].name).wait_for(timeout=PATIENCE)
     page.wait_for_function(
         f"() => {STAGE} && {STAGE}.dataset.photograph && "
         f"{STAGE}.dataset.photograph === {STAGE}.dataset.stage",
@@ -136,10 +137,7 @@ def test_every_sentence_of_the_card_can_be_reached(page, sample_images):
 
 def test_laser_scars_that_a_reader_marks_are_told(page, sample_images):
     opened(page, sample_images / "phantom_cut_OS.jpg")
-    page.get_by_placeholder("Your name or initials").fill("Dr. L")
-    page.get_by_placeholder("Your name or initials").press("Enter")
     page.locator("h1.name").click()
-    page.wait_for_timeout(1000)
     page.keyboard.press("m")
     page.get_by_role("button", name="laser scar").click()
     panel = page.locator(".panel").first.bounding_box()

@@ -59,7 +59,7 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
 
 ENTRIES = {
     "drcore": {"__init__", "__main__", "cli"},
-    "viewer": {"__init__", "app", "navigation"},
+    "viewer": {"__init__", "__main__", "app", "navigation"},
     "training": {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
         "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing",

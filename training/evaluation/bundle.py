@@ -37,8 +37,22 @@ def measure(folder: Path, rows: Sequence[Labelled], *, quiet: bool = False) -> B
     return bundle
 
 
-def with_calibration(bundle: Bundle, fitted: Fitted) -> Bundle:
-    """Put a calibration into a bundle; figures measured with other thresholds are dropped."""
+def shows_finest_alone(bundle: Bundle) -> bool:
+    """Whether the finest map is never negative, and so may be shown by its own score."""
+    return bundle.networks[max(bundle.networks)].link is not None
+
+
+def with_calibration(
+    bundle: Bundle, fitted: Fitted, *, given: bool = False, further: bool = False
+) -> Bundle:
+    """Put a calibration into a bundle; figures measured with other thresholds are dropped.
+
+    Args:
+        bundle: that the calibration was fitted for.
+        fitted: the calibration.
+        given: whether the weights of the scales were given, not fitted.
+        further: whether healthy eyes of other cameras took part.
+    """
     weights = tuple(bundle.fusion[size] for size in sorted(bundle.networks))
     unchanged = (bundle.thresholds, weights) == (fitted.thresholds, fitted.fusion)
     return replace(
@@ -52,10 +66,14 @@ def with_calibration(bundle: Bundle, fitted: Fitted) -> Bundle:
             **{k: v for k, v in bundle.training.items() if k != "thresholds"},
             "certainty": "fitted on the validation split, on the scores that the Grader reports; "
             "datasets count by the root of their size, "
-            f"grades by their frequency to the power of {1 - CLASS_POWER:g}",
+            f"grades by their frequency to the power of {1 - CLASS_POWER:g}"
+            + ("; healthy eyes of other cameras take part" if further else ""),
             "decision": "the grade is the median of the probabilities",
-            "fusion": "weights of the scales fitted on the validation split: the most even of "
+            "fusion": "weights of the scales chosen on the validation split"
+            if given
+            else "weights of the scales fitted on the validation split: the most even of "
             "those whose squared error cannot be told from the least",
-            "placement": f"{HEALTHY_UNPLACED:.0%} of healthy validation eyes are below its start",
+            "placement": f"{HEALTHY_UNPLACED:.0%} of healthy validation eyes are below its "
+            "start, and below that of the finest scale where it has one",
         },
     )

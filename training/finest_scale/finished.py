@@ -18,13 +18,16 @@ __all__ = ["write_finished"]
 _PRESET = "ram-1024"
 
 
-def write_finished(run: Path, out: Path, before: Sequence[Path] = ()) -> None:
+def write_finished(
+    run: Path, out: Path, before: Sequence[Path] = (), ceiling: float | None = None
+) -> None:
     """Write averaged weights in half precision, and the card that goes with them.
 
     Args:
         run: folder of a run on grades.
         out: receives `ram-1024.safetensors` and `ram-1024.json`.
         before: folders of the runs that it started from, in order; their recipes are recorded.
+        ceiling: of the link, instead of the run's.
 
     Raises:
         RunError: there is no such run.
@@ -35,6 +38,8 @@ def write_finished(run: Path, out: Path, before: Sequence[Path] = ()) -> None:
         stages = [record for folder in (*before, run) for record in _recipes(folder)]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run.name} holds no finished run on grades ({error}).") from error
+    if ceiling is not None:
+        link["ceiling"] = ceiling
     half = {
         name: value.half().contiguous() if value.is_floating_point() else value.contiguous()
         for name, value in weights.items()

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -27,11 +27,12 @@ from torch.nn import functional
 from drcore.files import replacing
 from drcore.model.network import RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
+from training.finest_scale.grade_recipe import GradeRecipe
 from training.finest_scale.maps import Link, coverage_of, logit_maps
 from training.finest_scale.squares import FineSquares
+from training.finest_scale.start import Start, fit_start, reachable
 from training.finest_scale.tile_training import (
     Run,
-    TileRecipe,
     _sources,
     logits_of,
     normalised,
@@ -40,86 +41,14 @@ from training.finest_scale.tile_training import (
     started,
     tile_jobs,
 )
-from training.finest_scale.tiles import CELL, TileChanges, change_tone
+from training.finest_scale.tiles import CELL, change_tone
 from training.optimisation.arithmetic import Folded, step
 
-__all__ = ["CAMERAS", "GRADES", "GradeRecipe", "train_grades"]
+__all__ = ["train_grades"]
 
 _CELLS = 20  # a side of a tile
 _EDGE = 2  # cells along a tile's border whose surroundings are cut off: they are not renewed
 _INNER = _CELLS - 2 * _EDGE
-
-
-@dataclass(frozen=True, slots=True)
-class GradeRecipe:
-    """What a run on grades does.
-
-    Attributes:
-        tiles: the tiles with masks beside, see `TileRecipe`; its steps and rate are not used.
-        steps: of the optimiser.
-        photographs: with grades a step; two tiles each.
-        grades: weight of the loss of grades beside that of cells.
-        changes: random changes of graded photographs; of their tone alone.
-        class_power: photographs of a grade are drawn with weight (1 / its frequency) ** power,
-            within each data set; data sets by `datasets`.
-        datasets: share of the photographs by data set.
-        rate: largest learning rate of AdamW.
-        average: decay a step of the moving average.
-        knee: of the link from the mean of the map to the score; the rest of it, and a line from
-            logits to logits that the run starts with, are fitted to the first maps.
-        frozen: blocks from the input that stay as they are.
-        ceiling: of the link, see `Link`; grades near and above it are learnt as a little less.
-        plain_bank: whether kept cells are renewed only by photographs as they are, not changed.
-        keep_every: steps between copies of the averaged weights; 0: none.
-    """
-
-    tiles: TileRecipe = field(
-        default_factory=lambda: TileRecipe(
-            dots=6, others=2, anywhere=2, healthy=4, temperature=3.0, seed=21
-        )
-    )
-    steps: int = 1400
-    photographs: int = 6
-    grades: float = 10.0
-    changes: TileChanges = field(
-        default_factory=lambda: TileChanges(coarse=0.2, coarse_factor=2.0, noise_sigma=8.0)
-    )
-    class_power: float = 0.5
-    datasets: tuple[tuple[str, float], ...] = (
-        ("messidor2", 0.40), ("eyepacs", 0.30), ("idrid", 0.18), ("healthy", 0.12),
-    )  # fmt: skip
-    rate: float = 2e-4
-    average: float = 0.995
-    knee: float = 0.002
-    frozen: int = 5
-    ceiling: float | None = None
-    plain_bank: bool = False
-    keep_every: int = 0
-
-
-GRADES = GradeRecipe()
-
-_CAMERAS = TileChanges(
-    gain=0.5, colour=0.3, coarse=0.4, coarse_factor=2.6, noise_sigma=9.0, mix=0.15, sharpen=0.2
-)
-
-CAMERAS = GradeRecipe(
-    tiles=TileRecipe(
-        dots=5, others=2, anywhere=1, healthy=6, temperature=3.0, bright=0.3, loud=0.5,
-        changes=_CAMERAS, seed=31,
-    ),
-    steps=900,
-    changes=replace(_CAMERAS, coarse_factor=3.5),
-    datasets=(
-        ("messidor2", 0.30), ("eyepacs", 0.32), ("idrid", 0.14), ("healthy", 0.14),
-        ("aptos2019", 0.10),
-    ),
-    frozen=3,
-    ceiling=2.5,
-    plain_bank=True,
-    keep_every=100,
-)  # fmt: skip
-"""Goes on from `GRADES`: more cameras, photographs of few pixels, loud places of healthy eyes."""
 
 
 class Bank:
@@ -245,60 +174,6 @@ def _padded(
     return run
 
 
-def reachable(grades: NDArray[np.int64], ceiling: float | None) -> NDArray[np.float64]:
-    """What the link is asked to give for grades: a little less than its ceiling at most."""
-    return np.minimum(np.asarray(grades, float), np.inf if ceiling is None else 0.9 * ceiling)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a run on grades starts with: logits `factor * z + offset`, and the link."""
-
-    factor: float
-    offset: float
-    link: Link
-
-
-def fit_start(
-    logits: NDArray[np.float32],
-    share: NDArray[np.float32],
-    grades: NDArray[np.float64],
-    chances: NDArray[np.float64],
-    knee: float,
-    ceiling: float | None = None,
-) -> Start:
-    """Choose the line from logits to logits, and the link, with which maps tell the grade best.
-
-    Args:
-        logits: float (N, m, m).
-        share: float (N, m, m), share of each cell that is retina.
-        grades: (N,).
-        chances: (N,), weights, sum 1.
-        knee: of the link.
-        ceiling: of the link.
-
-    Returns:
-        The start of smallest squared error.
-    """
-    grades = reachable(grades, ceiling)
-    if ceiling is not None:
-        grades = ceiling * np.arctanh(grades / ceiling)
-    best = (np.inf, Start(1.0, 0.0, Link(0.0, 1.0, knee)))
-    for factor in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0):
-        for zero in np.arange(-2.0, 2.51, 0.5):
-            cells = np.logaddexp(0, factor * (logits - np.float32(zero)))
-            means = (cells * share).sum((1, 2)) / share.sum((1, 2))
-            x = np.log1p(means / knee)
-            centre, middle = chances @ x, chances @ grades
-            slope = (chances @ ((x - centre) * (grades - middle))) / (chances @ (x - centre) ** 2)
-            bias = middle - slope * centre
-            error = float(chances @ (bias + slope * x - grades) ** 2)
-            if error < best[0]:
-                link = Link(round(float(bias), 3), round(float(slope), 4), knee, ceiling)
-                best = (error, Start(factor, float(-factor * zero), link))
-    return best[1]
-
-
 def train_grades(
     recipe: GradeRecipe, squares: FineSquares, start: Path, out: Path,
     preparation: Preprocessing, threads: int = 2,
@@ -333,10 +208,7 @@ def train_grades(
         chances = bank.chances(recipe)
         sources = replace(sources, loudest=bank.loudest)
         begin = _begin(bank, logits, chances, recipe, out)
-        with torch.no_grad():
-            network.linear.weight *= begin.factor
-            network.linear.bias *= begin.factor
-            network.linear.bias += begin.offset
+        begin.apply(network)
         run = Run(network, recipe.rate, recipe.tiles.weight_decay, out / "grades")
         if run.done:
             bank.cells = np.load(out / "bank.npy").astype(np.float32)
@@ -356,12 +228,17 @@ def train_grades(
                 _log(run, sums, time.perf_counter() - began, bank, recipe, begin.link, out)
                 sums, began = torch.zeros(8), time.perf_counter()
             if run.done % 50 == 0 or run.done == recipe.steps:
-                run.save()
-                if recipe.keep_every and run.done % recipe.keep_every == 0:
-                    kept = run.file.with_name(f"step{run.done}.safetensors")
-                    shutil.copy(run.file.with_suffix(".average.safetensors"), kept)
-                np.save(out / "bank.npy", bank.cells.astype(np.float16))
+                _save(run, bank, recipe, out)
     return run.network
+
+
+def _save(run: Run, bank: Bank, recipe: GradeRecipe, out: Path) -> None:
+    """Write what a killed run goes on from, and now and then a copy of the averaged weights."""
+    run.save()
+    if recipe.keep_every and run.done % recipe.keep_every == 0:
+        kept = run.file.with_name(f"step{run.done}.safetensors")
+        shutil.copy(run.file.with_suffix(".average.safetensors"), kept)
+    np.save(out / "bank.npy", bank.cells.astype(np.float16))
 
 
 def _begin(

@@ -41,6 +41,7 @@ def bundle_of_run(
     keep: Sequence[str] = (),
     finest: Path | None = None,
     fusion: Sequence[float] = (),
+    mirrored: bool = True,
 ) -> Bundle:
     """Put the networks of a run into a bundle that is not calibrated yet.
 
@@ -48,11 +49,14 @@ def bundle_of_run(
         kept: bundle that the networks in `keep` are taken from.
         finest: folder of `finished_network` with the finest scale, which joins the others.
         fusion: weights of the scales, by rising size; equal if empty.
+        mirrored: whether the scales but the finest see the mirror image, too.
 
     Raises:
         RunError: a network was not trained.
     """
     networks, recipes = _networks(run, presets, kept, keep)
+    for network in networks.values():
+        network.mirrored = mirrored
     if finest is not None:
         network, recipe = finished_network(finest)
         networks[network.config.input_size] = network
@@ -76,7 +80,10 @@ def bundle_of_run(
             "start": "EfficientNet-Lite, ImageNet weights",
             "recipes": recipes,
             "lesion_masks": (
-                f"of IDRiD training photographs, by {with_masks}" if with_masks else "not used"
+                f"of IDRiD training photographs (recipes with further photographs: and of "
+                f"e-ophtha), by {with_masks}"
+                if with_masks
+                else "not used"
             ),
         },
         licence=LICENCE,

@@ -12,6 +12,7 @@ import streamlit as st
 
 from drcore.errors import DrcoreError
 from drcore.text import fold
+from viewer.agreement import findings
 from viewer.server.settings import reviews_location
 from viewer.session import reading_mode, state
 from viewer.session.reading_mode import MODE_NAMES
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
     from drcore.agreement.comparison import Agreement
+    from drcore.agreement.findings import FieldCounts
     from drcore.agreement.reading_time import MapGroup, ReadingTimes
     from drcore.agreement.selection import Selection
     from drcore.reviews.decision import Decision
@@ -57,6 +59,7 @@ class Measured:
         between: reader against reader.
         times: by reader and mode.
         groups: by name of the photographs: with the map seen, and without.
+        findings: answers of the structured reading.
         saw_machine: masked reads of the record made after the model's result had been shown.
     """
 
@@ -68,6 +71,7 @@ class Measured:
     between: list[Agreement]
     times: dict[tuple[str, str], ReadingTimes]
     groups: dict[str, tuple[MapGroup, MapGroup]]
+    findings: list[FieldCounts]
     saw_machine: int = 0
 
     @property
@@ -125,6 +129,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
         model_against_readers,
         reader_against_reader,
     )
+    from drcore.agreement.findings import count_findings
     from drcore.agreement.reading_time import map_groups, times_by_reader
     from drcore.agreement.selection import select_decisions
 
@@ -151,6 +156,7 @@ def measure(store: ReviewStore, record: Sequence[Decision], selection: Selection
         times=times_by_reader(chosen),
         saw_machine=sum(one.saw_machine for one in record),
         groups={"All images": map_groups(chosen), "Model grade \u2265 1": map_groups(suspect)},
+        findings=count_findings(chosen),
     )
 
 
@@ -236,6 +242,9 @@ def _sections(found: Measured, *, counted: bool) -> None:
     else:
         st.html('<p class="remark">No image was read by two readers.</p>')
     st.html(f'<p class="remark">{REMARK_FIGURES}</p>')
+    if found.findings:
+        st.subheader("Structured reading")
+        st.html(_table(findings.HEADS, findings.rows(found.findings), names=2))
     st.subheader("Reading time per image")
     st.html(_times_table(found.times))
     st.subheader("Heat map viewed vs not viewed")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from viewer.batch.outcomes import outcome_of
+from viewer.ui.origins import source_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +60,7 @@ def table(rows: list[Row], indices: list[int]) -> pd.DataFrame:
 
     lines = [{**rows[index], "outcome": outcome_of(rows[index])} for index in indices]
     frame = pd.DataFrame(lines, columns=list(_COLUMNS))
+    frame["identity_source"] = frame["identity_source"].map(source_words)
     frame["p_referable"] = pd.to_numeric(frame["p_referable"], errors="coerce")
     frame["grade"] = pd.to_numeric(frame["grade"], errors="coerce").astype("Int64")
     frame["score"] = pd.to_numeric(frame["score"], errors="coerce")
@@ -70,7 +72,7 @@ def column_config() -> dict[str, Any]:
     column = st.column_config
     return {
         "image": column.TextColumn("Image", width="medium", pinned=True),
-        "outcome": column.TextColumn("Outcome", width="small"),
+        "outcome": column.TextColumn("Outcome", width=120),
         "grade": column.NumberColumn("Grade", format="%d", width="small"),
         "score": column.NumberColumn("Score", format="%.2f", width="small"),
         "p_referable": column.NumberColumn(
@@ -80,7 +82,7 @@ def column_config() -> dict[str, Any]:
         "patient": column.TextColumn("Patient ID", width="small"),
         "exam_date": column.TextColumn("Exam date", width="small"),
         "identity_source": column.TextColumn(
-            "Read from", width="small", help="Where eye, patient and date were read"
+            "Read from", width=180, help="Where eye, patient and date were read"
         ),
         "status": column.TextColumn("Status", width="small"),
         "reason": column.TextColumn("Reason", width="large"),

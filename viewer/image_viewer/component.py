@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _SCRIPTS = (
     "ui/links.js", "image_viewer/pictures.js", "image_viewer/maps.js", "image_viewer/controls.js",
-    "image_viewer/marks.js", "image_viewer/panels.js", "image_viewer/stage.js",
+    "image_viewer/marks.js", "image_viewer/panels.js", "image_viewer/tools.js",
+    "image_viewer/stage.js",
 )  # fmt: skip
 
 
@@ -71,6 +72,28 @@ def neighbours(worklist: Worklist) -> list[Entry]:
     return [entries[at] for at in (here + 1, here - 1, here + 2) if 0 <= at < len(entries)]
 
 
+def other_eye(worklist: Worklist, entry: Entry) -> Entry | None:
+    """Return a photograph of the patient's other eye, of the same visit; None if there is none."""
+    if entry.laterality is None or entry.patient is None:
+        return None
+    study = next((one for one in worklist.studies if entry in one.entries), None)
+    return next(
+        (
+            one
+            for one in (study.entries if study else ())
+            if one.laterality not in {None, entry.laterality}
+            and one.report is not None
+            and one.report.status != "failed"
+        ),
+        None,
+    )
+
+
+def _prepared(worklist: Worklist, other: Entry | None) -> list[Entry]:
+    """The photographs that the browser gets beside the one on screen, the most likely first."""
+    return list(dict.fromkeys([*neighbours(worklist), *([other] if other else [])]))
+
+
 def show(
     worklist: Worklist, entry: Entry, slide: Slide, store: ReviewStore | None, *, machine: bool
 ) -> None:
@@ -102,7 +125,10 @@ def message(entry: Entry, slide: Slide, slot: str, *, machine: bool) -> dict[str
             "warning": warning(report), "words": map_sentence(report),
         }  # fmt: skip
     return {
-        "id": entry.image_id, "name": entry.name,
+        "id": entry.image_id, "name": entry.name, "eye": entry.laterality or "",
+        "disc": encoding.disc_diameter(
+            report.field_of_view if report else None, renditions.width, renditions.height
+        ),
         "width": renditions.width, "height": renditions.height,
         "field": encoding.field_of(
             report.field_of_view if report else None, renditions.width, renditions.height
@@ -126,9 +152,11 @@ def _show(
     if marks.card_changed():
         st.rerun()
     slides = slide_cache()
-    waiting = slides.prepare(neighbours(worklist))
+    other = other_eye(worklist, entry)
+    near_by = _prepared(worklist, other)
+    waiting = slides.prepare(near_by)
     ahead = []
-    for place, near in enumerate(neighbours(worklist)):
+    for place, near in enumerate(near_by):
         ready = slides.ready(near)
         if ready is not None:
             visible = near.key not in worklist.hidden
@@ -139,6 +167,7 @@ def _show(
             "slide": message(entry, slide, "here", machine=machine),
             "ahead": ahead,
             "waiting": waiting,
+            "other_eye": other.image_id if other else "",
             **marks.message(entry, store),
             **encoding.colour_table(),
         },

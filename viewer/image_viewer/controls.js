@@ -16,6 +16,8 @@ const LAYOUTS = [
 ];
 const ICONS = {
   adjust: '<circle cx="8" cy="8" r="6"/><path d="M8 2a6 6 0 0 1 0 12z" fill="currentColor"/>',
+  other: '<circle cx="4.6" cy="8" r="3.6"/><circle cx="11.4" cy="8" r="3.6"/>',
+  measuring: '<path d="M2 11L11 2l3 3-9 9z"/><path d="M5 8l1.5 1.5M7.5 5.5L9 7"/>',
   fit: '<path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"/>',
   keyboard: '<rect x="1" y="4" width="14" height="8" rx="1"/><path d="M4 7h0M7 7h0M10 7h0M12 7h0M5 10h6" stroke-linecap="round"/>',
   mark: '<path d="M8 14s5-4.6 5-8A5 5 0 0 0 3 6c0 3.4 5 8 5 8z"/><circle cx="8" cy="6" r="1.6"/>',
@@ -74,6 +76,12 @@ function controlsHtml() {
         title="Brightness, contrast, fill">${icon(ICONS.adjust)}</button>
       <button type="button" data-do="fit" aria-label="Fit to window"
         title="Fit to window (Z, or double click)">${icon(ICONS.fit)}</button>
+      <button type="button" data-do="actual" aria-pressed="false" aria-label="1:1, one image pixel a screen pixel"
+        title="One image pixel per screen pixel (Shift+Z)">1:1</button>
+      <button type="button" data-do="other" aria-pressed="false" aria-label="Other eye beside this one"
+        title="The patient\u2019s other eye beside this one (Y)">${icon(ICONS.other)}</button>
+      <button type="button" data-do="measuring" aria-pressed="false" aria-label="Measure a distance"
+        title="Measure in disc diameters and pixels (B)">${icon(ICONS.measuring)}</button>
       <button type="button" data-do="marking" aria-pressed="false" aria-label="Mark a lesion"
         title="Mark a lesion (M)">${icon(ICONS.mark)}</button>
       <button type="button" data-do="help" aria-expanded="false" aria-label="Shortcuts"
@@ -112,17 +120,23 @@ function shortcuts(stage) {
       ["G", "Toggle red-free", ["g"], () => stage.set("view", stage.settings.view === "green" ? "colour" : "green")],
       ["L", "Next layout", ["l"], (event) => stage.cycle("layout", LAYOUTS, event.shiftKey)],
       ["+ \u2212", "Zoom in, out", ["+", "=", "-"], (event) => stage.zoom(event.key === "-" ? 1 / 1.25 : 1.25)],
-      ["Z", "Fit to window", ["z"], () => stage.fit()],
+      ["Z", "Fit to window (Shift: 1:1)", ["z"], (event) => (event.shiftKey ? stage.actual() : stage.fit())],
+      ...(stage.otherEye ? [["Y", "Other eye beside this one", ["y"], () => stage.act("other")]] : []),
+      ["B", "Measure a distance", ["b"], () => stage.act("measuring")],
     ]],
     ...(scales.length ? [["Heat map", mapShortcuts]] : []),
     ["Grade", [
       ["A", "Agree with the model", [], null],
       ["0 \u2013 4", "Grade", [], null],
       ["U", "Ungradable", [], null],
+      ["D P N \u2026", "Findings: the keys on their buttons", [], null],
       ["S", "Save and next (Shift: save only)", [], null],
+      ["J", "Next ungraded image", [], null],
+      ["N", "Write a note (Esc: leave it)", [], null],
+      ["Ctrl+Z", "Undo the last save", [], null],
     ]],
     ["More", [
-      ...(stage.data.marking ? [["M", "Start/stop marking lesions", ["m"], () => stage.act("marking")]] : []),
+      ...(stage.data.marking ? [["M", "Mark lesions, by pointer or arrow keys", ["m"], () => stage.act("marking")]] : []),
       ["?", "Show shortcuts", ["?"], () => stage.act("help")],
       ["Esc", "Close", ["escape"], () => stage.close()],
     ]],

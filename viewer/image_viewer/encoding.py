@@ -107,6 +107,12 @@ def colour_table() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def disc_diameter(fov: FieldOfView | None, width: int, height: int) -> float:
+    """Return a disc diameter in pixels: a seventh of the field of view, as in one of 45 degrees."""
+    across = 2 * fov.radius if fov is not None and fov.found else min(width, height)
+    return float(across) / 7
+
+
 def field_of(fov: FieldOfView | None, width: int, height: int) -> dict[str, float]:
     """Return the initial view in pixels: the field of view, or all of the photograph."""
     if fov is None or not fov.found:

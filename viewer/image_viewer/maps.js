@@ -102,9 +102,11 @@ function contours(grid, level) {
   const value = (x, y) => (x < 0 || y < 0 || x >= side || y >= side ? 0 : cells[y * side + x]);
   for (let y = -1; y < side; y += 1) {
     for (let x = -1; x < side; x += 1) {
+      const inside = value(x, y) >= at;
+      if ((value(x + 1, y) >= at) === inside && (value(x + 1, y + 1) >= at) === inside
+        && (value(x, y + 1) >= at) === inside) continue;
       const corners = [value(x, y), value(x + 1, y), value(x + 1, y + 1), value(x, y + 1)];
       const above = corners.map((one) => one >= at);
-      if (above.every((is) => is === above[0])) continue;
       const cross = [];
       const places = [[x, y], [x + 1, y], [x + 1, y + 1], [x, y + 1]];
       for (let k = 0; k < 4; k += 1) {

@@ -70,7 +70,15 @@ class Panels {
     if (!this.ahead) this.ahead = setTimeout(() => this.fetchAhead(), DECODE_LATER);
     else this.fetchAhead();
     clearTimeout(this.asking);
-    if (data.waiting) this.asking = setTimeout(() => this.trigger("ahead", Date.now()), ASK_AGAIN);
+    if (data.waiting) this.ask(ASK_AGAIN);
+  }
+
+  // Again and again, ever slower: a question may get lost in a page that is being redrawn.
+  ask(pause) {
+    this.asking = setTimeout(() => {
+      this.trigger("ahead", Date.now());
+      this.ask(Math.min(2 * pause, 10_000));
+    }, pause);
   }
 
   fetchAhead() {
@@ -244,7 +252,8 @@ class Panels {
       const button = document.createElement("button");
       const key = name === "fused" ? "F" : SCALE_KEYS[sizes.indexOf(name)]?.toUpperCase();
       button.type = "button";
-      button.textContent = name === "fused" ? "Combined" : `${name} px`;
+      button.textContent = name === "fused" ? "Combined" : name;
+      button.setAttribute("aria-label", name === "fused" ? "Combined" : `${name} px`);
       button.title = `${name === "fused" ? "Mean of all resolutions" : "Network resolution"}${key ? ` (${key})` : ""}`;
       Object.assign(button.dataset, { set: "scale", value: name });
       return button;
@@ -261,7 +270,7 @@ class Panels {
     const look = this.look;
     const fit = Math.min(panel.width / (field.right - field.left), panel.height / (field.bottom - field.top)) * MARGIN;
     const deepest = Math.max(1, MAX_ZOOM / fit);
-    look.zoom = Math.min(Math.max(look.zoom, 1), deepest);
+    look.zoom = Math.min(Math.max(look.zoom, Math.min(1, 1 / (fit * panel.ratio))), deepest);
     if (Number.isNaN(look.x) || look.zoom === 1) {
       look.x = (field.left + field.right) / 2;
       look.y = (field.top + field.bottom) / 2;

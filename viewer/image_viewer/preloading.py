@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from drcore import logs
 from drcore.errors import DrcoreError
+from drcore.grading.statements import regions_of
 from viewer.image_viewer.encoding import Maps, maps_of
 from viewer.server.limits import BACKGROUND
 
@@ -105,7 +106,10 @@ def _slide_of(entry: Entry, report: GradeReport) -> Slide | None:
         renditions = entry.renditions()
     except DrcoreError:
         return None
-    return Slide(renditions, maps_of(report)) if renditions.sha256 == report.sha256 else None
+    if renditions.sha256 != report.sha256:
+        return None
+    regions_of(report)  # kept: the card speaks of them and must not wait
+    return Slide(renditions, maps_of(report))
 
 
 def _identity(entry: Entry) -> str:

@@ -1,7 +1,7 @@
 // The image viewer: panels, and every interaction with them, without waiting for the server.
 const stages = new WeakMap();
 
-class Stage extends Panels {
+class Stage extends Tools {
   set(name, value) {
     this.settings[name] = value;
     if (REMEMBERED.includes(name)) remember(this.settings);
@@ -56,15 +56,18 @@ class Stage extends Panels {
     const { settings: now } = this;
     if (what === "toggle") this.toggle();
     else if (what === "fit") this.fit();
+    else if (what === "actual") this.actual();
+    else if (what === "other") this.toggleOther();
+    else if (what === "measuring") this.toggleMeasuring();
     else if (what === "full") this.set("full", !now.full);
     else if (what === "reset") {
       Object.assign(now, { brightness: 100, contrast: 100, full: false });
       this.set("opacity", DEFAULTS.opacity);
     } else if (what === "marking") {
       this.marking = !this.marking && Boolean(this.data.marking);
+      this.measuring = false;
       this.open("marking", this.marking);
-      this.label();
-      this.draw();
+      this.begin(this.marking);
     } else this.open(what, this.box.querySelector(`.card.${what}`).hidden);
   }
 
@@ -83,6 +86,7 @@ class Stage extends Panels {
     if (this.drag) this.drag = null;
     else if (this.box.querySelector(".card.help:not([hidden]), .card.adjust:not([hidden])")) this.open("", false);
     else if (this.marking) this.act("marking");
+    else if (this.measuring) this.act("measuring");
     this.redraw();
   }
 
@@ -173,12 +177,16 @@ class Stage extends Panels {
       const at = this.at(event);
       if (at) this.zoom(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.0015)), at);
     }, { passive: false });
-    area.addEventListener("dblclick", () => { if (!this.marking) this.fit(); });
+    area.addEventListener("dblclick", () => { if (!this.marking && !this.measuring) this.fit(); });
     area.addEventListener("pointerdown", (event) => {
       const at = this.at(event);
       if (!at || event.button > 0) return;
       area.setPointerCapture(event.pointerId);
       this.pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      if (this.measuring && this.pointers.size === 1) {
+        Object.assign(this, { anchor: this.onPhotograph(at.on), end: null, cursor: null, ruling: true, fixed: true });
+        return;
+      }
       if (!this.marking || this.pointers.size > 1) { this.drag = null; return; }
       this.drag = { at, from: this.onPhotograph(at.on), mark: null };
     });
@@ -226,6 +234,13 @@ class Stage extends Panels {
     const before = this.pointers.get(event.pointerId);
     if (!before) { this.point(event); return; }
     const now = { x: event.clientX, y: event.clientY };
+    if (this.ruling) {
+      const panel = this.panelAt(now);
+      this.end = this.onPhotograph(this.fromPanel(panel, event));
+      this.label();
+      this.redraw();
+      return;
+    }
     if (this.drag) {
       const to = this.at(event) ?? this.drag.at;
       const mark = markFrom(this.drag.from, this.onPhotograph(this.fromPanel(this.drag.at.panel, event)), to.scale, this.lesion);
@@ -268,6 +283,7 @@ class Stage extends Panels {
 
   drop(event, meant) {
     this.pointers.delete(event.pointerId);
+    this.ruling = false;
     const { drag } = this;
     this.drag = null;
     if (!drag || !meant) { this.redraw(); return; }

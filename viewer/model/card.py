@@ -14,6 +14,7 @@ from drcore.errors import DrcoreError
 from drcore.model.bundle import bundled_folder
 from drcore.model.manifest import read_manifest
 from viewer.server import settings
+from viewer.server.shipped import shipped
 from viewer.ui import messages
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from drcore.model.manifest import Manifest
 
-MODEL_CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
+MODEL_CARD = shipped("MODEL_CARD.md")
 
 _COLUMNS = {
     "kappa": "Kappa",

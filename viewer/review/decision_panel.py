@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError, ReviewError
+from viewer.review import reading_form
 from viewer.session import reading_mode, state
 from viewer.session.state import SavedDecision
 from viewer.session.viewing_log import viewing_log
@@ -17,6 +18,7 @@ from viewer.ui import messages
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.reviews.decision import Decision
+    from drcore.reviews.findings import Findings
     from drcore.reviews.store import ReviewStore
     from viewer.session.reading_mode import Circumstances
     from viewer.worklist.reading import Choice
@@ -36,6 +38,7 @@ def decide(
     seconds: float | None = None,
     overlay_scales: tuple[str, ...] | None = None,
     circumstances: Circumstances | None = None,
+    findings: Findings | None = None,
 ) -> Decision:
     """Return the decision to store; a grade that equals the model's is an agreement.
 
@@ -71,6 +74,7 @@ def decide(
         patient=report.patient,
         seconds=seconds,
         overlay_scales=overlay_scales,
+        findings=findings,
         **(circumstances or {}),
     )
 
@@ -107,10 +111,19 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool 
             for grade, name in enumerate(_GRADE_NAMES):
                 _choice_button(worklist, entry, f"{grade} {name}", grade, str(grade))
             _choice_button(worklist, entry, "Ungradable", "ungradable", "U")
+        _fields(worklist, entry)
         _save_buttons(worklist, entry, store)
+    reading_form.panel(entry, store, ungradable=draft.choice == "ungradable")
+    session = state.session()
+    if session.save_error:
+        messages.problem(session.save_error)
+        session.save_error = ""
+
+
+def _fields(worklist: Worklist, entry: Entry) -> None:
     note = f"note-{entry.key}"
     st.text_area(
-        "Note", value=draft.note, key=note, height=68, max_chars=2000,
+        "Note", value=worklist.reading.draft(entry.key).note, key=note, height=68, max_chars=2000,
         placeholder="Note (optional)", label_visibility="collapsed", persist_state="session",
         on_change=_keep_note, args=(worklist, entry.key, note),
     )  # fmt: skip
@@ -118,10 +131,6 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool 
         "Reader", key="reader", max_chars=100, placeholder="Your name or initials",
         persist_state="session", on_change=_rename, args=(worklist,),
     )  # fmt: skip
-    session = state.session()
-    if session.save_error:
-        messages.problem(session.save_error)
-        session.save_error = ""
 
 
 def _choice_button(
@@ -152,6 +161,7 @@ def _save_buttons(worklist: Worklist, entry: Entry, store: ReviewStore) -> None:
 
 
 def _choose(worklist: Worklist, key: str, value: Choice | None) -> None:
+    state.session().obeyed += 1
     if worklist.reading.set_draft(key, choice=value):
         worklist.save_reading()
 
@@ -171,6 +181,7 @@ def _rename(worklist: Worklist) -> None:
 
 def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> None:  # noqa: FBT001
     report, session = entry.report, state.session()
+    session.obeyed += 1
     if report is None:
         return
     now = datetime.now(UTC)
@@ -182,6 +193,9 @@ def _save(worklist: Worklist, entry: Entry, store: ReviewStore, go_on: bool) -> 
             now=now, seconds=log.seconds(entry.key),
             overlay_scales=log.scales(entry.key, reader),
             circumstances=reading_mode.circumstances(worklist, entry),
+            findings=reading_form.findings(
+                entry, store, ungradable=worklist.reading.draft(entry.key).choice == "ungradable"
+            ),
         )  # fmt: skip
         number = store.add(decision)
     except DrcoreError as error:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from drcore.errors import DrcoreError
-from viewer.review.verdict_card import source_words
 from viewer.session import reading_mode, state
 from viewer.ui import messages
+from viewer.ui.origins import source_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +25,9 @@ EYES: dict[str, Laterality | None] = {"Unknown": None, "Right (OD)": "OD", "Left
 _NAMES = {eye: name for name, eye in EYES.items()}
 
 _OPEN = "identity-table-open"
+
+POPOVER = "identity-popover"
+"""Number of the popover that leads here: with a new one it is closed and hides nothing."""
 
 HIDDEN = "(hidden)"
 """Stands for a patient ID that the page may not show; left as it is, the ID is kept."""
@@ -44,6 +47,7 @@ def open_table() -> None:
     """Open the table with the next run of the page; it stays until it is saved or dismissed."""
     _forget()
     st.session_state[_OPEN] = True
+    st.session_state[POPOVER] = st.session_state.get(POPOVER, 0) + 1
 
 
 def show_if_open(worklist: Worklist) -> None:

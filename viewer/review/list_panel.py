@@ -10,10 +10,10 @@ import streamlit as st
 from drcore.errors import DrcoreError
 from viewer.review import identity_table
 from viewer.review.list_rows import patient_summary
-from viewer.review.verdict_card import source_words
 from viewer.session import current_list, state
 from viewer.ui import messages
 from viewer.ui.assets import style_tag
+from viewer.ui.origins import source_words
 from viewer.worklist.ordering import KINDS, MODEL_ORDERS, ORDERS, ViewOptions
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def panel(worklist: Worklist) -> None:
     entry = worklist.selected
     with st.container(horizontal=True, gap="xxsmall", key="list-front"):
         sort = st.popover("Sort & filter", key="sort-popover", width="content")
-        eye = st.popover("Eye & patient", key="eye-popover", width="content")
+        number = st.session_state.get(identity_table.POPOVER, 0)
+        eye = st.popover("Eye & patient", key=f"eye-popover-{number}", width="content")
         settings = st.popover("List", key="list-popover", width="content", help="List settings")
     with sort.container(width=290):
         _sorting(worklist)

@@ -34,7 +34,7 @@ def list_rows(worklist: Worklist) -> list[dict[str, Any]]:
             {
                 "key": entry.key,
                 "name": entry.name,
-                "note": _draft_note(draft) if draft is not None else _note(entry, hidden=hidden),
+                "note": draft_note(draft) if draft is not None else _note(entry, hidden=hidden),
                 "thumbnail": entry.thumbnail,
                 "chip": chip,
                 "by": by,
@@ -45,6 +45,12 @@ def list_rows(worklist: Worklist) -> list[dict[str, Any]]:
         )
         above = heading
     return rows
+
+
+def draft_note(choice: Choice) -> str:
+    """Say what was chosen and not saved."""
+    chosen = {"agree": "Agree", "ungradable": "Ungradable"}.get(str(choice), f"Grade {choice}")
+    return f"{chosen}: not saved"
 
 
 def patient_summary(study: PatientStudy) -> str:
@@ -95,11 +101,6 @@ def _chip(entry: Entry, *, hidden: bool) -> tuple[Chip, str]:
         return (UNGRADABLE if final.grade is None else GRADES[final.grade]), "Final grade"
     graded = report is not None and report.status != "failed"
     return chip_of(report), "Model grade" if graded else ""
-
-
-def _draft_note(choice: Choice) -> str:
-    chosen = {"agree": "Agree", "ungradable": "Ungradable"}.get(str(choice), f"Grade {choice}")
-    return f"{chosen}: not saved"
 
 
 def _note(entry: Entry, *, hidden: bool) -> str:

@@ -83,7 +83,7 @@ def _next_ungraded(worklist: Worklist) -> None:
 
 
 def _rules() -> None:
-    with st.popover("Study rules", width="stretch"):
+    with st.popover("Study rules", width="stretch", key="study-rules"):
         st.selectbox(
             "Second read for", SECOND_READS, key="study-second",
             format_func=_SECOND_READ_NAMES.__getitem__,

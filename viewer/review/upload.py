@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from viewer.server.shipped import shipped
 from viewer.session import state
 from viewer.ui import uploads
 from viewer.worklist.importing import import_files
@@ -16,7 +17,7 @@ from viewer.worklist.importing import import_files
 if TYPE_CHECKING:
     from viewer.worklist.worklist import Worklist
 
-SAMPLES = Path(__file__).parents[2] / "sample_images"
+SAMPLES = shipped("sample_images")
 
 _TITLES = {
     "phantom_none_OD": "No DR",

@@ -20,17 +20,11 @@ from drcore.grading.statements import (
 from drcore.icdr import FULL_NAMES
 from viewer.ui import palette
 from viewer.ui.assets import style_tag
+from viewer.ui.origins import source_words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from drcore.grading.report import GradeReport
 
-ORIGIN_NAMES = {
-    "dicom": "from DICOM header", "pattern": "by name pattern", "folder": "from folder",
-    "name": "from file name", "hand": "entered by hand",
-}  # fmt: skip
-"""What the pages call the origins of eye, patient and date."""
 DMO = "DMO not assessed \u2013 check the macula yourself."
 
 _STYLES = {"referable": "yes", "borderline": "borderline", "no": "no", "ungradable": "none"}
@@ -55,7 +49,7 @@ def card(report: GradeReport, laser: str = "") -> str:
         parts.append(_grade_line(report, report.grade))
         told = cautions(report)[1 if referral_sentence(report) else 0 :]  # it stands above
         told += [laser, DMO, map_sentence(report)]
-        if 0 < report.placed < 1:
+        if 0 < report.shown < 1:
             told.append("Score only slightly above the healthy range; map at reduced strength.")
         told.append(operating_point(report))
     else:
@@ -92,18 +86,6 @@ def eye_sentence(report: GradeReport) -> str:
         return ""
     source = source_words(report.identity_source, {what for what, text in facts.items() if text})
     return f"{told[0].upper()}{told[1:]}{f' ({source})' if source else ''}."
-
-
-def source_words(identity_source: str, known: Collection[str] = ("eye", "patient", "date")) -> str:
-    """Say where eye, patient and date were read: `eye and patient from file name`."""
-    by_origin: dict[str, list[str]] = {}
-    for part in identity_source.split():
-        what, _, origin = part.partition("=")
-        if what in known and origin in ORIGIN_NAMES:
-            by_origin.setdefault(origin, []).append(what)
-    return "; ".join(
-        f"{' and '.join(what)} {ORIGIN_NAMES[origin]}" for origin, what in by_origin.items()
-    )
 
 
 def _outcome_line(report: GradeReport) -> str:
@@ -179,4 +161,6 @@ def _number(value: float) -> str:
 
 
 def _wrap(*parts: str) -> str:
-    return f'<div class="verdict">{"".join(parts)}</div>'
+    return (
+        f'<div class="verdict" tabindex="0" role="group" aria-label="Result">{"".join(parts)}</div>'
+    )

@@ -10,6 +10,7 @@ import streamlit as st
 from drcore.errors import DrcoreError
 from viewer.image_viewer import component, marks
 from viewer.review import decision_panel, downloads, list_component, list_panel, verdict_card
+from viewer.review.keyboard import keyboard
 from viewer.session import reading_mode, redraw, state
 from viewer.session.viewing_log import viewing_log, watch
 from viewer.ui import messages
@@ -134,13 +135,14 @@ def _decision(worklist: Worklist, entry: Entry, store: ReviewStore, hidden: bool
     session = state.session()
     saved = session.saved
     number = saved.number if saved else None
-    if number != session.saved_shown or session.marked != worklist.reading.unsaved:
-        session.saved_shown, session.marked = number, worklist.reading.unsaved
+    if number != session.saved_shown:
+        session.saved_shown = number
         st.rerun()  # the list and the photograph on screen change with it
     redraw.note_choice(worklist)
     if entry.decision is not None and not hidden:
         st.html(f'<p class="latest">{escape(decision_panel.latest_sentence(entry.decision))}</p>')
     decision_panel.panel(worklist, entry, store, hidden=hidden)
+    keyboard(worklist, entry)
     if saved:
         text = f"<b>{saved.time}</b> \u2013 {escape(saved.text)}"
         with st.container(horizontal=True, gap="xsmall", key="last-saved"):
@@ -161,7 +163,8 @@ def _finished(worklist: Worklist) -> None:
 def _masked_card(report: GradeReport) -> str:
     """The card that a masked reader sees before the decision."""
     return (
-        '<div class="verdict"><p class="outcome none"><b>Masked reading</b></p>'
+        '<div class="verdict" tabindex="0" role="group" aria-label="Result">'
+        '<p class="outcome none"><b>Masked reading</b></p>'
         "<p>The model\u2019s grade and heat map are revealed after you save.</p>"
         f"<p>{escape(verdict_card.eye_sentence(report))}</p></div>"
     )

@@ -1,6 +1,7 @@
 """Every environment variable that the viewer reads, except those of its log (`drcore.logs`).
 
-Where the record and the stored lists lie, `drcore.record.places` says.
+Where the record and the stored lists lie, `drcore.record.places` says; DRCORE_FORM is read by
+`drcore.reviews.form`.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ def weights() -> str | None:
     `streamlit run viewer/app.py -- --weights site-bundle`.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--weights", default=os.environ.get("DRCORE_WEIGHTS"))
-    try:
-        chosen, _ = parser.parse_known_args()
-    except SystemExit:  # a --weights without a value
-        return None
+    # Without a value it must fail: other weights than those asked for must never grade.
+    parser.add_argument(
+        "--weights", nargs="?", const="(none given)", default=os.environ.get("DRCORE_WEIGHTS")
+    )
+    chosen, _ = parser.parse_known_args()
     return (chosen.weights or "").strip() or None
 
 

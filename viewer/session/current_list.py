@@ -9,6 +9,7 @@ import streamlit as st
 
 from drcore.errors import DrcoreError, SourceError
 from viewer.server.settings import batch_root, worklists_folder
+from viewer.server.shipped import shipped
 from viewer.session import reading_mode, state
 from viewer.worklist.storage import WorklistStore
 from viewer.worklist.worklist import Worklist
@@ -16,7 +17,7 @@ from viewer.worklist.worklist import Worklist
 PARAMETER = "list"
 """Of the page's address. Whoever knows its value can open the list; it cannot be guessed."""
 
-_SAMPLES = Path(__file__).parents[2] / "sample_images"
+_SAMPLES = shipped("sample_images")
 
 # Not in Streamlit's caches: any browser may ask the server to clear those.
 _STORES: dict[Path, WorklistStore] = {}

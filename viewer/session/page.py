@@ -16,7 +16,10 @@ from viewer.session import state
 from viewer.ui.assets import script, style_tag
 from viewer.ui.messages import problem
 
-_DARK = 'button[kind^="primary"], button[kind^="primary"] * { color: #06141a !important; }'
+_DARK = (
+    'button[kind^="primary"], button[kind^="primary"] * { color: #06141a !important; }'
+    ":root { --page: #14181b; }"
+)
 
 _LOAD_DELAY = 0.8
 """Seconds after which the model begins to load, so that the first page comes before it."""
@@ -31,6 +34,7 @@ def open_page() -> None:
         st.html(f"<style>{_DARK}</style>")
     st.html(f'<div class="notice" role="note">{NOTICE}</div>')
     _guard()(key="guard", height=1)
+    _skip_links()(key="skip", height=1)
     if sentence := trouble():
         problem(sentence)
 
@@ -47,6 +51,11 @@ def engine_status() -> None:
 @cache
 def _guard() -> Any:
     return st.components.v2.component("drcore_guard", js=script("ui/blank_page_guard.js"))
+
+
+@cache
+def _skip_links() -> Any:
+    return st.components.v2.component("drcore_skip_links", js=script("ui/skip_links.js"))
 
 
 @cache

@@ -40,8 +40,8 @@ class SessionState:
         saved: the last decision that was saved.
         saved_shown: number of the last one that the whole page shows.
         save_error: why a decision could not be saved.
+        obeyed: number of choices and saves that were asked for so far.
         drawn, drawn_choice: what the page shows, see `viewer.session.redraw`.
-        marked: keys of entries that the list shows as chosen and not saved.
     """
 
     notices: list[str] = field(default_factory=list)
@@ -52,9 +52,9 @@ class SessionState:
     saved: SavedDecision | None = None
     saved_shown: int | None = None
     save_error: str = ""
+    obeyed: int = 0
     drawn: tuple[object, object] = (None, None)
     drawn_choice: object = None
-    marked: frozenset[str] = frozenset()
 
 
 # Not in Streamlit's caches: any browser may ask the server to clear those.

@@ -318,6 +318,8 @@ def _reader_words(case: Case, privacy: Disclosure, made_at: datetime) -> list[An
         who = "Arbiter " if decision.role == "arbiter" else ""
         reader = marked_up(f"{who}{reader_name(decision)}", 80)
         words.append(_words(f"{reader}: {_said(decision)} <font color='#5b6570'>{when}</font>"))
+        if decision.findings is not None:
+            words.append(_words(marked_up(decision.findings.words, 500), muted=True))
         if decision.note and privacy.with_notes:
             words.append(_words(f"\u201c{marked_up(decision.note, 500)}\u201d", muted=True))
     more = len(case.last_decisions) - 4

@@ -8,13 +8,16 @@ ophthalmoscopy", which a graded photograph is not: the questions here are our ow
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 
 from drcore.icdr import FULL_NAMES
+from drcore.text import printable
 
 __all__ = [
     "GRADE_CODES", "PRIVATE_SCHEME", "QUESTIONS", "RETINA", "SIDE_CODES", "UNGRADABLE",
-    "WHOLE_EYE_CODES", "YES_NO", "Concept", "model_name",
+    "WHOLE_EYE_CODES", "YES_NO", "Concept", "field_concept", "model_name", "option_concept",
 ]  # fmt: skip
 
 PRIVATE_SCHEME = "99DRCORE"
@@ -64,6 +67,36 @@ WHOLE_EYE_CODES = {
     "OD": Concept("SCT", "18944008", "Right eye structure"),
     "OS": Concept("SCT", "8966001", "Left eye structure"),
 }
+
+
+_FIELDS = {
+    "ungradable_cause": "Reason why ungradable",
+    "macular_oedema": "Suspicion of macular oedema",
+    "laser_scars": "Laser scars",
+    "neovascularisation": "Neovascularisation",
+    "other_findings": "Other findings",
+    "other_text": "Other finding in words",
+    "outcome": "Outcome of the reading",
+    "rescreen_months": "Rescreen in months",
+}
+"""Meanings of the fields of the form that ships."""
+
+
+def field_concept(field: str) -> Concept:
+    """Return a question of the structured reading, by the id of its field."""
+    return Concept(PRIVATE_SCHEME, _own_code(field), _FIELDS.get(field, field.replace("_", " ")))
+
+
+def option_concept(option: str) -> Concept:
+    """Return an option of the structured reading; untrusted text."""
+    return Concept(PRIVATE_SCHEME, _own_code(option), printable(option)[:64])
+
+
+def _own_code(text: str) -> str:
+    """The text itself as a code where it is short and plain, else a hash."""
+    code = re.sub(r"[^A-Z0-9]+", "-", text.upper()).strip("-")
+    plain = code and len(code) <= 16 and re.fullmatch(r"[A-Za-z0-9 _-]+", text)
+    return code if plain else f"H-{hashlib.sha256(text.encode()).hexdigest()[:14].upper()}"
 
 
 def model_name(version: str) -> tuple[str, str]:

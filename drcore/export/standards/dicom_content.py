@@ -7,7 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from drcore.export.cautions import model_remarks
-from drcore.export.final_grade import model_notice, reader_name, signature, status_words
+from drcore.export.final_grade import (
+    final_findings,
+    model_notice,
+    reader_name,
+    signature,
+    status_words,
+)
 from drcore.export.standards.codes import (
     GRADE_CODES,
     QUESTIONS,
@@ -16,9 +22,10 @@ from drcore.export.standards.codes import (
     UNGRADABLE,
     YES_NO,
     Concept,
+    field_concept,
     model_name,
+    option_concept,
 )  # fmt: skip
-from drcore.grading.statements import referable_probability
 from drcore.icdr import REFERABLE
 from drcore.photographs.dicom_header import Header
 from drcore.text import printable
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     from drcore.agreement.adjudication import ReadingStatus
     from drcore.grading.report import GradeReport
     from drcore.reviews.decision import Decision
+    from drcore.reviews.findings import Findings
 
 __all__ = ["MANUFACTURER", "report_comments", "report_content"]
 
@@ -49,6 +57,8 @@ def report_comments(
         told.append(f"{status_words(reading)}, {signature(reading, made_at)}.")
     elif reading is not None and reading.readings:
         told.append(f"{status_words(reading)}.")
+    findings = final_findings(reading)
+    told += [f"{field_concept(f).meaning}: {t}" for f, t in (findings.texts if findings else ())]
     reason = report.reason if report.grade is None else ""
     told += [model_notice(reading), reason, *model_remarks(report, remark)]
     return [printable(text) for text in told if text]
@@ -74,7 +84,9 @@ def report_content(
         ),
     )  # fmt: skip
     final = None if reading is None else reading.final
-    groups = [] if final is None else [_final_group(report, final, header, number)]
+    groups = (
+        [] if reading is None or final is None else [_final_group(report, reading, header, number)]
+    )
     document = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(
             observer_person_context=None if final is None else _person(final),
@@ -123,7 +135,7 @@ def _group(
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
     )
-    probability = referable_probability(report)
+    probability = report.probability_referable
     values = {"score": None if report.grade is None else report.score, "p_referable": probability}
     measurements = [
         hd.sr.Measurement(
@@ -142,15 +154,16 @@ def _group(
 
 
 def _final_group(
-    report: GradeReport, final: Decision, header: Header, number: int
+    report: GradeReport, reading: ReadingStatus, header: Header, number: int
 ) -> MeasurementsAndQualitativeEvaluations:
-    """The readers' result of one photograph (TID 1501): grade and referability."""
+    """The readers' result of one photograph (TID 1501): grade, referability, findings."""
     import highdicom as hd
 
+    grade = None if reading.final is None else reading.final.grade
     identifier = f"final {report.sha256[:16]}"
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(uid=hd.UID(), identifier=identifier),
-        qualitative_evaluations=_answers(final.grade),
+        qualitative_evaluations=[*_answers(grade), *_findings(final_findings(reading))],
         **_site_and_image(report, header, number),
     )
 
@@ -164,6 +177,16 @@ def _answers(grade: int | None) -> list[QualitativeEvaluation]:
     return [
         hd.sr.QualitativeEvaluation(_code(QUESTIONS[question]), _code(answer))
         for question, answer in said.items()
+    ]
+
+
+def _findings(findings: Findings | None) -> list[QualitativeEvaluation]:
+    import highdicom as hd
+
+    return [
+        hd.sr.QualitativeEvaluation(_code(field_concept(field)), _code(option_concept(str(option))))
+        for field, answer in (findings.answers if findings else ())
+        for option in (answer if isinstance(answer, tuple) else (answer,))
     ]
 
 

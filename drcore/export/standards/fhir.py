@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from drcore.errors import SourceError
 from drcore.export.cautions import model_remarks
-from drcore.export.final_grade import decided_at, model_notice, reader_name
+from drcore.export.final_grade import decided_at, final_findings, model_notice, reader_name
 from drcore.export.standards.codes import GRADE_CODES, QUESTIONS
 from drcore.export.standards.fhir_elements import (
     HASHES,
     OWN,
     Resource,
+    answered,
     body_site,
     coded,
     concept_in,
@@ -35,7 +36,6 @@ from drcore.grading.statements import (
     grade_range,
     operating_point,
     outcome_words,
-    referable_probability,
     referable_words,
 )  # fmt: skip
 from drcore.icdr import GRADE_NAMES, MODEL_NOTICE, NOTICE, REFERABLE
@@ -95,7 +95,7 @@ def observation(
     if report.grade is None:
         return resource | ungradable(report.reason)
     components = [quantity("score", report.score, "grades")]
-    if (probability := referable_probability(report)) is not None:
+    if (probability := report.probability_referable) is not None:
         components.append(quantity("p_referable", probability, "probability"))
     return resource | graded(report.grade, report.grade_name, components)
 
@@ -132,9 +132,10 @@ def final_observation(
         "performer": [practitioner(made) for made in reading.final_by],
         "note": [{"text": NOTICE}],
     }
+    answers = answered(final_findings(reading))
     if final.grade is None:
-        return resource | ungradable("")
-    return resource | graded(final.grade, GRADE_NAMES[final.grade], [])
+        return resource | ungradable("") | ({"component": answers} if answers else {})
+    return resource | graded(final.grade, GRADE_NAMES[final.grade], answers)
 
 
 def diagnostic_report(

@@ -17,7 +17,9 @@ from drcore.export.standards.codes import (
     UNGRADABLE,
     WHOLE_EYE_CODES,
     Concept,
+    field_concept,
     model_name,
+    option_concept,
 )  # fmt: skip
 from drcore.eye import EYE_NAMES
 from drcore.icdr import REFERABLE
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from drcore.agreement.adjudication import ReadingStatus
     from drcore.grading.report import GradeReport
     from drcore.reviews.decision import Decision
+    from drcore.reviews.findings import Findings
 
 Resource = dict[str, Any]
 
@@ -47,6 +50,23 @@ def graded(grade: int, name: str, components: list[Resource]) -> Resource:
         "valueCodeableConcept": coded(GRADE_CODES[grade], f"ICDR grade {grade}: {name}"),
         "component": [*components, referable],
     }
+
+
+def answered(findings: Findings | None) -> list[Resource]:
+    """Components of a structured reading; several options of one field are several components."""
+    components: list[Resource] = []
+    for field, answer in findings.answers if findings else ():
+        question = {"code": coded(field_concept(field))}
+        if isinstance(answer, int):
+            components.append(question | {"valueInteger": answer})
+            continue
+        options = answer if isinstance(answer, tuple) else (answer,)
+        components += [
+            question | {"valueCodeableConcept": coded(option_concept(option))} for option in options
+        ]
+    texts = findings.texts if findings else ()
+    told = [{"code": coded(field_concept(field)), "valueString": text} for field, text in texts]
+    return [*components, *told]
 
 
 def ungradable(reason: str) -> Resource:

@@ -196,6 +196,8 @@ def test_labels_make_a_bundle_that_names_its_parent_and_no_patient(
     assert ".jpg" not in text
     first = json.loads((weights / MANIFEST).read_text())["networks"]
     assert json.loads(text)["networks"] == first  # scores and maps stay
+    assert main(["model", "--weights", str(out)]) == 0
+    assert "parent: tiny 1" in capsys.readouterr().out
     assert main(command) == 1
     assert "holds a bundle already" in capsys.readouterr().err
 
@@ -231,4 +233,6 @@ def test_a_record_that_is_not_there_is_not_made(weights, tmp_path, capsys):
     ]  # fmt: skip
     assert main(command) == 1
     assert "there is no such record" in capsys.readouterr().err
+    assert main([*command, str(tmp_path)]) == 1
+    assert "give the results of the photographs" in capsys.readouterr().err
     assert not missing.exists()

@@ -270,6 +270,22 @@ def test_every_map_of_four_scales_adds_up_exactly(four_scales, scale):
         assert np.nanmin(report.cells(1024).values) >= 0
 
 
+def test_the_finest_map_may_be_shown_while_the_others_are_flat(four_scales):
+    hidden = dataclasses.replace(four_scales, placed=0.0, placed_finest=0.0)
+    shown = dataclasses.replace(four_scales, placed=0.0, placed_finest=1.0)
+    # Only how the mean is shared out within the field of view may differ where a map is flat.
+    for scale in SCALES:
+        np.testing.assert_array_equal(shown.ram(scale), hidden.ram(scale))
+    whole = dataclasses.replace(four_scales, placed=1.0)
+    np.testing.assert_array_equal(shown.ram(1024), whole.ram(1024))
+    assert np.nanmax(shown.ram()) > np.nanmax(hidden.ram())
+    assert (hidden.shown, shown.shown) == (0.0, 1.0)
+    coverage = shown._frame.coverage(1024, 0.02)
+    mean = covered_mean(np.nan_to_num(shown.focused().values), coverage)
+    bias = sum(w * shown.biases[s] for s, w in shown.fusion.items())
+    assert mean + bias == pytest.approx(shown.score, abs=1e-4)
+
+
 def test_part_of_four_scales_and_other_rules(four_scales):
     report = four_scales
     pair = report.focused("fused", scales=[256, 1024])

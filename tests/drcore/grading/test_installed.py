@@ -83,6 +83,7 @@ def test_a_foreign_network_grades_with_maps(package, phantom):
     assert report.probabilities is None
     assert report.cells(64).values.shape == (16, 16)
     assert report.ram().shape == (report.height, report.width)
+    assert np.isfinite(report.evidence().density).any()
 
 
 def test_the_command_line_takes_its_name(package, folder, tmp_path, capsys):
@@ -95,6 +96,8 @@ def test_the_command_line_takes_its_name(package, folder, tmp_path, capsys):
     command = ["evaluate", "--labels", str(labels), "--results", str(table)]
     assert main([*command, "--weights", "redness"]) == 0
     assert "redness 2.5: 1 labelled images" in capsys.readouterr().out
+    assert main(["model", "--weights", "redness"]) == 0
+    assert capsys.readouterr().out.startswith("redness 2.5")
     assert version_and_certainty("redness") == ("redness 2.5", None)
 
 

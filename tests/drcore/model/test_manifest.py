@@ -188,6 +188,25 @@ def test_a_placement_comes_back(spoiled):
     assert load_bundle(folder).placement == bundle.placement
 
 
+def test_a_placement_of_the_finest_scale_comes_back(spoiled):
+    entry = {"nowhere": 1.0, "everywhere": 1.5, "finest": {"nowhere": 0.7, "everywhere": 1.0}}
+    folder = spoiled(lambda m: m.update(placement=entry))
+    bundle = load_bundle(folder)
+    assert bundle.placement == Attenuation(1.0, 1.5, Attenuation(0.7, 1.0))
+    save_bundle(bundle, folder)
+    assert load_bundle(folder).placement == bundle.placement
+
+
+def test_a_placement_of_the_finest_scale_needs_version_4(spoiled):
+    entry = {"nowhere": 1.0, "everywhere": 1.5, "finest": {"nowhere": 0.7, "everywhere": 1.0}}
+
+    def earlier(manifest):
+        manifest.update(placement=entry, format_version=3)
+        manifest["certainty"].pop("decision", None)
+
+    refused(spoiled(earlier), "placement.finest")
+
+
 def test_sensitive_point_that_misses_more_than_the_default(spoiled):
     refused(
         spoiled(lambda m: m["certainty"].update(sensitive=1.3)), "above the threshold of grade 2"

@@ -198,6 +198,23 @@ def test_damage_to_a_webp(encoded, eye, options):
         assert missed <= 0.15 * len(said)
 
 
+def test_silent_damage_to_a_lossless_webp(encoded, eye):
+    """The decoder says nothing: what it makes up is noise in colours."""
+    whole = encoded(eye, "WEBP", lossless=True, method=1)
+    rng = np.random.default_rng(2)
+    spoilt, found = 0, []
+    for _ in range(20):
+        data = bytearray(whole)
+        place = int(rng.integers(400, 0.9 * len(data)))
+        data[place : place + 8] = rng.bytes(8)
+        found.append(refusal(bytes(data)))
+        if not found[-1]:
+            change = np.abs(read_photograph(bytes(data)).rgb.astype(np.int16) - eye)
+            spoilt += change.mean() > 10
+    assert any("its colours are noise" in said for said in found)
+    assert spoilt <= 2
+
+
 @pytest.mark.parametrize("quality", [5, 50, 80, 100])
 def test_whole_webps_are_read(encoded, phantom, quality):
     for seed in range(6):

@@ -608,3 +608,12 @@ def test_colours_of_12_bits_in_16_are_not_too_dark_whatever_one_pixel_says():
     assert np.array_equal(photograph.rgb, expected)
     full = PICTURE.astype(np.uint16) * 257
     assert np.array_equal(read_frames(written(dataset(full)))[0].rgb, PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("said", "degrees"), [(30, 30.0), (200.5, 200.5), (None, None), (0, None), (720, None)]
+)
+def test_the_field_of_view_is_read_where_it_is_one(phantom, dicom_of, said, degrees):
+    more = {} if said is None else {"HorizontalFieldOfView": float(said)}
+    photograph = read_photograph(dicom_of(phantom(seed=1).rgb, **more), name="eye.dcm")
+    assert photograph.field_degrees == degrees

@@ -137,6 +137,9 @@ def test_a_record_of_the_first_version_is_upgraded_with_every_row(url: str) -> N
         (f"{n:064x}", f"{n}_left.jpeg") for n in range(500)
     ]
     assert {(d.grade, d.note, d.seconds, d.overlay_seen) for d in kept} == {(3, "note", None, None)}
+    assert sql(url, "SELECT count(*), min(image) FROM decisions_schema_0001") == [
+        (500, "0_left.jpeg")
+    ]
     with pytest.raises(DBAPIError, match="only ever added"):
         sql(url, "DELETE FROM decisions")
 

@@ -18,6 +18,7 @@ from drcore.evaluation.calibration_fit import (
     cross_validated,
     fit_certainty,
     fit_fusion,
+    fit_placement,
     judge,
 )
 from drcore.evaluation.calibration_report import calibration_errors, report
@@ -171,6 +172,19 @@ def test_scores_and_maps_can_be_kept(seen: Scored, grader: Grader) -> None:
     assert fitted.fusion == tuple(grader.bundle.fusion.values())
     assert fitted.placement == grader.bundle.placement
     assert fitted.certainty == fit_certainty(seen)
+
+
+def test_the_finest_scale_shows_its_map_by_its_own_score(seen: Scored) -> None:
+    healthy = seen.where(seen.truth == 0)
+    one = fit_placement(seen)
+    two = fit_placement(seen, finest_alone=True)
+    assert one.finest is None
+    assert two.finest is not None
+    by_fused = healthy.score > two.flat_below
+    by_finest = healthy.scales[:, -1] > two.finest.flat_below
+    assert by_fused.mean() <= 0.01
+    assert 0 < (by_fused | by_finest).mean() <= 0.04
+    assert two.flat_below >= one.flat_below
 
 
 def test_sensitive_point_is_never_above_the_default(seen: Scored) -> None:

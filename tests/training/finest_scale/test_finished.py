@@ -36,6 +36,8 @@ def test_weights_link_and_recipes_of_all_stages(tmp_path: Path) -> None:
         ("tiles", 10),
         ("grades", 10),
     ]
+    main(["finish", "--from", str(grades), "--out", str(out), "--ceiling", "1.6"])
+    assert json.loads((out / "ram-1024.json").read_text())["link"] == {**LINK, "ceiling": 1.6}
     weights = load_file(out / "ram-1024.safetensors")
     assert set(weights) == {"linear.weight"}
     assert weights["linear.weight"].dtype == torch.float16

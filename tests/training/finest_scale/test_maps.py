@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.finest_scale.grade_training import fit_start
 from training.finest_scale.maps import Link, evidence, figures, in_grades, shared_out
 from training.finest_scale.squares import FineSquare, FineSquares
+from training.finest_scale.start import fit_start
 
 
 @pytest.mark.parametrize("ceiling", [None, 2.5])

@@ -66,7 +66,7 @@ def test_the_list_is_corrected_on_the_page(open_app, upload, phantom, encoded, t
     app = upload(open_app(grade=4), ("a.jpg", data), ("b.jpg", data + b"b"))
     app.text_input(key="reader").set_value("AR").run()
     app.button(key="edit-identities").click().run()
-    app.text_input(key="identity-pattern-text").set_value(r"(?P<patient>[ab])\.").run()
+    app.text_input(key="identity-pattern-text").set_value(r"(?P<patient>[ab])\.")
     next(b for b in app.button if b.label == "Fill the table").click().run()
     assert app.button(key="save-identities").label == "Save 2 changed"
     app.button(key="save-identities").click().run()
@@ -82,7 +82,7 @@ def test_the_list_is_corrected_on_the_page(open_app, upload, phantom, encoded, t
 def test_a_date_is_corrected_and_comes_back(open_app, upload, phantom, encoded, html):
     data = encoded(phantom(seed=1).rgb, "JPEG")
     app = upload(open_app(grade=4), ("7_OD_2024-03-01.jpg", data))
-    assert "examined 2024-03-01 (eye and patient and date from file name)" in html(app)
+    assert "examined 2024-03-01 (eye, patient and date from file name)" in html(app)
     app.text_input(key="reader").set_value("AR").run()
     app.text_input(key="date-p1").set_value("2024-02-30").run()
     app.button(key="save-identity").click().run()

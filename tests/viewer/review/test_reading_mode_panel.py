@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +16,18 @@ from viewer.session import state
 from viewer.worklist.worklist import Worklist
 
 NOTE = "<b>dots</b> & blots"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a list needs of a report."""
+
+    sha256: str
+    status: str
+    laterality: str | None = None
+    patient: str | None = None
+    exam_date: str | None = None
+    identity_source: str = ""
 
 
 def read(photograph: int, grade: int, reader: str, **changes: Any) -> Decision:
@@ -54,7 +66,7 @@ def opened(monkeypatch, tmp_path):
         worklist = Worklist()
         for number in range(4):
             entry = worklist.add(f"{number}.jpg", bytes([number]))
-            entry.report = SimpleNamespace(sha256=f"{number:064x}", status="graded")
+            entry.report = Report(f"{number:064x}", "graded")
         app.session_state["worklist"] = worklist
         app.session_state["reader"] = reader
         if mode:
@@ -106,7 +118,7 @@ def test_blinded_reading_goes_from_one_unread_photograph_to_the_next(opened, htm
     assert "4 of 4 read" in html(app.run())
     worklist = app.session_state["worklist"]
     worklist.add("not graded yet.jpg", b"x")
-    worklist.add("broken.jpg", b"y").report = SimpleNamespace(sha256="", status="failed")
+    worklist.add("broken.jpg", b"y").report = Report("", "failed")
     assert "4 of 5 read" in html(app.run())
     app.button(key="study-next").click().run()
     assert on_screen(app) == "not graded yet.jpg"

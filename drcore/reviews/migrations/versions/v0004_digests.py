@@ -21,12 +21,7 @@ def upgrade() -> None:
         op.add_column(name, sa.Column("digest", sa.String(64)))
         table = sa.Table(name, sa.MetaData(), autoload_with=connection)
         guard = _paused(connection, name, sqlite=sqlite)
-        rows = connection.execute(sa.select(table).order_by(table.c.id)).mappings().all()
-        for start in range(0, len(rows), 1000):
-            connection.execute(
-                sa.update(table).where(table.c.id == sa.bindparam("number")),
-                [_sealed(name, row) for row in rows[start : start + 1000]],
-            )
+        _seal(connection, table)
         op.execute(guard)
     op.create_table(
         "erasures",
@@ -44,8 +39,21 @@ def upgrade() -> None:
         op.execute(statement)
 
 
+def _seal(connection: sa.Connection, table: sa.Table) -> None:
+    """Give each row its digest, some at a time: a record may be larger than the memory."""
+    change = sa.update(table).where(table.c.id == sa.bindparam("number"))
+    last = 0
+    while True:
+        query = sa.select(table).where(table.c.id > last).order_by(table.c.id).limit(1000)
+        rows = connection.execute(query).mappings().all()
+        if not rows:
+            return
+        connection.execute(change, [_sealed(table.name, row) for row in rows])
+        last = rows[-1]["id"]
+
+
 def _sealed(name: str, row: Any) -> dict[str, Any]:
-    return {"number": row["id"], "digest": row_digest(name, row)}
+    return {"number": row["id"], "digest": row_digest(name, dict(row))}
 
 
 def _paused(connection: sa.Connection, name: str, *, sqlite: bool) -> str:
