@@ -96,7 +96,7 @@ def _texture(square: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, fl
     def local(blurred: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         inside = blurred[mask]
         total = np.maximum(inside[:, 2], 1e-3)
-        return [inside[:, 0] / total, inside[:, 1] / total]
+        return [np.asarray(inside[:, channel] / total, np.float32) for channel in (0, 1)]
 
     fine = local(np.asarray(cv2.GaussianBlur(planes, (0, 0), 1.0), np.float32))
     middle = local(np.asarray(cv2.GaussianBlur(planes, (0, 0), 3.0), np.float32))

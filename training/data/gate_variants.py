@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.augmentation import compressed
+from training.synthetic.distractors import FROM_A_RETINA
 
-__all__ = ["SPOILT", "mild", "stored"]
+__all__ = ["RUINED", "SPOILT", "mild", "stored"]
 
 RGB = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -265,6 +266,9 @@ SPOILT: dict[str, Callable[[RGB, Rng], RGB]] = {
     "cut": cut,
 }
 """What makes a photograph ungradable, by the class of the gate."""
+
+RUINED = tuple(FROM_A_RETINA.values())
+"""What leaves no retina to be seen."""
 
 
 def _levels(values: NDArray[np.floating]) -> RGB:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from drcore.evaluation.metrics import expected_calibration_error
 from training.data.gate_squares import GRADABLE, GateSquares
@@ -51,7 +52,7 @@ class Calibration:
 
     def scores(self, odds: Floats) -> Floats:
         """Return probabilities of "gradable", 0-1."""
-        return np.asarray(1 / (1 + np.exp(-(self.slope * odds + self.offset))), np.float64)
+        return np.asarray(expit(self.slope * odds + self.offset), np.float64)
 
 
 def left_out(data: GateSquares) -> NDArray[np.bool_]:

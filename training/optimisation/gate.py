@@ -21,9 +21,8 @@ from tqdm import trange
 
 from drcore.preprocessing.gate import CLASSES, INPUT, LAYERS
 from training.data.gate_squares import GRADABLE, UNGRADABLE, GateSquares
-from training.data.gate_variants import SPOILT, mild, stored
+from training.data.gate_variants import RUINED, SPOILT, mild, stored
 from training.optimisation.precision import mixed_precision
-from training.synthetic.distractors import FROM_A_RETINA
 
 __all__ = ["GateNetwork", "odds_of", "publish", "train", "trained"]
 
@@ -183,8 +182,7 @@ class _Examples:
             square = SPOILT[defect](mild(square, rng), rng)
             return stored(square, rng), 2 ** CLASSES.index(defect)
         if name == "ruined":
-            ways = list(FROM_A_RETINA.values())
-            square = ways[int(rng.integers(len(ways)))](mild(square, rng), rng) * _DISC
+            square = RUINED[int(rng.integers(len(RUINED)))](mild(square, rng), rng) * _DISC
             return stored(square, rng), 2 ** CLASSES.index("not a retina")
         if rng.random() < _AS_IT_IS:
             return _mirrored(square, rng), classes
