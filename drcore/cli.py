@@ -15,6 +15,7 @@ from drcore.batch.signals import CODE, interruptible
 from drcore.errors import DrcoreError, MissingInputError
 from drcore.evaluation.arguments import add_commands as add_evaluation
 from drcore.eye import FIELD_DEGREES, degrees_of
+from drcore.monitoring.arguments import add_commands as add_monitoring
 from drcore.record.command import add_commands
 
 # Everything else is imported where it is used: `drcore --help` answers at once.
@@ -180,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     grade.set_defaults(run=_grade, parser=grade)
 
     add_evaluation(commands)
+    add_monitoring(commands)
 
     model = commands.add_parser("model", help="show model version and performance")
     model.add_argument(

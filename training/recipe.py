@@ -9,8 +9,15 @@ __all__ = ["GPU_BUNDLE", "RECIPES", "SHIPPED", "Augmentation", "Recipe", "Refit"
 SHIPPED = ("ram-128", "ram-256", "ram-512-lite2")
 """Networks of the bundle that ships, one for each input size."""
 
-GPU_BUNDLE = ("ram-128-lesions", "ram-256-lesions", "ram-512-lite2")
-"""Recipes that train all scales of the bundle that ships, on a GPU in one go."""
+GPU_BUNDLE = {
+    "ram-1024": 0.45,
+    "ram-512-lite2": 0.3,
+    "ram-256-lesions": 0.15,
+    "ram-128-lesions": 0.1,
+}
+"""Recipes that train all scales of the bundle that ships on a GPU in one go, those that count most
+in the score first, and the share of the time that each may take. `ram-1024`, the finest, has a
+recipe of its own, `training.finest_scale.device_training.WHOLE`."""
 
 
 @dataclass(frozen=True, slots=True)

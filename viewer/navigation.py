@@ -4,6 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from viewer.session import reader
+
 st.set_page_config(
     page_title="Retinopathy review",
     # A file of our own: Streamlit would fetch a named icon from the internet.
@@ -11,7 +13,7 @@ st.set_page_config(
     layout="wide",
     initial_sidebar_state=250,
 )
-st.navigation(
+page = st.navigation(
     [
         st.Page("review/page.py", title="Review", icon=":material/visibility:", default=True),
         st.Page("batch/page.py", title="Batch", url_path="batch", icon=":material/folder_open:"),
@@ -22,7 +24,18 @@ st.navigation(
             url_path="agreement",
             icon=":material/handshake:",
         ),
+        st.Page(
+            "monitor/page.py", title="Monitor", url_path="monitor", icon=":material/monitoring:"
+        ),
+        st.Page(
+            "workload/page.py",
+            title="Workload",
+            url_path="workload",
+            icon=":material/hourglass_empty:",
+        ),
         st.Page("model/page.py", title="Model", url_path="model", icon=":material/info:"),
     ],
     position="top",
-).run()
+)
+reader.gate(page.title)
+page.run()

@@ -234,6 +234,7 @@ def site_bundle(
         created=today.isoformat(),
         thresholds=fitted.cuts,
         certainty=fitted,
+        reference=None,  # grades are others now, and the site has a reference of its own
         training={**parent.training, "site": site},
         metrics={},  # those of the parent were measured with its own thresholds
     )

@@ -327,6 +327,7 @@ class Grader:
                     file_size=photograph.file_size,
                     note=photograph.note,
                     field_degrees=photograph.field_degrees or self.field_degrees,
+                    camera=photograph.camera,
                     sensitive_threshold=None if certainty is None else certainty.sensitive,
                     model_version=self.version,
                     placed=1.0 if placement is None else placement.share(score),

@@ -89,6 +89,7 @@ class GradeReport:
         field_degrees: width of the field of view, from the DICOM header or as the user says; else
             45.
         sensitive_threshold: score of the sensitive operating point; None without calibration.
+        camera: model by the DICOM header; empty where it gives none. Untrusted text.
     """
 
     name: str
@@ -123,6 +124,7 @@ class GradeReport:
     note: str = field(default="", kw_only=True)
     field_degrees: float = field(default=FIELD_DEGREES, kw_only=True)
     placed_finest: float = field(default=0.0, kw_only=True)
+    camera: str = field(default="", kw_only=True)
     sensitive_threshold: float | None = field(default=None, kw_only=True)
 
     @property

@@ -23,7 +23,8 @@ __all__ = ["report_from_bytes", "report_to_bytes"]
 _KIND = "drcore report 1"
 _ARRAYS = ("_maps", "_contrast")
 _SINCE_0_7 = frozenset({
-    "exam_date", "field_degrees", "file_size", "identity_source", "note", "sensitive_threshold",
+    "camera", "exam_date", "field_degrees", "file_size", "identity_source", "note",
+    "placed_finest", "sensitive_threshold",
 })  # fmt: skip
 _LARGEST = 32 * 1024 * 1024
 """Bytes of the arrays of a report at most: fifty times what the largest network gives."""

@@ -40,6 +40,8 @@ class Bundle:
         fusion: by input size in pixels, how much each scale counts in the score and in the fused
             map, sum 1; equal if empty.
         placement: from which score maps are shown in detail; None for always.
+        reference: histograms of photographs on which nothing had changed, for
+            `drcore.monitoring`; None where there are none.
         created: ISO date.
         training: data, recipes and seeds, for the reader.
         metrics: measured figures, for the reader.
@@ -54,6 +56,7 @@ class Bundle:
     certainty: GradeCalibration | None = None
     fusion: dict[int, float] = field(default_factory=dict)
     placement: Attenuation | None = None
+    reference: dict[str, Any] | None = None
     created: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -109,6 +112,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "thresholds": list(bundle.thresholds),
         "certainty": None if bundle.certainty is None else bundle.certainty.to_dict(),
         "placement": _placement(bundle.placement),
+        **({} if bundle.reference is None else {"reference": bundle.reference}),
         "training": bundle.training,
         "metrics": bundle.metrics,
     }
@@ -178,6 +182,7 @@ def load_bundle(folder: Path, device: str = "cpu") -> Bundle:
             "certainty": manifest.calibration(),
             "fusion": manifest.weights_of_scales(),
             "placement": manifest.attenuation(),
+            "reference": manifest.reference_entry(),
         }
     except DrcoreError as error:
         raise CheckpointError(

@@ -27,7 +27,7 @@ from drcore.text import one_line
 __all__ = ["FORMAT", "FORMAT_VERSION", "MANIFEST", "Manifest", "NetworkEntry", "read_manifest"]
 
 _MAX_MANIFEST = 1 << 20
-_SINCE_VERSION = {"certainty": 2, "placement": 3}
+_SINCE_VERSION = {"certainty": 2, "placement": 3, "reference": 4}
 _DECISION_SINCE = 4
 _OF_NETWORK_SINCE = dict.fromkeys(("map", "link", "mirrored", "precision"), 4)
 
@@ -106,6 +106,26 @@ class _Ramp(_Entry):
     everywhere: float
 
 
+class _Fit(_Entry):
+    means: list[float]
+    deviations: list[float]
+    weights: list[float]
+
+
+class _Histogram(_Entry):
+    edges: list[float]
+    counts: list[Annotated[int, Field(ge=0)]]
+    mean: float
+    deviation: Annotated[float, Field(ge=0)]
+    fit: _Fit | None = None
+
+
+class _Reference(_Entry):
+    source: str
+    photographs: Annotated[int, Field(gt=0)]
+    histograms: dict[str, _Histogram]
+
+
 class _Placement(_Ramp):
     finest: _Ramp | None = None
 
@@ -126,6 +146,7 @@ class Manifest(_Entry):
     thresholds: Annotated[list[float], Field(min_length=4, max_length=4)]
     certainty: _Certainty | None = None
     placement: _Placement | None = None
+    reference: _Reference | None = None
     training: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
 
@@ -160,6 +181,10 @@ class Manifest(_Entry):
         own = self.placement.finest
         finest = None if own is None else Attenuation(own.nowhere, own.everywhere)
         return Attenuation(self.placement.nowhere, self.placement.everywhere, finest)
+
+    def reference_entry(self) -> dict[str, Any] | None:
+        """Return the reference histograms of `drcore.monitoring`; None where there are none."""
+        return None if self.reference is None else self.reference.model_dump(exclude_none=True)
 
     def weights_of_scales(self) -> dict[int, float]:
         """Return by input size in pixels how much a scale counts, sum 1."""

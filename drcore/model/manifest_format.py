@@ -7,7 +7,7 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "MANIFEST"]
 FORMAT = "drcore-bundle"
 FORMAT_VERSION = 4
 """Version that is written. Version 1 has no `certainty`, versions 1 and 2 no `placement`. Up to
-version 3 there is no `certainty.decision`: `thresholds` tell the grade; every map is linear, and
-every network runs in float32, also over the mirror image."""
+version 3 there is no `certainty.decision` and no `reference`: `thresholds` tell the grade; every
+map is linear, and every network runs in float32, also over the mirror image."""
 
 MANIFEST = "manifest.json"

@@ -46,7 +46,7 @@ _IMAGE_KEYWORDS = (
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "WindowCenter",
     "WindowWidth", "AcquisitionDateTime", "AcquisitionDate",
     "ContentDate", "ICCProfile", "BurnedInAnnotation", "ImageLaterality", "Laterality",
-    "HorizontalFieldOfView",
+    "HorizontalFieldOfView", "ManufacturerModelName",
     "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
@@ -93,6 +93,11 @@ class Header:
     def field_degrees(self) -> float | None:
         """Width of the field of view; None where the header gives none that a camera has."""
         return degrees_of(self.dataset.get("HorizontalFieldOfView"))
+
+    @property
+    def camera(self) -> str:
+        """Model of the camera; empty where the header gives none."""
+        return one_line(str(self.dataset.get("ManufacturerModelName") or "").strip())[:64]
 
     @property
     def frames(self) -> int:

@@ -167,6 +167,7 @@ def _photographs(
             identity_source=identity.source,
             file_size=header.file_size,
             field_degrees=header.field_degrees,
+            camera=header.camera,
         )
         for index, rgb in zip(wanted, decoded, strict=True)
     ]

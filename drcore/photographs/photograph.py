@@ -63,6 +63,7 @@ class Photograph:
         note: a sentence on what else the file holds and was passed over, such as a thumbnail;
             empty where it holds nothing else.
         field_degrees: width of the field of view by the DICOM header; None where it gives none.
+        camera: model of the camera by the DICOM header; empty where it gives none. Untrusted text.
     """
 
     rgb: RGB
@@ -79,6 +80,7 @@ class Photograph:
     file_size: int = 0
     note: str = ""
     field_degrees: float | None = None
+    camera: str = ""
 
 
 Source = str | Path | bytes | bytearray | memoryview | BinaryIO | RGB | Photograph | DicomFrame

@@ -120,8 +120,9 @@ def _texture(square: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, fl
 
 
 def _widely_blurred(planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Blur by a Gaussian of about eight pixels."""
+    """Blur by a Gaussian of eight pixels."""
     size = (SIDE // _COARSER,) * 2
     small = cv2.resize(planes, size, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), 8.0 / _COARSER)
+    # Averaging and enlarging blur, too, by a variance of 3.9 square pixels.
+    small = cv2.GaussianBlur(small, (0, 0), float(np.sqrt(8.0**2 - 3.9)) / _COARSER)
     return np.asarray(cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -31,7 +31,7 @@ COLUMNS = (
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
     "exam_date", "identity_source", "picture", "file_size", "note",
     "score_1024", "p_referable", "referable_sensitive", "referable_from", "borderline_from",
-    "quality_score",
+    "sharpness", "brightness", "camera", "quality_score",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -63,6 +63,9 @@ referable_sensitive: true or false, at the sensitive operating point, which miss
     `referable` and refers more healthy ones; empty where p0 to p4 are.
 referable_from, borderline_from: operating point: scores from which `referable` and
     `referable_sensitive` are true; the latter empty without calibration.
+sharpness, brightness: as the gradability check measured them (`preprocessing.gradability.Quality`);
+    empty for a failed photograph.
+camera: model of the camera by the DICOM header; empty where it gives none.
 quality_score: probability that a reader would call the photograph gradable, 0-1; empty for a failed
     one.
 """
@@ -81,7 +84,7 @@ def row_of(
     Returns:
         All of `COLUMNS`. Grade and referable are empty unless graded.
     """
-    fov = report.field_of_view
+    fov, quality = report.field_of_view, report.quality
     failed = report.status == "failed"
     cells = {
         "image": report.name if image is None else image,
@@ -115,7 +118,10 @@ def row_of(
         "referable_sensitive": _optional_flag(report.referable_sensitive),
         "referable_from": "" if failed else _decimal(report.thresholds[REFERABLE - 1]),
         "borderline_from": "" if failed else _decimal(report.sensitive_threshold),
-        "quality_score": _decimal(None if report.quality is None else report.quality.score),
+        "sharpness": _decimal(None if quality is None else quality.sharpness),
+        "brightness": _decimal(None if quality is None else quality.brightness),
+        "camera": " ".join(report.camera.split()),
+        "quality_score": _decimal(None if quality is None else quality.score),
     }
     return {column: cell(cells[column]) for column in COLUMNS}
 

@@ -29,6 +29,7 @@ _WHOLE = {
 _DECIMALS = {
     **dict.fromkeys(("fov_x", "fov_y", "fov_radius"), 1),
     **dict.fromkeys(("score", *(f"score_{size}" for size in SIZES), "margin"), 4),
+    **dict.fromkeys(("sharpness", "brightness"), 4),
     **dict.fromkeys((*(f"p{grade}" for grade in range(5)), "p_referable"), 4),
 }
 """Decimals of the numbers in a CSV; in Parquet they are float64, missing ones null."""

@@ -133,6 +133,7 @@ DECISIONS = _table(
     Column("machine_visible", Boolean),
     Column("revises", Integer),
     Column("findings", _FindingsText),
+    Column("login", String(16)),
 )
 MARKS = _table(
     "marks",

@@ -23,13 +23,16 @@ from drcore.reviews.validation import (
 )  # fmt: skip
 from drcore.text import clean_name
 
-__all__ = ["MASKED_MODES", "MODES", "ROLES", "Action", "Decision", "ReadingMode", "Role"]
+__all__ = ["MASKED_MODES", "MODES", "ROLES", "Action", "Decision", "Login", "ReadingMode", "Role"]
 
 Action = Literal["agree", "change", "ungradable"]
 
 ReadingMode = Literal["open", "blinded first read", "second reader", "arbitration"]
 """How a study has photographs read; "blinded" is masked to the model and to other readers."""
 Role = Literal["first", "second", "arbiter"]
+
+Login = Literal["unverified", "openid", "header"]
+"""Where a reader's name comes from: typed in, an identity provider, or a proxy's header."""
 
 MODES: tuple[ReadingMode, ...] = get_args(ReadingMode)
 
@@ -64,6 +67,8 @@ _SENTENCES = {
     "mode": f"the mode {{mode}} is not known; choose {', '.join(MODES)}, or leave it out.",
     "role": f"the role {{role}} is not known; choose {', '.join(get_args(Role))}, or leave it out.",
     "machine_visible": "the machine's grade was visible or not, or leave it out.",
+    "login": f"the login {{login}} is not known; choose {', '.join(get_args(Login))}, or leave it "
+    "out.",
     "findings": "the findings are no answers of a form. Leave them out.",
     "revises": "{revises} is not the number of an earlier decision.",
 }
@@ -100,6 +105,8 @@ class Decision:
         revises: number in the record of this reader's earlier decision on the same photograph that
             this one changes, such as after the machine's grade was uncovered; None for a first.
         findings: answers of the structured reading; None where nothing was answered.
+        login: who says that it was this reader: "unverified" where the name was typed in, "openid"
+            or "header"; None where it was not recorded.
 
     Raises:
         ReviewError: the fields contradict each other or cannot be stored.
@@ -125,6 +132,7 @@ class Decision:
     machine_visible: bool | None = None
     revises: Annotated[int, Field(gt=0)] | None = None
     findings: Findings | None = None
+    login: Login | None = None
 
     @property
     def overlay_seen(self) -> bool | None:

@@ -21,12 +21,14 @@ REVIEW_COLUMNS = (
     "number", "decided_at", "reader", "image", "sha256", "action", "grade", "note",
     "machine_status", "machine_grade", "machine_score", "model_version",
     "laterality", "patient", "seconds", "overlay_seen", "overlay_scales",
-    "mode", "role", "machine_visible", "revises", "findings",
+    "mode", "role", "machine_visible", "revises", "findings", "login",
 )  # fmt: skip
 """Number in the record and fields of `Decision`. In CSV, times are ISO 8601 and UTC, None is an
 empty cell, `machine_score` has four decimals and `seconds` one, `overlay_seen` and
 `machine_visible` are true or false, and `overlay_scales` are separated by spaces. `findings` is the
-structured reading, "form: Screening 1; macular_oedema: none"; in JSON an object."""
+structured reading, "form: Screening 1; macular_oedema: none"; in JSON an object. `login` says
+whether the name was typed in ("unverified") or came from a login ("openid", "header"); empty in
+records before it."""
 
 FINDING_COLUMNS = ("number", "decided_at", "reader", "sha256", "form", "field", "answer")
 """A row for each answer of a structured reading; number of the decision in the record."""

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 DRCORE_ALL = {
     "photographs", "preprocessing", "maps", "model", "grading", "sources", "results", "reviews",
-    "agreement", "export", "batch", "record", "evaluation",
+    "agreement", "export", "batch", "record", "evaluation", "monitoring",
 }  # fmt: skip
 VIEWER_BASE = {"ui", "server", "worklist", "session", "image_viewer"}
 
@@ -27,12 +27,13 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "grading": {"photographs", "preprocessing", "maps", "model"},
         "sources": {"photographs"},
         "results": {"photographs", "maps", "grading", "sources"},
-        "batch": DRCORE_ALL - {"batch", "reviews", "record", "agreement", "export", "evaluation"},
+        "batch": {"photographs", "preprocessing", "maps", "model", "grading", "sources", "results"},
         "reviews": set(),
         "record": {"reviews"},
         "agreement": {"reviews"},
-        "export": DRCORE_ALL - {"export", "batch", "record", "evaluation"},
-        "evaluation": DRCORE_ALL - {"evaluation", "export", "record"},
+        "export": DRCORE_ALL - {"export", "batch", "record", "evaluation", "monitoring"},
+        "evaluation": DRCORE_ALL - {"evaluation", "export", "record", "monitoring"},
+        "monitoring": {"model", "results", "reviews", "agreement", "evaluation"},
     },
     "viewer": {
         "ui": set(),
@@ -44,6 +45,8 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "batch": VIEWER_BASE,
         "export": VIEWER_BASE,
         "agreement": VIEWER_BASE,
+        "monitor": VIEWER_BASE,
+        "workload": VIEWER_BASE,
         "model": VIEWER_BASE,
     },
     "training": {
@@ -63,7 +66,8 @@ ENTRIES = {
     "training": {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
         "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing",
-        "composites", "cli", "pack", "train_bundle", "finest", "map_scale", "site_proof", "gate",
+        "composites", "cli", "pack", "train_bundle", "finest", "map_scale", "site_proof",
+        "reference", "monitoring", "gate",
     },
 }  # fmt: skip
 """Root modules that are entries: they may import every package, and no package imports them."""

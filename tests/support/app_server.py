@@ -45,7 +45,11 @@ class AppServer:
 
 @contextmanager
 def app_server(
-    folder: Path, environment: Mapping[str, str] | None = None, *, patience: float = 180
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    patience: float = 180,
+    port: int = 0,
 ) -> Iterator[AppServer]:
     """Run the viewer until the context ends.
 
@@ -53,9 +57,10 @@ def app_server(
         folder: for its grades, worklists and log.
         environment: variables that differ from those of this process.
         patience: seconds until it has to answer.
+        port: to listen on; a free one where left out.
     """
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     reviews, log = folder / "reviews.sqlite3", folder / "server.log"
     variables = {

@@ -68,7 +68,8 @@ def started(app: AppTest, reader: str = "") -> AppTest:
     if not any(button.key == "start-reading" for button in app.button):
         return app
     masked = app.radio(key="start-mode").value != "open"
-    app.text_input(key="start-reader").set_value(reader or ("AR" if masked else ""))
+    if not app.text_input(key="start-reader").disabled:  # with a login the name is given
+        app.text_input(key="start-reader").set_value(reader or ("AR" if masked else ""))
     app.button(key="start-reading").click().run()
     assert not app.exception
     return app

@@ -22,7 +22,15 @@ from training.data.resident import ResidentSquares
 from training.data.squares import Sample, Squares
 from training.recipe import Augmentation
 
-__all__ = ["change_batch", "contrast_batch", "device_batches", "jpeg_batch", "move_batch"]
+__all__ = [
+    "blur_batch",
+    "change_batch",
+    "contrast_batch",
+    "device_batches",
+    "jpeg_batch",
+    "move_batch",
+    "stored_batch",
+]
 
 _JPEG_LUMA = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -128,10 +136,10 @@ def change_batch(
     moved = table.gather(2, moved.flatten(2).long()).view(moved.shape).float()
     stored = [i for i, c in enumerate(changes) if c.coarse != size or c.quality is not None]
     if stored:
-        moved[stored] = _stored(moved[stored], [changes[i] for i in stored])
+        moved[stored] = stored_batch(moved[stored], [changes[i] for i in stored])
     blurred = [i for i, c in enumerate(changes) if c.blur]
     if blurred:
-        moved[blurred] = _levels(_blurred(moved[blurred], [changes[i].blur for i in blurred]))
+        moved[blurred] = _levels(blur_batch(moved[blurred], [changes[i].blur for i in blurred]))
     noisy = [i for i, c in enumerate(changes) if c.noise]
     if noisy:
         strength = torch.tensor([changes[i].noise for i in noisy], device=device)
@@ -206,7 +214,7 @@ def _shrunk(pixels: Tensor, size: int) -> Tensor:
     return functional.interpolate(pixels, (size, size), mode="area")
 
 
-def _stored(pixels: Tensor, changes: Sequence[Change]) -> Tensor:
+def stored_batch(pixels: Tensor, changes: Sequence[Change]) -> Tensor:
     """Shrink each picture to its own size, send some through JPEG, and enlarge all again.
 
     Each shrunk picture lies in the upper left of a square of the old size, its last row and column
@@ -239,7 +247,7 @@ def _linear(size: int, sides: Tensor) -> Tensor:
     return (1 - (place[:, :, None] - pixel).abs()).clamp_min(0)
 
 
-def _blurred(pixels: Tensor, sigmas: Sequence[float]) -> Tensor:
+def blur_batch(pixels: Tensor, sigmas: Sequence[float]) -> Tensor:
     """A Gaussian blur of its own for each picture."""
     count, channels, height, width = pixels.shape
     reach = int(np.ceil(4 * max(sigmas)))

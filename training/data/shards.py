@@ -26,7 +26,7 @@ QUALITY = 92
 """Of WebP, 1-100."""
 
 _TABLE = "photographs.csv"
-_COLUMNS = ("image", "grade", "dataset", "split", "patient", "known")
+_COLUMNS = ("image", "grade", "dataset", "split", "patient", "known", "width")
 _ROOM = 2 * 2**20  # for the table and the directory of a shard
 _PLANES = ("mask", "flags")
 
@@ -41,6 +41,7 @@ class Packed:
         mask: uint8 (N, s, s), 255 on the retina, or None.
         flags: uint8 (N, S, S), bits of lesion types, or None.
         known: bool (N, 4), which lesion types were looked for, or None.
+        widths: int64 (N,), diameter of the field of view in the photograph's pixels, or None.
     """
 
     rows: list[Labelled]
@@ -48,6 +49,7 @@ class Packed:
     mask: NDArray[np.uint8] | None = None
     flags: NDArray[np.uint8] | None = None
     known: NDArray[np.bool_] | None = None
+    widths: NDArray[np.int64] | None = None
 
 
 def pack(
@@ -131,7 +133,10 @@ def unpack(folder: Path, name: str, *, workers: int = 8) -> Packed:
     known = None
     if all(line["known"] for line in lines):
         known = np.array([[flag == "1" for flag in line["known"]] for line in lines])
-    return Packed(rows, pixels, planes.get("mask"), planes.get("flags"), known)
+    widths = None
+    if all(line.get("width") for line in lines):
+        widths = np.array([int(line["width"]) for line in lines], np.int64)
+    return Packed(rows, pixels, planes.get("mask"), planes.get("flags"), known, widths)
 
 
 def _encoded(packed: Packed, quality: int) -> Iterator[tuple[list[str], dict[str, bytes]]]:
@@ -146,7 +151,8 @@ def _encoded(packed: Packed, quality: int) -> Iterator[tuple[list[str], dict[str
             if values is not None:
                 entries[f"{name}.{plane}.png"] = cv2.imencode(".png", values[i])[1].tobytes()
         known = "" if packed.known is None else "".join(str(int(flag)) for flag in packed.known[i])
-        yield [name, str(row.grade), row.dataset, row.split, row.patient, known], entries
+        width = "" if packed.widths is None else str(packed.widths[i])
+        yield [name, str(row.grade), row.dataset, row.split, row.patient, known, width], entries
 
 
 def _write(file: Path, group: Sequence[tuple[list[str], dict[str, bytes]]]) -> Path:

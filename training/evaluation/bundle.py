@@ -61,6 +61,7 @@ def with_calibration(
         certainty=fitted.certainty,
         fusion=dict(zip(sorted(bundle.networks), fitted.fusion, strict=True)),
         placement=fitted.placement,
+        reference=None,  # of other scores and grades: `training.reference` writes it again
         metrics=bundle.metrics if unchanged else {},
         training={
             **{k: v for k, v in bundle.training.items() if k != "thresholds"},

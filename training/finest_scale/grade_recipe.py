@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from training.finest_scale.tile_training import TileRecipe
 from training.finest_scale.tiles import TileChanges
 
@@ -55,6 +58,16 @@ class GradeRecipe:
     ceiling: float | None = None
     plain_bank: bool = False
     keep_every: int = 0
+
+    def chances(self, grades: NDArray[np.int64], datasets: NDArray[np.str_]) -> NDArray[np.float64]:
+        """Return the probability with which each photograph of a grade and a data set is drawn."""
+        chances = np.zeros(len(grades))
+        for name, weight in self.datasets:
+            own = datasets == name
+            counts = np.bincount(grades[own], minlength=5)
+            each = np.where(own, counts[grades].clip(1) ** -self.class_power, 0.0)
+            chances += weight * each / max(each.sum(), 1e-9)
+        return np.asarray(chances / chances.sum())
 
 
 GRADES = GradeRecipe()

@@ -72,13 +72,7 @@ class Bank:
 
     def chances(self, recipe: GradeRecipe) -> NDArray[np.float64]:
         """Probability with which each photograph is drawn."""
-        chances = np.zeros(len(self.indices))
-        for name, weight in recipe.datasets:
-            own = self.datasets == name
-            counts = np.bincount(self.grades[own], minlength=5)
-            each = np.where(own, counts[self.grades].clip(1) ** -recipe.class_power, 0.0)
-            chances += weight * each / max(each.sum(), 1e-9)
-        return chances / chances.sum()
+        return recipe.chances(self.grades, self.datasets)
 
     def means(self) -> NDArray[np.float64]:
         """Mean of each map over the retina."""

@@ -45,7 +45,7 @@ from training.optimisation.arithmetic import Folded, step
 __all__ = ["TILES", "TileRecipe", "cell_loss", "train_tiles"]
 
 
-_SHARP = 800  # px; photographs with less across the field are not made coarser still
+SHARP = 800  # px; photographs with less across the field are not made coarser still
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class _Sources:
         if healthy and rng.random() < recipe.pasted:
             paste(tile, self.dots.spots, rng, int(rng.integers(1, 5)))
             tile.mask[tile.mask == 64] = 0
-        sharp = bool(self.squares.widths[index] >= _SHARP)
+        sharp = bool(self.squares.widths[index] >= SHARP)
         return Tile(
             change_tone(tile.contrast, recipe.changes, rng, sharp=sharp), tile.mask
         ), healthy

@@ -16,9 +16,9 @@ __all__ = ["CELL", "Dots", "Tile", "TileChanges", "cell_labels", "draw_tile", "f
 CELL = 16
 """Pixels a side of a cell of the map."""
 
-_MICROANEURYSM, _HAEMORRHAGE, _BRIGHT = 1, 2, 4 | 8
-_ENOUGH = 6
-_BRIGHT_ENOUGH = 24
+MICROANEURYSM, HAEMORRHAGE, BRIGHT = 1, 2, 4 | 8
+ENOUGH = 6
+BRIGHT_ENOUGH = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Dots:
     spots: list[NDArray[np.float32]]
 
 
-def find_dots(squares: FineSquares, indices: list[int], bits: int = _MICROANEURYSM) -> Dots:
+def find_dots(squares: FineSquares, indices: list[int], bits: int = MICROANEURYSM) -> Dots:
     """Find the lesions of some types, one by one.
 
     Args:
@@ -231,7 +231,7 @@ def paste(
             continue
         part = tile.contrast[y : y + 32, x : x + 32].astype(np.float32) + spot
         tile.contrast[y : y + 32, x : x + 32] = np.clip(part + 0.5, 0, 255)
-        around[13:19, 13:19] = _MICROANEURYSM
+        around[13:19, 13:19] = MICROANEURYSM
 
 
 def cell_labels(
@@ -256,11 +256,11 @@ def cell_labels(
 
     inside = (mask & OUTSIDE) == 0
     known = inside & ((mask & UNKNOWN) == 0)
-    small = count(known & ((mask & _MICROANEURYSM) > 0))
-    blood = count(known & ((mask & _HAEMORRHAGE) > 0))
-    pale = count(known & ((mask & _BRIGHT) > 0))
+    small = count(known & ((mask & MICROANEURYSM) > 0))
+    blood = count(known & ((mask & HAEMORRHAGE) > 0))
+    pale = count(known & ((mask & BRIGHT) > 0))
     largest = cv2.dilate(small, np.ones((3, 3), np.uint8))
-    dot = (small >= _ENOUGH) | ((small > 0) & (small == largest))
+    dot = (small >= ENOUGH) | ((small > 0) & (small == largest))
     red = blood >= CELL * CELL / 8
     weight = (count(inside) > CELL * CELL / 2).astype(np.float32)
     if not healthy:
@@ -268,7 +268,7 @@ def cell_labels(
     weight[(small > 0) & ~dot] = 0
     weight[(blood > 0) & ~dot & ~red] = 0
     weight[red & ~dot] *= 0.3
-    exudate = (pale >= _BRIGHT_ENOUGH) & ~dot & ~red if bright else np.zeros_like(dot)
+    exudate = (pale >= BRIGHT_ENOUGH) & ~dot & ~red if bright else np.zeros_like(dot)
     weight[(pale > 0) & ~dot & ~red & ~exudate] = 0
     weight[exudate] *= bright
     return (dot | red | exudate).astype(np.float32), weight

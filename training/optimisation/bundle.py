@@ -6,18 +6,19 @@ import datetime
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 
 from drcore.errors import DrcoreError
-from drcore.model.bundle import Bundle
+from drcore.model.bundle import Bundle, bundled_folder
 from drcore.model.link import Link
 from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.labels import Labelled
 from training.optimisation.checkpoints import RunError, load_average, read_record
 
-__all__ = ["bundle_of_run", "finished_network"]
+__all__ = ["bundle_of_run", "finished_network", "shipped_fusion", "shipped_link"]
 
 LICENCE = (
     "Weights: research use only. They were trained on IDRiD (CC-BY 4.0), on APTOS 2019 and EyePACS "
@@ -89,6 +90,31 @@ def bundle_of_run(
         licence=LICENCE,
         intended_use=INTENDED_USE,
     )
+
+
+def shipped_fusion() -> dict[int, float]:
+    """Return the weights of the scales in the bundle that ships, by input size."""
+    fusion = _shipped_manifest()["fusion"]
+    return dict(zip(fusion["scales"], fusion["weights"], strict=True))
+
+
+def shipped_link(preset: str) -> Link:
+    """Return the link of a network of the bundle that ships.
+
+    Raises:
+        RunError: it has none.
+    """
+    for entry in _shipped_manifest()["networks"]:
+        if entry["preset"] == preset and "link" in entry:
+            return Link(**{k: v for k, v in entry["link"].items() if k != "kind"})
+    raise RunError(f"The bundled model has no {preset} with a link.")
+
+
+def _shipped_manifest() -> dict[str, Any]:
+    # Read as it is: `load_bundle` checks every claim, but needs pydantic, which the machine that
+    # trains may lack.
+    file = bundled_folder() / "manifest.json"
+    return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 def _networks(

@@ -91,7 +91,7 @@ def train(
         run, free=("refit",), until=until, save_seconds=save_seconds,
         describe=None if quiet else recipe.preset,
     )  # fmt: skip
-    finished = run.averaged()
+    finished = run.finished(done=done)
     if recipe.refit is not None and done:
         refit(
             finished, squares, batches.training, batches.chances, batches.preparation,
@@ -194,17 +194,20 @@ class GradingRun(Run):
         if epoch + 1 not in {self.epochs, *range(0, self.epochs, self.measure_every)}:
             return {}
         data = self.data
-        averaged = self.average.module
-        if _norms_learn(self.recipe):
-            # Averaged weights never met the statistics that were averaged: measured afresh.
-            first = data.first_of(epoch, _BATCHES_FOR_STATISTICS)
-            inputs = (network_input(b[0], data.preparation, self.device) for b in first)
-            update_bn(inputs, _Trunk(averaged))
-        averaged.eval()
+        averaged = self.refresh(epoch)
         if not len(data.validation):
             return {}
         scores = scores_of(averaged, data.plain(data.validation), data.preparation)
         return _agreement(scores, [data.squares.rows[i] for i in data.validation])
+
+    def refresh(self, epoch: int) -> RamNetwork:
+        """Make the averaged weights usable: they never met the statistics that were averaged."""
+        averaged: RamNetwork = self.average.module
+        if _norms_learn(self.recipe):
+            first = self.data.first_of(epoch, _BATCHES_FOR_STATISTICS)
+            inputs = (network_input(b[0], self.data.preparation, self.device) for b in first)
+            update_bn(inputs, _Trunk(averaged))
+        return averaged.eval()
 
     def keep(self, line: dict[str, Any]) -> None:
         """Print the figures of an epoch."""
@@ -219,6 +222,14 @@ class GradingRun(Run):
             file.writelines(
                 json.dumps({"preset": self.recipe.preset, **line}) + "\n" for line in lines
             )
+
+    def finished(self, *, done: bool) -> RamNetwork:
+        """Return the averaged network; of a run cut short between two measurements, too."""
+        epoch = self.state.progress["epoch"]
+        if epoch and not done:
+            weights = self.refresh(epoch - 1).state_dict()
+            save_average(weights, self.recipe.preset, self.out)
+        return self.averaged()
 
     def averaged(self) -> RamNetwork:
         """Return a copy of the network with averaged weights, in evaluation mode."""

@@ -82,7 +82,7 @@ class Measured:
 
 def page(filters: DeltaGenerator) -> None:
     """Show the page; `filters` is the place for its filters."""
-    st.html(style_tag("agreement/report.css"))
+    st.html(style_tag("ui/figures.css"))
     st.header("Agreement")
     if reading_mode.hides_record():
         _empty("Study still masked", "Agreement is available only to coordinators.")

@@ -28,6 +28,7 @@ from viewer.batch.results_table import (
 )
 from viewer.server.jobs import JobRegistry
 from viewer.server.settings import batch_root, name_rules
+from viewer.session import reader as signed_in
 from viewer.session import state
 from viewer.session.current_job import current_job, forget_job, start_job
 from viewer.ui import messages, uploads
@@ -88,9 +89,10 @@ def controls(job: BatchJob | None) -> None:
         )
         st.caption("The batch continues if you leave this page. Bookmark it to return.")
         return
-    csv_download(
-        "Download CSV", lambda: csv_of(job), name="batch", key="download-batch", type="primary"
-    )
+    if signed_in.permits("export_identity"):
+        csv_download(
+            "Download CSV", lambda: csv_of(job), name="batch", key="download-batch", type="primary"
+        )
     if len(job.rows) < len(job.found):
         st.button(
             "Resume", key="go-on", icon=":material/play_arrow:", width="stretch",

@@ -13,6 +13,7 @@ from drcore.errors import DrcoreError
 from viewer.export import held_back
 from viewer.export.job import ExportJob
 from viewer.server.jobs import JobRegistry
+from viewer.session import reader as signed_in
 from viewer.session import reading_mode, state
 from viewer.session.current_job import current_job, forget_job, start_job
 from viewer.ui import messages
@@ -190,6 +191,10 @@ def _privacy(worklist: Worklist) -> Disclosure:
     if worklist.deidentified:
         telling: Identifiers = "deidentified"
         st.write("**De-identified**, like the list. " + _IDENTIFIERS["deidentified"][1] + ".")
+    elif not signed_in.permits("export_identity"):
+        telling = "deidentified"
+        st.write("**De-identified.** " + _IDENTIFIERS["deidentified"][1] + ".")
+        st.caption("You may not export patient identifiers (role export_identity of DRCORE_ROLES).")
     else:
         telling = st.radio(
             "Patient identifiers", list(_IDENTIFIERS), key="export-telling",
@@ -220,6 +225,8 @@ def _begin(
 ) -> None:
     only = reading_mode.reader() if reading_mode.hides_record() else None
     try:
+        if not privacy.deidentified:
+            signed_in.require("export_identity")
         found = select_cases(
             worklist, scope, state.store(), rules=reading_mode.study_rules(), only_reader=only,
             named=reading_mode.reader() if reading_mode.hides_names() else None,

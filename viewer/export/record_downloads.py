@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from viewer.session import reader as signed_in
 from viewer.session import reading_mode, state
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def all_grades(worklist: Worklist) -> None:
         return
     with st.popover("All grades", icon=":material/database:", width="stretch"):
         st.caption("Every grade and mark stored on this computer, from all lists and readers")
-        hide = worklist.deidentified or st.checkbox("De-identify", key="record-deidentified")
+        only = worklist.deidentified or not signed_in.permits("export_identity")
+        hide = only or st.checkbox("De-identify", key="record-deidentified")
         for name, label in _FILES.items():
             st.download_button(
                 label, data=_later(name, deidentified=hide),

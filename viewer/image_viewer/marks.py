@@ -101,6 +101,7 @@ def add(entry: Entry, slide: Slide, store: ReviewStore | None, values: dict[str,
     if store is None or values.get("id") != entry.image_id:
         return
     try:
+        reading_mode.require_reader()
         made = mark_of(values, slide, reading_mode.reader(), datetime.now(UTC))
         store.add_mark(made)
     except DrcoreError as error:
@@ -115,6 +116,7 @@ def remove(entry: Entry, store: ReviewStore | None, values: dict[str, Any]) -> N
     if store is None or values.get("id") != entry.image_id or not isinstance(number, int):
         return
     try:
+        reading_mode.require_reader()
         store.remove_mark(number, reading_mode.reader())
     except DrcoreError as error:
         st.session_state[_PROBLEM] = str(error)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from drcore.errors import DrcoreError, ReviewError
 from viewer.review import reading_form
+from viewer.session import reader as signed_in
 from viewer.session import reading_mode, state
 from viewer.session.state import SavedDecision
 from viewer.session.viewing_log import viewing_log
@@ -127,6 +128,13 @@ def _fields(worklist: Worklist, entry: Entry) -> None:
         placeholder="Note (optional)", label_visibility="collapsed", persist_state="session",
         on_change=_keep_note, args=(worklist, entry.key, note),
     )  # fmt: skip
+    if signed_in.known():
+        st.caption("Your grades are stored under the name with which you signed in.")
+    else:
+        _name(worklist)
+
+
+def _name(worklist: Worklist) -> None:
     st.text_input(
         "Reader", key="reader", max_chars=100, placeholder="Your name or initials",
         persist_state="session", on_change=_rename, args=(worklist,),
@@ -221,6 +229,7 @@ def undo(worklist: Worklist, store: ReviewStore) -> None:
         return
     made = saved.decision
     try:
+        signed_in.require("arbitrate" if made.mode == "arbitration" else "read")
         store.withdraw(saved.number, made.reader)
         before = store.latest(made.sha256)
     except DrcoreError as error:

@@ -144,6 +144,7 @@ def corrections(entries: Sequence[Entry], rows: Sequence[Mapping[str, Any]]) -> 
 
 def save(worklist: Worklist, changes: Sequence[Correction]) -> None:
     """Store corrections in the record and in the list; raises `DrcoreError` if that fails."""
+    reading_mode.require_reader()
     store, reader = state.store(), reading_mode.reader()
     for made in changes:
         day = None if made.exam_date == made.entry.exam_date else made.exam_date or ""

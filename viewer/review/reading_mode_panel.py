@@ -11,9 +11,17 @@ from drcore.agreement.adjudication import SECOND_READS
 from drcore.errors import DrcoreError
 from drcore.reviews.decision import ReadingMode
 from drcore.text import fold
-from viewer.server.settings import allowed_modes
+from viewer.session import reader as signed_in
 from viewer.session import reading_mode, state
-from viewer.session.reading_mode import MODE_NAMES, mode, readable, reader, statuses, waiting
+from viewer.session.reading_mode import (
+    MODE_NAMES,
+    mode,
+    open_modes,
+    readable,
+    reader,
+    statuses,
+    waiting,
+)
 from viewer.ui import messages
 from viewer.ui.assets import style_tag
 
@@ -38,7 +46,7 @@ _SECOND_READ_NAMES = {
 def panel(worklist: Worklist) -> None:
     """Show reading mode, what awaits the reader, and to an arbiter how the readers disagree."""
     st.html(style_tag("review/reading_mode_panel.css"))
-    fixed = " (fixed for this study)" if len(allowed_modes()) == 1 else ""
+    fixed = " (fixed for this study)" if len(open_modes()) == 1 else ""
     who = f"<small>{escape(reader())}</small>" if reader() else ""
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="mode"):
         st.html(f'<p class="study mode"><b>{MODE_NAMES[mode()]}</b>{fixed}{who}</p>')
@@ -50,7 +58,7 @@ def panel(worklist: Worklist) -> None:
         _next_ungraded(worklist)
         return
     st.html(f'<p class="study faint">{_SENTENCES[mode()]}</p>')
-    if mode() != "blinded first read":
+    if mode() != "blinded first read" and signed_in.permits("study_rules"):
         _rules()
     try:
         found = statuses(worklist, state.store())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.reviews.decision import MASKED_MODES, ReadingMode
-from viewer.server.settings import allowed_modes
+from viewer.session import reader as signed_in
 from viewer.session import reading_mode, state
 from viewer.session.reading_mode import MODE_NAMES
 from viewer.ui import messages
@@ -30,7 +30,7 @@ def show(worklist: Worklist) -> None:
     model = state.engine()
     if model.grader is not None:
         work_ahead(worklist, model.grader, _latest)
-    allowed, count = allowed_modes(), worklist.total
+    allowed, count = reading_mode.open_modes(), worklist.total
     st.header(f"How will you read {'this image' if count == 1 else f'these {count} images'}?")
     with st.form("start", width=560):
         st.radio(
@@ -41,7 +41,8 @@ def show(worklist: Worklist) -> None:
             st.caption("The reading mode is fixed for this study.")
         st.text_input(
             "Your name or initials", value=reading_mode.reader(), key="start-reader",
-            max_chars=100, help="Stored with each grade. Needed for masked reading and to save.",
+            max_chars=100, disabled=signed_in.known(),
+            help="Stored with each grade. Needed for masked reading and to save.",
         )  # fmt: skip
         st.form_submit_button(
             "Start reading", key="start-reading", type="primary", on_click=_start, args=(worklist,)
@@ -60,7 +61,8 @@ def _latest(sha256: str) -> Decision | None:
 
 def _start(worklist: Worklist) -> None:
     mode: ReadingMode = st.session_state["start-mode"]
-    name = " ".join((st.session_state["start-reader"] or "").split())
+    typed = reading_mode.reader() if signed_in.known() else st.session_state["start-reader"]
+    name = " ".join((typed or "").split())
     if not name and (mode in MASKED_MODES or mode == "arbitration"):
         st.session_state["start-error"] = "Enter your name or initials to read in this mode."
         return

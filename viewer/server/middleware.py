@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse
 from streamlit import get_option
 
 from viewer.server.limits import limit_memory_pools
+from viewer.server.reader_header import BrowserCookie, ReaderHeader
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -132,7 +133,13 @@ def _held() -> int:
     return sum(stat.byte_length for stats in families.values() for stat in stats)
 
 
-MIDDLEWARE = (Middleware(_SecurityHeaders), Middleware(_SameOrigin), Middleware(_UploadLimit))
+MIDDLEWARE = (
+    Middleware(_SecurityHeaders),
+    Middleware(ReaderHeader),
+    Middleware(BrowserCookie),
+    Middleware(_SameOrigin),
+    Middleware(_UploadLimit),
+)
 """For `streamlit.App`, the outermost first."""
 
 

@@ -69,6 +69,24 @@ def field_degrees() -> float:
     return degrees_of(os.environ.get("DRCORE_FIELD_DEGREES", "").strip()) or FIELD_DEGREES
 
 
+def reader_header() -> str:
+    """Return the header of DRCORE_READER_HEADER, in lower case, in which a proxy names the reader.
+
+    Empty where there is none.
+    """
+    return os.environ.get("DRCORE_READER_HEADER", "").strip().lower()
+
+
+def proxy_addresses() -> str:
+    """Return DRCORE_PROXY, the addresses of the proxies that may name the reader."""
+    return os.environ.get("DRCORE_PROXY", "")
+
+
+def roles_file() -> str:
+    """Return the path of DRCORE_ROLES, by which readers have roles; empty where there is none."""
+    return os.environ.get("DRCORE_ROLES", "").strip()
+
+
 def trouble() -> str:
     """Say which setting is not valid, before anybody's photographs meet it; empty if all are."""
     degrees = os.environ.get("DRCORE_FIELD_DEGREES", "").strip()

@@ -10,13 +10,15 @@ import streamlit as st
 
 from drcore.agreement.adjudication import ReadingStatus, StudyRules, reading_statuses
 from drcore.errors import DrcoreError
-from drcore.reviews.decision import MASKED_MODES, ROLES, ReadingMode, Role
+from drcore.reviews.decision import MASKED_MODES, ROLES, Login, ReadingMode, Role
 from drcore.text import fold
 from viewer.server.settings import allowed_modes, reviews_location
+from viewer.session import reader as signed_in
 from viewer.session import state
 
 if TYPE_CHECKING:
     from drcore.reviews.store import ReviewStore
+    from viewer.server.identity import Permission
     from viewer.worklist.worklist import Entry, Worklist
 
 MODE_NAMES: dict[ReadingMode, str] = {
@@ -44,6 +46,7 @@ class Circumstances(TypedDict):
     role: Role | None
     machine_visible: bool
     revises: int | None
+    login: Login
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,14 @@ class _Read:
 
 def chosen() -> bool:
     """Whether the list of this session has a reading mode; until then it shows nothing."""
-    return st.session_state.get("study-mode") in allowed_modes()
+    return st.session_state.get("study-mode") in open_modes()
 
 
 def take_over(worklist: Worklist) -> None:
     """Read in the mode, and under the name, that are kept with a list."""
     reading = worklist.reading
+    if signed_in.known() and reading.reader != signed_in.name():
+        return  # another reader's list: this one chooses a mode, and the drafts are left behind
     if reading.mode is not None:
         st.session_state["study-mode"] = reading.mode
     if reading.reader:
@@ -89,15 +94,36 @@ def rename(worklist: Worklist) -> None:
     worklist.save_reading()
 
 
+def open_modes() -> tuple[ReadingMode, ...]:
+    """Return the modes of this server that are open to this session's reader; never none."""
+    return tuple(one for one in allowed_modes() if signed_in.permits(_permission(one))) or (
+        "blinded first read",
+    )
+
+
+def require_reader() -> None:
+    """Raise `DrcoreError` unless this session's reader may store something in its mode."""
+    signed_in.require(_permission(mode()))
+
+
+def _permission(wanted: ReadingMode) -> Permission:
+    return "arbitrate" if wanted == "arbitration" else "read"
+
+
 def mode() -> ReadingMode:
     """Return the reading mode of this session; the first one allowed until one is chosen."""
-    allowed = allowed_modes()
+    allowed = open_modes()
     wanted: ReadingMode | None = st.session_state.get("study-mode")
     return wanted if wanted in allowed else allowed[0]
 
 
 def reader() -> str:
-    """Return the name of this session's reader, as it is stored; empty if not entered."""
+    """Return the name of this session's reader, as it is stored; empty if not entered.
+
+    With a login it is that of the login, and empty where it has expired.
+    """
+    if signed_in.known():
+        return signed_in.name()
     # Invisible characters would let one reader look like another.
     return "".join(filter(str.isprintable, st.session_state.get("reader") or "")).strip()
 
@@ -145,8 +171,9 @@ def circumstances(worklist: Worklist, entry: Entry) -> Circumstances:
     """Return how a decision on an entry is being made; call it before the decision is stored.
 
     `machine_visible` is True if this reader was shown the model's grade before, in any mode: in
-    this list, or for a decision that is stored.
+    this list, or for a decision that is stored. Raises `DrcoreError` if the reader may not decide.
     """
+    require_reader()
     sha256 = entry.report.sha256 if entry.report else ""
     visible = not hides_machine(entry) or worklist.reading.saw(reader(), sha256)
     return {
@@ -154,6 +181,7 @@ def circumstances(worklist: Worklist, entry: Entry) -> Circumstances:
         "role": ROLES[mode()],
         "machine_visible": visible or state.store().saw_machine(sha256, reader()),
         "revises": state.store().latest_number(sha256, reader(), mode()),
+        "login": signed_in.login(),
     }
 
 
@@ -180,6 +208,8 @@ def waiting(worklist: Worklist, found: dict[str, ReadingStatus]) -> list[Entry]:
 
 def study_rules() -> StudyRules:
     """Return the rules of this session for second reads and arbitration."""
+    if not signed_in.permits("study_rules"):
+        return StudyRules(second_read="every photograph", tolerance=0, referable=True)
     return StudyRules(
         second_read=st.session_state.get("study-second") or "every photograph",
         tolerance=st.session_state.get("study-tolerance") or 0,

@@ -1,14 +1,18 @@
-"""Plotly charts: grades of a batch, confusion matrices."""
+"""Plotly charts: grades of a batch, confusion matrices, control charts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 
 from drcore.icdr import GRADE_NAMES
 from viewer.ui import palette
+
+if TYPE_CHECKING:
+    from drcore.monitoring.charts import Chart
 
 
 def grade_histogram(rows: Sequence[Mapping[str, str]], *, height: int = 190) -> go.Figure:
@@ -74,5 +78,52 @@ def confusion(
             "title": "reference grade", "type": "category", "autorange": "reversed",
             "fixedrange": True, "showgrid": False,
         },
+    )  # fmt: skip
+    return figure
+
+
+def control(chart: Chart, *, height: int = 240) -> go.Figure:
+    """Return a control chart: means with three standard errors, below them the statistic."""
+    points, line = chart.points, "#2f86a6"
+    periods = [point.period for point in points]
+    figure = go.Figure()
+    for bound in ("low", "high"):
+        figure.add_scatter(
+            x=periods, y=[getattr(point, bound) for point in points], mode="lines",
+            line={"width": 0}, fill=None if bound == "low" else "tonexty",
+            fillcolor="rgba(140,150,161,0.25)", hoverinfo="skip",
+        )  # fmt: skip
+    if chart.histogram is not None:
+        figure.add_scatter(
+            x=periods, y=[chart.histogram.mean] * len(points), mode="lines", hoverinfo="skip",
+            line={"width": 1, "dash": "dot", "color": "#8c96a1"},
+        )  # fmt: skip
+    figure.add_scatter(
+        x=periods, y=[point.mean for point in points], mode="lines+markers",
+        line={"width": 1.5, "color": line}, text=[f"n = {point.count}" for point in points],
+        hovertemplate="%{x}: %{y:.3f}, %{text}<extra></extra>",
+        marker={
+            "size": [10 if point.alarms else 6 for point in points],
+            "symbol": ["diamond" if point.alarms else "circle" for point in points],
+            "color": ["#bf2f45" if point.alarms else line for point in points],
+        },
+    )  # fmt: skip
+    figure.add_bar(
+        x=periods, y=[max(point.evidence, 0) / chart.limit for point in points], yaxis="y2",
+        marker={"color": ["#bf2f45" if point.alarms else line for point in points]},
+        hovertemplate="%{x}: %{y:.0%} of the limit<extra></extra>",
+    )  # fmt: skip
+    top = max(1.1, *(point.evidence / chart.limit * 1.05 for point in points))
+    figure.add_hline(y=1, yref="y2", line={"width": 1, "dash": "dash", "color": "#bf2f45"})
+    figure.update_layout(
+        height=height, margin={"l": 4, "r": 4, "t": 6, "b": 4}, showlegend=False, dragmode=False,
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", bargap=0.4,
+        xaxis={"type": "category", "fixedrange": True, "nticks": 4, "anchor": "y2",
+               "showgrid": False, "tickangle": 0, "tickfont": {"size": 10}},
+        yaxis={"domain": [0.42, 1], "fixedrange": True, "nticks": 4, "zeroline": False,
+               "tickfont": {"size": 10}},
+        yaxis2={"domain": [0, 0.32], "fixedrange": True, "range": [0, top], "tickformat": ".0%",
+                "tickvals": [0, 1], "ticktext": ["0", "limit"], "zeroline": False,
+                "tickfont": {"size": 10}},
     )  # fmt: skip
     return figure

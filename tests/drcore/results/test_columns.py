@@ -131,7 +131,8 @@ def test_where_identity_was_read_is_told(tiny_grader: Grader, jpegs: list[bytes]
     assert row["file_size"] == str(len(jpegs[0]))
     assert COLUMNS[28:] == (
         "exam_date", "identity_source", "picture", "file_size", "note", "score_1024",
-        "p_referable", "referable_sensitive", "referable_from", "borderline_from", "quality_score",
+        "p_referable", "referable_sensitive", "referable_from", "borderline_from", "sharpness",
+        "brightness", "camera", "quality_score",
     )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""The Monitor page: control charts by week and by camera."""

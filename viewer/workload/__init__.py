@@ -1,0 +1,1 @@
+"""The Workload page: a simulation of reading that could be saved."""
