@@ -31,7 +31,7 @@ COLUMNS = (
     "p0", "p1", "p2", "p3", "p4", "grade_set", "margin",
     "exam_date", "identity_source", "picture", "file_size", "note",
     "score_1024", "p_referable", "referable_sensitive", "referable_from", "borderline_from",
-    "sharpness", "brightness", "camera",
+    "sharpness", "brightness", "camera", "quality_score",
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -66,6 +66,8 @@ referable_from, borderline_from: operating point: scores from which `referable` 
 sharpness, brightness: as the gradability check measured them (`preprocessing.gradability.Quality`);
     empty for a failed photograph.
 camera: model of the camera by the DICOM header; empty where it gives none.
+quality_score: probability that a reader would call the photograph gradable, 0-1; empty for a failed
+    one.
 """
 
 
@@ -119,6 +121,7 @@ def row_of(
         "sharpness": _decimal(None if quality is None else quality.sharpness),
         "brightness": _decimal(None if quality is None else quality.brightness),
         "camera": " ".join(report.camera.split()),
+        "quality_score": _decimal(None if quality is None else quality.score),
     }
     return {column: cell(cells[column]) for column in COLUMNS}
 

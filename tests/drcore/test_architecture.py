@@ -67,7 +67,7 @@ ENTRIES = {
         "train", "evaluate", "calibrate", "export", "localise", "gradability", "robustness",
         "both_eyes", "sheet", "phantom", "repeats", "halfway", "reproduce", "writing",
         "composites", "cli", "pack", "train_bundle", "finest", "map_scale", "site_proof",
-        "reference", "monitoring",
+        "reference", "monitoring", "gate",
     },
 }  # fmt: skip
 """Root modules that are entries: they may import every package, and no package imports them."""

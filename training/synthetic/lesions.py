@@ -112,7 +112,7 @@ def paint_soft_exudates(
     lesions: PaintedLesions, count: int, rng: np.random.Generator, vessels: list[Vessel]
 ) -> None:
     """Paint cotton wool spots beside the larger vessels."""
-    arcades = [v for v in vessels if v.radii[0] > 0.006]
+    arcades = [v for v in vessels if v.radii[0] > 0.006] or list(vessels)
     for _ in range(count):
         for _ in range(40):
             vessel = arcades[rng.integers(len(arcades))]

@@ -132,5 +132,17 @@ def test_where_identity_was_read_is_told(tiny_grader: Grader, jpegs: list[bytes]
     assert COLUMNS[28:] == (
         "exam_date", "identity_source", "picture", "file_size", "note", "score_1024",
         "p_referable", "referable_sensitive", "referable_from", "borderline_from", "sharpness",
-        "brightness", "camera",
+        "brightness", "camera", "quality_score",
     )  # fmt: skip
+
+
+def test_the_quality_score_is_told_of_graded_and_ungradable_photographs(
+    tiny_grader: Grader, jpegs: list[bytes]
+) -> None:
+    for jpeg in (jpegs[0], jpegs[4]):
+        report = tiny_grader.grade(jpeg)
+        assert 0 <= report.quality.score <= 1
+        assert float(row_of(report)["quality_score"]) == pytest.approx(
+            report.quality.score, abs=6e-5
+        )
+    assert row_of(tiny_grader.failed("x.jpg", "It is broken."))["quality_score"] == ""

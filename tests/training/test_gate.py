@@ -1,0 +1,128 @@
+"""The gradability network: a rehearsal of its training, and the squares that it learns from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load
+
+from drcore.preprocessing.gate import CLASSES, INPUT, graph
+from training import gate
+from training.data.gate_squares import GateSquares
+from training.data.gate_variants import SPOILT, mild, stored
+from training.evaluation.gate import Judged, calibrated, left_out
+from training.optimisation.gate import GateNetwork, odds_of, publish
+from training.synthetic.distractors import DRAWN, FROM_A_RETINA
+
+
+@pytest.fixture
+def square(phantom) -> np.ndarray:
+    return cv2.resize(phantom(seed=1).rgb, (INPUT, INPUT), interpolation=cv2.INTER_AREA)
+
+
+def test_variants_are_squares_that_differ_and_leave_the_original_alone(square):
+    before = square.copy()
+    rng = np.random.default_rng(0)
+    for change in (mild, stored, *SPOILT.values(), *FROM_A_RETINA.values()):
+        for _ in range(6):
+            changed = change(square, rng)
+            assert changed.dtype == np.uint8
+            assert changed.shape == square.shape
+    assert np.array_equal(square, before)
+    lit = square.max(axis=2) > 20
+    assert np.median(SPOILT["dark"](square, rng)[lit]) < 25
+    assert (SPOILT["over-exposed"](square, rng)[lit][:, 1] >= 250).mean() > 0.1
+    first, again = (mild(square, np.random.default_rng(4)) for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+@pytest.mark.parametrize("family", DRAWN)
+def test_pictures_of_other_things_are_pictures(family):
+    picture = DRAWN[family](np.random.default_rng(0))
+    assert picture.ndim == 3
+    assert picture.shape[2] == 3
+    assert np.isfinite(picture).all()
+    assert picture.std() > 1
+
+
+def test_the_published_network_says_what_the_trained_one_says(tmp_path: Path):
+    import openvino
+
+    torch.manual_seed(0)
+    network = GateNetwork().eval()
+    squares = np.random.default_rng(0).integers(0, 256, (2, INPUT, INPUT, 3)).astype(np.uint8)
+    publish(network, tmp_path, {"slope": 1.0, "offset": 0.0, "threshold": 0.5})
+    weights = (tmp_path / "gate.safetensors").read_bytes()
+    assert len(weights) < 500_000
+    compiled = openvino.Core().compile_model(graph(load(weights)), "CPU")
+    odds, _ = odds_of(network, _data(squares), np.arange(2))
+    for index in range(2):
+        logits = compiled([squares[index : index + 1]])[0][0].astype(np.float64)
+        assert logits[0] - np.log(np.exp(logits[1:]).sum()) == pytest.approx(odds[index], abs=2e-2)
+
+
+def _data(squares: np.ndarray) -> GateSquares:
+    count = len(squares)
+    kinds = np.array(["eyeq good", "eyeq reject", "drimdb good", "healthy", "drawn"])
+    names = np.array([f"{number}" for number in range(count)])
+    return GateSquares(
+        squares, np.ones(count, np.uint8), np.resize(kinds, count), names, names,
+        np.zeros(count, bool),
+    )  # fmt: skip
+
+
+def test_the_first_network_is_not_trained_on_other_cameras():
+    data = _data(np.zeros((300, 1, 1, 3), np.uint8))
+    out = left_out(data)
+    cameras = np.char.startswith(data.kinds, "drimdb") | (data.kinds == "healthy")
+    assert out[cameras].all()
+    eyeq = np.char.startswith(data.kinds, "eyeq")
+    assert 0.2 < out[eyeq].mean() < 0.5
+    assert 0.3 < out[data.kinds == "drawn"].mean() < 0.7
+
+
+def test_calibration_makes_probabilities_that_come_true():
+    rng = np.random.default_rng(0)
+    odds = rng.normal(2, 3, 4000)
+    gradable = rng.random(4000) < 1 / (1 + np.exp(-(0.5 * odds - 0.4)))
+    kinds = np.where(gradable, "eyeq good", "eyeq reject")
+    fitted = calibrated(Judged(kinds, gradable, odds))
+    assert fitted.slope == pytest.approx(0.5, abs=0.05)
+    assert fitted.offset == pytest.approx(-0.4, abs=0.1)
+    assert 0 < fitted.threshold < 1
+
+
+def test_a_rehearsal_trains_measures_and_publishes(
+    phantom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("training.data.gate_squares._PHANTOMS", 2)
+    monkeypatch.setattr("training.data.gate_squares._DRAWN", 2)
+    (tmp_path / "images").mkdir()
+    lines, qualities = ["image,grade,dataset,split,patient"], ["image,quality,source"]
+    for number in range(12):
+        rgb = cv2.resize(phantom(seed=number % 3).rgb, (200, 200), interpolation=cv2.INTER_AREA)
+        rgb = rgb // (1 if number % 2 else 20)
+        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), rgb[..., ::-1])
+        lines.append(f"{number}.png,0,eyepacs,{'val' if number > 9 else 'train'},p{number}")
+        qualities.append(f"images/{number}.png,{'good' if number % 2 else 'reject'},eyeq")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    (tmp_path / "quality.csv").write_text("\n".join(qualities) + "\n", "utf-8")
+    arguments = [
+        str(tmp_path / "out"), "--labels", str(tmp_path / "labels.csv"),
+        "--cache", str(tmp_path / "cache"), "--steps", "1", "--cycles", "1", "--quiet",
+    ]  # fmt: skip
+    gate.main(arguments)
+    first = capsys.readouterr().out
+    assert "eyeq reject" in first
+    manifest = json.loads((tmp_path / "out" / "gate.json").read_text("utf-8"))
+    assert manifest["classes"] == list(CLASSES)
+    assert "Research use only" in manifest["licence"]
+    weights = load((tmp_path / "out" / "gate.safetensors").read_bytes())
+    assert weights["last.bias"].shape == (len(CLASSES),)
+    gate.main(arguments)  # what is there is not made again
+    assert capsys.readouterr().out == first
