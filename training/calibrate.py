@@ -17,7 +17,7 @@ from drcore.evaluation.scored import Scored
 from drcore.grading.grader import Grader
 from drcore.model.bundle import bundled_folder, save_bundle
 from training import cli
-from training.evaluation.bundle import measure, shows_finest_alone, with_calibration
+from training.evaluation.bundle import measure, set_levels, shows_finest_alone, with_calibration
 from training.evaluation.decision_rules import decision_rules
 from training.evaluation.scoring import score_photographs
 
@@ -57,6 +57,8 @@ def _calibrate(given: argparse.Namespace) -> None:
     if given.report:
         print(_printed(grader, scored))
         return
+    if grader.bundle.certainty is None and (scored.truth == 0).any():
+        set_levels(grader.bundle, scored)  # as training.train_bundle left it: maps without a level
     fitted = calibrate(
         scored, grader.bundle if given.keep_scores else None, given.fusion,
         finest_alone=shows_finest_alone(grader.bundle),

@@ -61,6 +61,9 @@ def add_commands(commands: Any) -> None:
     plan = _command(commands, "plan", "simulate how much reading could be saved", _PLAN)
     plan.add_argument("--labels", type=Path, metavar="LABELS.csv", help="as for drcore evaluate")
     plan.add_argument(
+        "--skip-invalid", action="store_true", help="go on without labels that cannot be used"
+    )
+    plan.add_argument(
         "--miss", type=_percent, default=0.05, metavar="PERCENT",
         help="of referable ones that may be missed (default: 5)",
     )  # fmt: skip

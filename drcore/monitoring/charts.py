@@ -220,7 +220,8 @@ def _sentences(
         places = [p for p, k in zip(evidence.alarms, evidence.kinds, strict=True) if k == kind]
         first = places[0]
         recent = values[max(0, first - _BATCH + 1) : first + 1]
-        again = f", and {len(places) - 1} times since" if len(places) > 1 else ""
+        more = len(places) - 1
+        again = f", and {'once' if more == 1 else f'{more} times'} since" if more else ""
         thing = "photograph" if measure.photograph else "decision"
         yield (
             f"{measure.title}, {camera}: {kind} than the reference since {periods[first]} "

@@ -85,7 +85,9 @@ def plan(options: argparse.Namespace) -> int:
         raise DrcoreError("--out takes the queue of a list. Give the list with --list.")
     rows, decisions = _rows(options.tables), _decisions(options.record)
     if options.labels is not None:
-        found = plan_from_labels(rows, options.labels, options.miss)
+        found = plan_from_labels(
+            rows, options.labels, options.miss, skip_invalid=options.skip_invalid
+        )
     elif decisions:
         found = plan_from_decisions(
             decisions, rows, options.miss, masked_only=not options.include_unmasked
@@ -107,13 +109,15 @@ def plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def plan_from_labels(rows: list[Row], labels: Path, miss: float) -> Release:
+def plan_from_labels(
+    rows: list[Row], labels: Path, miss: float, *, skip_invalid: bool = False
+) -> Release:
     """Plan from labels and the results of the photographs; see `release_plan`."""
     if not rows:
         raise DrcoreError("Labels need the results of their photographs. Give a table of results.")
     given, problems = read_labels(labels)
     matched, missing = match_labels(labels, given, [row["image"] for row in rows])
-    check_labels(labels, matched.values(), [*problems, *missing])
+    check_labels(labels, matched.values(), [] if skip_invalid else [*problems, *missing])
     outcomes = outcomes_of(rows, matched, None)
     used = outcomes.where(outcomes.graded)
     return release_plan(used.score, used.referable, used.patient, miss)

@@ -139,7 +139,7 @@ def test_laser_scars_that_a_reader_marks_are_told(page, sample_images):
     opened(page, sample_images / "phantom_cut_OS.jpg")
     page.locator("h1.name").click()
     page.keyboard.press("m")
-    page.get_by_role("button", name="laser scar").click()
+    page.get_by_role("button", name="laser scar", exact=True).click()
     panel = page.locator(".panel").first.bounding_box()
     x, y = panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2
     page.mouse.move(x, y)

@@ -230,26 +230,32 @@ def test_a_tablet_held_upright(opened):
 
     screen = page.context.new_cdp_session(page)
 
-    def swipe(x: float, y: float) -> None:
-        screen.send("Input.synthesizeScrollGesture", {
-            "x": x, "y": y, "yDistance": -200, "gestureSourceType": "touch", "speed": 1200,
-        })  # fmt: skip
+    def swipe(x: float, y: float, up: float) -> None:
+        touch, steps = "Input.dispatchTouchEvent", 10
+        screen.send(touch, {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+        for step in range(1, steps + 1):
+            point = {"x": x, "y": y - up * step / steps}
+            screen.send(touch, {"type": "touchMove", "touchPoints": [point]})
+        screen.send(touch, {"type": "touchEnd", "touchPoints": []})
 
     scrolled = "() => document.querySelector('[data-testid=stMain]').scrollTop"
     panel = page.locator(".panel").first.bounding_box()
     page.keyboard.press("+")
     page.keyboard.press("+")
+    page.wait_for_function(f"() => Number({STAGE}.zoom) > 1.5")
     before = page.evaluate(f"() => {STAGE}.middle")
-    swipe(panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2)
+    swipe(panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2, 100)
     page.wait_for_function(f"(before) => {STAGE}.middle !== before", arg=before)
     assert page.evaluate(scrolled) == 0
-    title = page.locator("h1.name").bounding_box()
-    swipe(title["x"] + 20, title["y"] + 5)
+    outside = page.locator(".verdict .outcome").bounding_box()
+    swipe(outside["x"] + 100, outside["y"] + 20, 200)
     page.wait_for_function(f"() => ({scrolled})() > 50")
 
     painted = f"() => {STAGE}.painted"
     wait_until(page, painted, "fused")
+    stage = page.locator(".panels").bounding_box()
     peek = page.get_by_role("button", name="Hold to peek").bounding_box()
+    assert peek["y"] + peek["height"] <= stage["y"] + stage["height"]
     page.mouse.move(peek["x"] + 20, peek["y"] + 20)
     page.mouse.down()
     wait_until(page, painted, "")

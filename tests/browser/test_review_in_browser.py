@@ -72,6 +72,8 @@ def wait_for_map(page, name: str) -> None:
         f"{STAGE}.photograph === {STAGE}.stage",
         timeout=PATIENCE,
     )
+    # Streamlit's own shortcuts are missing for a moment while a page is loaded.
+    page.locator(".stApp[data-test-script-state=notRunning]").wait_for(timeout=PATIENCE)
 
 
 def wait_until(page, script: str, expected) -> None:
@@ -325,7 +327,7 @@ def test_a_mark_is_kept_where_it_was_drawn(page, sample_images, record):
     leave_fields(page)
     time.sleep(1)
     page.keyboard.press("m")
-    page.get_by_role("button", name="haemorrhage").click()
+    page.get_by_role("button", name="haemorrhage", exact=True).click()
     panel = page.locator(".panel").first.bounding_box()
     x, y = panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2
     page.mouse.move(x, y)

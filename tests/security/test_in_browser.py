@@ -68,10 +68,12 @@ def test_an_enemy_in_the_browser(server, watched, guard, stems, titles, encoded,
     ]
     files.append({"name": f"bad {stems[0]}.jpg", "mimeType": "image/jpeg", "buffer": b"text"})
     page.locator("input[type=file]").first.set_input_files(files)
+    start = page.get_by_role("button", name="Start reading")
+    start.wait_for()
+    page.get_by_role("textbox", name="Your name or initials").fill(stems[0])
+    start.click()
     page.locator("h1.name", has_text=stems[0]).wait_for()
     page.locator(".verdict").first.wait_for()
-    page.get_by_placeholder("Your name or initials").fill(stems[0])
-    page.get_by_placeholder("Your name or initials").press("Enter")
     for stem in stems[:2]:
         page.locator("h1.name", has_text=stem).wait_for()
         note = page.get_by_placeholder("Note (optional)")

@@ -132,7 +132,9 @@ def test_photographs_on_all_pages(app_of, record, stems, pages, phantom, encoded
     wait_graded(app)
     worklist = app.session_state["worklist"]
     assert len(worklist) == len(files)
-    app.text_input(key="reader").set_value(stems[0]).run()
+    assert harm(app) == []
+    app.text_input(key="start-reader").set_value(stems[0])
+    app.button(key="start-reading").click().run()
     for entry in worklist.entries[: len(stems)]:
         worklist.select(entry.key)
         app.run()

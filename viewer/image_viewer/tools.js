@@ -3,7 +3,7 @@ const CURSOR_STEP = 0.01; // of the width of the field; five times as much with 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 let otherEyeWanted = false; // stays for the next photograph
 
-class Tools extends Panels {
+class Tools extends Drawing {
   constructor(root) {
     super(root);
     this.measuring = false;
@@ -52,6 +52,7 @@ class Tools extends Panels {
     const side = (columns) => Math.min(width / columns, height / Math.ceil(children.length / columns));
     const best = counts.reduce((a, b) => (side(b) > side(a) ? b : a), 1);
     this.area.style.gridTemplateColumns = `repeat(${best}, minmax(0, 1fr))`;
+    this.peek.style.bottom = `${this.box.clientHeight - this.area.offsetTop - height + 8}px`;
     super.measure();
   }
 

@@ -42,7 +42,8 @@ def page(inputs: DeltaGenerator) -> None:
         found = _plan(decisions, percent / 100, unmasked=unmasked)
         tomorrow = _tables("workload-list")
     except DrcoreError as error:
-        messages.problem(str(error))
+        # The page has no options.
+        messages.problem(str(error).replace(", or leave them out with --skip-invalid", ""))
         return
     if found is None:
         st.html(

@@ -147,6 +147,7 @@ def test_a_change_after_uncovering_is_linked_to_the_blind_decision(session):
     session["study-mode"] = "blinded first read"
     before = reading_mode.circumstances(LIST, entry())
     assert before == {
+        "login": "unverified",
         "mode": "blinded first read", "role": "first", "machine_visible": False, "revises": None,
     }  # fmt: skip
     blind = session_state.store().add(decision(**before))
@@ -200,5 +201,6 @@ def test_what_nobody_yet_named_has_seen_counts_for_whoever_decides(session):
     reading_mode.note_machine_seen(shown)
     session |= {"reader": "AR", "study-mode": "second reader"}
     assert reading_mode.circumstances(shown, entry()) == {
+        "login": "unverified",
         "mode": "second reader", "role": "second", "machine_visible": True, "revises": None,
     }  # fmt: skip
