@@ -69,7 +69,7 @@ def grade_batch(
 
     def read_ahead() -> None:
         while len(waiting) < batch + workers and (item := next(remaining, None)) is not None:
-            waiting.append((item, pool.submit(_begin, grader, item)))
+            waiting.append((item, pool.submit(readers.begin, grader, item)))
 
     try:
         read_ahead()
@@ -134,12 +134,19 @@ class _Readers:
     def __init__(self, prefix: str) -> None:
         self.prefix = f"{prefix}-"
         self._most = 0
+        self._seen: set[threading.Thread] = set()
+
+    def begin(self, grader: Grader, item: PhotographSource) -> Prepared | GradeReport:
+        """Read one photograph, in a thread of the pool."""
+        self._seen.add(threading.current_thread())
+        return _begin(grader, item)
 
     def check(self) -> None:
         """Raise if a thread died."""
         alive = sum(thread.name.startswith(self.prefix) for thread in threading.enumerate())
         self._most = max(self._most, alive)
-        if alive < self._most:
+        dead = not all(thread.is_alive() for thread in list(self._seen))
+        if dead or alive < self._most:
             raise DrcoreError(
                 "Out of memory: a thread that reads images died. Rows so far are saved. Close "
                 "other programs, or use fewer workers, and go on with --resume."

@@ -99,7 +99,7 @@ def test_keys_and_that_nothing_is_lost(opened, server):
     page.keyboard.press("s")
     page.get_by_text("77_OD.jpg, grade 3").wait_for()
     wait_for_map(page, "77_OS")
-    page.locator(".st-key-queue .decided").wait_for()
+    page.locator('.st-key-queue .decided[title="77_OD.jpg"]').wait_for()
     page.keyboard.press("j")
     wait_for_map(page, "78_OS")
     page.keyboard.press("Control+z")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import signal
 import socket
@@ -108,9 +110,16 @@ def chromium(*arguments: str):
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM.exists():
         pytest.skip(f"there is no Chromium at {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments]
-        )
-        yield browser
-        browser.close()
+    browser = _playwright(sync_api).chromium.launch(
+        executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments]
+    )
+    yield browser
+    browser.close()
+
+
+@functools.cache
+def _playwright(sync_api):
+    """One for the whole process: a second one cannot be started beside it."""
+    running = sync_api.sync_playwright().start()
+    atexit.register(running.stop)
+    return running
