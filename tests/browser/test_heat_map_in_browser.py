@@ -114,11 +114,14 @@ def test_a_healthy_eye_is_one_large_image_without_outlines(page, sample_images):
 
 
 def test_every_sentence_of_the_card_can_be_reached(page, sample_images):
+    from playwright.sync_api import expect
+
     opened(page, sample_images / "phantom_mild_OS.jpg")
     for width, height in ((1280, 720), (1366, 768)):
         page.set_viewport_size({"width": width, "height": height})
         page.locator(".verdict").hover()
         page.mouse.wheel(0, -5000)
+        expect(page.locator(".verdict .outcome")).to_be_in_viewport(timeout=30000)  # has scrolled
         # The referral and the first warning stand first, without scrolling.
         frame = page.locator(".st-key-room-right > :first-child").bounding_box()
         for part in (".verdict .outcome", ".verdict li >> nth=0"):
