@@ -7,23 +7,18 @@ of four pixels whether it lies in a line of letters, of any script. It was train
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from drcore.errors import CheckpointError
+from drcore.preprocessing.shipped_network import load_shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -155,23 +150,8 @@ class _Network:
 
 @lru_cache(maxsize=1)
 def _loaded() -> _Network:
-    # Its converter can report its use over the network; without its sender it is a stub.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-    from safetensors.numpy import load
-
-    folder = Path(str(resources.files("drcore"))) / "weights"
-    try:
-        manifest = json.loads((folder / "writing.json").read_text("utf-8"))
-        data = (folder / "writing.safetensors").read_bytes()
-        intact = hashlib.sha256(data).hexdigest() == manifest["sha256"]
-        model, threshold = graph(load(data)), float(manifest["threshold"])
-    except Exception as error:
-        raise CheckpointError(_DAMAGED) from error
-    if not intact:
-        raise CheckpointError(_DAMAGED)
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
-    return _Network(openvino.Core().compile_model(model, "CPU", settings), threshold)
+    compiled, (threshold,) = load_shipped("writing", graph, ["threshold"], _DAMAGED)
+    return _Network(compiled, threshold)
 
 
 def _network() -> _Network:
@@ -179,7 +159,7 @@ def _network() -> _Network:
         return _loaded()
 
 
-def graph(weights: dict[str, NDArray[np.floating]]) -> Any:
+def graph(weights: Mapping[str, NDArray[np.floating]]) -> Any:
     """Build the network for the compiler.
 
     Args:

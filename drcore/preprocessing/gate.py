@@ -6,20 +6,15 @@ by `python -m training.gate` and measured by `python -m training.gradability`.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from drcore.errors import CheckpointError
+from drcore.preprocessing.shipped_network import load_shipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,27 +101,11 @@ class _Network:
 
 @lru_cache(maxsize=1)
 def _loaded() -> _Network:
-    # Its converter can report its use over the network; without its sender it is a stub.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-    from safetensors.numpy import load
-
-    folder = Path(str(resources.files("drcore"))) / "weights"
-    try:
-        manifest = json.loads((folder / "gate.json").read_text("utf-8"))
-        data = (folder / "gate.safetensors").read_bytes()
-        intact = hashlib.sha256(data).hexdigest() == manifest["sha256"]
-        model = graph(load(data))
-        figures = [float(manifest[name]) for name in ("slope", "offset", "threshold")]
-    except Exception as error:
-        raise CheckpointError(_DAMAGED) from error
-    if not intact:
-        raise CheckpointError(_DAMAGED)
     # One thread: photographs are prepared side by side.
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False, "INFERENCE_NUM_THREADS": 1,
-    }  # fmt: skip
-    return _Network(openvino.Core().compile_model(model, "CPU", settings), *figures)
+    compiled, figures = load_shipped(
+        "gate", graph, ["slope", "offset", "threshold"], _DAMAGED, INFERENCE_NUM_THREADS=1
+    )
+    return _Network(compiled, *figures)
 
 
 def _network() -> _Network:

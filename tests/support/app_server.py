@@ -79,7 +79,7 @@ def app_server(
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_it_answers(f"{url}/_stcore/health", process, log, patience)
+        wait_until_it_answers(f"{url}/_stcore/health", process, log, patience)
         yield AppServer(url, process.pid, folder, reviews, log)
     finally:
         process.send_signal(signal.SIGINT)
@@ -89,7 +89,7 @@ def app_server(
             process.kill()
 
 
-def _wait_until_it_answers(
+def wait_until_it_answers(
     url: str, process: subprocess.Popen[bytes], log: Path, patience: float
 ) -> None:
     deadline = time.monotonic() + patience

@@ -10,13 +10,13 @@ import struct
 import subprocess
 import sys
 import sysconfig
-import time
 import tomllib
-import urllib.request
 import venv
 from pathlib import Path
 
 import pytest
+
+from tests.support.app_server import wait_until_it_answers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / ".streamlit" / "config.toml"
@@ -154,7 +154,7 @@ def test_the_wheel_shows_the_viewer(installed, tmp_path):
             command, cwd=tmp_path, env=environment(), stdout=terminal, stderr=terminal
         )
     try:
-        wait_for(f"http://127.0.0.1:{port}/_stcore/health", process, log)
+        wait_until_it_answers(f"http://127.0.0.1:{port}/_stcore/health", process, log, 180)
         if Path("/proc/net/tcp").exists():
             assert listeners(port) == {"127.0.0.1"}
         url, origin = f"ws://127.0.0.1:{port}/_stcore/stream", f"http://127.0.0.1:{port}"
@@ -182,16 +182,3 @@ def test_the_wheel_shows_the_viewer(installed, tmp_path):
     for file in (Path(card), Path(samples)):
         assert file.is_relative_to(installed.parent)
     assert sorted(names) == sorted(p.name for p in (REPOSITORY / "sample_images").glob("*.jpg"))
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 180
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - ours
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "the viewer did not answer"
-            time.sleep(0.2)
-        else:
-            return

@@ -25,10 +25,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from drcore.files import replacing
+from drcore.model.link import Link
 from drcore.model.network import RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
 from training.finest_scale.grade_recipe import GradeRecipe
-from training.finest_scale.maps import Link, coverage_of, logit_maps
+from training.finest_scale.maps import coverage_of, logit_maps
 from training.finest_scale.squares import FineSquares
 from training.finest_scale.start import Start, fit_start, reachable
 from training.finest_scale.tile_training import (
@@ -147,10 +148,8 @@ def grade_jobs(
             if plain or not recipe.plain_bank:
                 kept = bank.cells[place][where]
                 kept += 0.7 * (new.detach().numpy() - kept)
-        score = link.bias + link.slope * torch.log1p(total.clamp_min(0) / area / link.knee)
+        score = link.score(total.clamp_min(0) / area, torch)
         truth = torch.tensor(float(reachable(bank.grades[place], link.ceiling)))
-        if link.ceiling is not None:
-            score = link.ceiling * torch.tanh(score / link.ceiling)
         loss = functional.smooth_l1_loss(score, truth, beta=0.5)
         figures = torch.stack([loss.detach(), (score - truth).detach() ** 2, torch.ones(())])
         return loss * (recipe.grades / recipe.photographs), functional.pad(figures, (5, 0))

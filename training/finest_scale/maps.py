@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from drcore.agreement.statistics import roc_auc
+from drcore.model.link import Link
 from drcore.model.network import RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
 from training.evaluation.localisation import average_precision
@@ -20,31 +20,10 @@ from training.finest_scale.squares import OUTSIDE, FineSquares
 from training.finest_scale.tile_training import logits_of, normalised, shared
 from training.optimisation.arithmetic import Folded
 
-__all__ = ["Link", "coverage_of", "evidence", "figures", "in_grades", "logit_maps", "shared_out"]
+__all__ = ["coverage_of", "evidence", "figures", "in_grades", "logit_maps", "shared_out"]
 
 GRID = 512
 _NEAR = 21  # px of 1,024: within 1 % of the field of view
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """The fixed, increasing link from the mean of a map to the score.
-
-    `s = bias + slope * log(1 + mean / knee)`, with a ceiling `ceiling * tanh(s / ceiling)`: many
-    microaneurysms say little of grades above 2, which the coarser scales show.
-    """
-
-    bias: float
-    slope: float
-    knee: float
-    ceiling: float | None = None
-
-    def score(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return scores in grades."""
-        plain = np.asarray(self.bias + self.slope * np.log1p(mean / self.knee))
-        if self.ceiling is None:
-            return plain
-        return np.asarray(self.ceiling * np.tanh(plain / self.ceiling))
 
 
 def coverage_of(squares: FineSquares, index: int, cells: int) -> NDArray[np.float32]:

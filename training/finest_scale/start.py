@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drcore.model.link import Link
 from drcore.model.network import RamNetwork
-from training.finest_scale.maps import Link
 
 __all__ = ["Start", "fit_start", "reachable"]
 
@@ -59,7 +59,7 @@ def fit_start(
     grades = reachable(grades, ceiling)
     if ceiling is not None:
         grades = ceiling * np.arctanh(grades / ceiling)
-    best = (np.inf, Start(1.0, 0.0, Link(0.0, 1.0, knee)))
+    best = (np.inf, 1.0, 0.0, 0.0, 1.0)
     for factor in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0):
         for zero in np.arange(-2.0, 2.51, 0.5):
             cells = np.logaddexp(0, factor * (logits - np.float32(zero)))
@@ -70,6 +70,6 @@ def fit_start(
             bias = middle - slope * centre
             error = float(chances @ (bias + slope * x - grades) ** 2)
             if error < best[0]:
-                link = Link(round(float(bias), 3), round(float(slope), 4), knee, ceiling)
-                best = (error, Start(factor, float(-factor * zero), link))
-    return best[1]
+                best = (error, factor, float(-factor * zero), float(bias), float(slope))
+    _, factor, offset, bias, slope = best
+    return Start(factor, offset, Link(round(bias, 3), round(slope, 4), knee, ceiling))

@@ -16,6 +16,7 @@ import drcore
 from drcore.errors import CheckpointError
 from drcore.export import writing
 from drcore.export.writing import find_writing, probabilities
+from drcore.preprocessing import shipped_network
 
 FONTS = Path(drcore.__file__).parent / "fonts"
 NAMES = {
@@ -103,7 +104,7 @@ def test_damaged_weights_are_a_sentence(monkeypatch, tmp_path):
     damaged = bytearray((source / "writing.safetensors").read_bytes())
     damaged[-1] ^= 1
     (tmp_path / "weights" / "writing.safetensors").write_bytes(damaged)
-    monkeypatch.setattr(writing.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(shipped_network.resources, "files", lambda _: tmp_path)
     writing._loaded.cache_clear()
     try:
         with pytest.raises(CheckpointError, match="Install drcore again"):

@@ -11,7 +11,7 @@ import skimage.data
 
 from drcore.errors import CheckpointError
 from drcore.photographs.reader import read_photograph
-from drcore.preprocessing import gate
+from drcore.preprocessing import gate, shipped_network
 from drcore.preprocessing.field_of_view import find_field_of_view
 from drcore.preprocessing.gradability import Limits, Quality, assess
 
@@ -205,7 +205,7 @@ def test_photographs_of_few_pixels_and_of_other_colours_are_graded(phantom):
 
 
 def test_damaged_weights_are_refused(phantom, monkeypatch: pytest.MonkeyPatch, tmp_path):
-    monkeypatch.setattr(gate.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(shipped_network.resources, "files", lambda _: tmp_path)
     gate._loaded.cache_clear()
     try:
         with pytest.raises(CheckpointError, match="gradability check are missing"):

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.finest_scale.maps import Link, evidence, figures, in_grades, shared_out
+from drcore.model.link import Link
+from training.finest_scale.maps import evidence, figures, in_grades, shared_out
 from training.finest_scale.squares import FineSquare, FineSquares
 from training.finest_scale.start import fit_start
 
