@@ -3,8 +3,9 @@
 First on tiles with lesion masks, then, from those weights, on the grades of whole photographs:
 `python -m training.finest grades --from runs/fine/tiles.average.safetensors --out runs/fine`; then
 with more cameras and photographs of few pixels, in a folder of its own:
-`python -m training.finest cameras --from runs/fine/grades.average.safetensors --out runs/cameras`;
-then for `training.export --finest`:
+`python -m training.finest cameras --from runs/fine/grades.average.safetensors --out runs/cameras`,
+and from there `whole`, which learns the first blocks, too, or `deep`, with more blocks; then
+for `training.export --finest`:
 `python -m training.finest finish --from runs/cameras --before runs/fine --out runs/finest`.
 """
 
@@ -18,7 +19,7 @@ from drcore.preprocessing.network_input import Preprocessing
 from training.data.duplicates import read_repeats
 from training.data.labels import data_root
 from training.finest_scale.finished import write_finished
-from training.finest_scale.grade_recipe import CAMERAS, GRADES
+from training.finest_scale.grade_recipe import CAMERAS, DEEP, GRADES, WHOLE
 from training.finest_scale.grade_training import train_grades
 from training.finest_scale.square_sets import (
     ALL_TRAINED_ON,
@@ -29,11 +30,13 @@ from training.finest_scale.square_sets import (
 from training.finest_scale.squares import read_fine_rows
 from training.finest_scale.tile_training import TILES, train_tiles
 
+_GRADED = {"grades": GRADES, "cameras": CAMERAS, "whole": WHOLE, "deep": DEEP}
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Train the finest scale from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.finest", description=__doc__)
-    parser.add_argument("stage", choices=("tiles", "grades", "cameras", "finish"))
+    parser.add_argument("stage", choices=("tiles", *_GRADED, "finish"))
     parser.add_argument(
         "--from",
         type=Path,
@@ -67,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     preparation = Preprocessing()
-    names = ALL_TRAINED_ON if given.stage == "cameras" else TRAINED_ON
+    names = TRAINED_ON if given.stage in ("tiles", "grades") else ALL_TRAINED_ON
     squares = open_squares(read_fine_rows(data_root()), given.cache, preparation, names)
     if given.without:
         squares = measured_kept_apart(squares, read_repeats(given.without))
@@ -77,7 +80,7 @@ def _train(given: argparse.Namespace) -> None:
         recipe = replace(TILES, **steps, **seed)
         train_tiles(recipe, squares, given.out, preparation, threads=given.threads)
         return
-    chosen = CAMERAS if given.stage == "cameras" else GRADES
+    chosen = _GRADED[given.stage]
     train_grades(
         replace(chosen, **steps, tiles=replace(chosen.tiles, **seed)), squares, given.start,
         given.out, preparation, threads=given.threads,

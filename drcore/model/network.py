@@ -100,6 +100,13 @@ PRESETS: dict[str, NetworkConfig] = {
     "ram-512": NetworkConfig("ram-512", 512, 32, _LITE0),
     # Microaneurysms are a few pixels across at 1,024 px: a cell sees 147 px, which is enough.
     "ram-1024": NetworkConfig("ram-1024", 1024, 32, _LITE0[:4]),
+    # The same with three blocks more, which start as nothing: a cell sees 307 px.
+    "ram-1024-deep": NetworkConfig(
+        "ram-1024-deep",
+        1024,
+        32,
+        (*_LITE0[:2], replace(_LITE0[2], blocks=3), _LITE0[3], Stage(80, 5, 1, 2, 6)),
+    ),
     "ram-256-lite2": NetworkConfig("ram-256-lite2", 256, 32, _fine(_LITE2)),
     "ram-512-lite2": NetworkConfig("ram-512-lite2", 512, 32, _LITE2),
     # For tests and demonstrations: trains in seconds, a cell sees 23 px.

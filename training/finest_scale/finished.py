@@ -15,8 +15,6 @@ from training.optimisation.checkpoints import RunError
 
 __all__ = ["write_finished"]
 
-_PRESET = "ram-1024"
-
 
 def write_finished(
     run: Path, out: Path, before: Sequence[Path] = (), ceiling: float | None = None
@@ -25,7 +23,7 @@ def write_finished(
 
     Args:
         run: folder of a run on grades.
-        out: receives `ram-1024.safetensors` and `ram-1024.json`.
+        out: receives weights and card, named after the preset.
         before: folders of the runs that it started from, in order; their recipes are recorded.
         ceiling: of the link, instead of the run's.
 
@@ -35,6 +33,8 @@ def write_finished(
     try:
         weights = load_file(run / "grades.average.safetensors")
         link = json.loads((run / "start.json").read_text(encoding="utf-8"))["link"]
+        recipe = json.loads((run / "grades.recipe.json").read_text(encoding="utf-8"))
+        preset = recipe.get("tiles", {}).get("preset", "ram-1024")
         stages = [record for folder in (*before, run) for record in _recipes(folder)]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run.name} holds no finished run on grades ({error}).") from error
@@ -48,15 +48,15 @@ def write_finished(
     if not all(torch.isfinite(value).all() for value in half.values()):
         raise RunError(f"{run.name}: weights are too large for half precision.")
     out.mkdir(parents=True, exist_ok=True)
-    with replacing(out / f"{_PRESET}.safetensors") as part:
+    with replacing(out / f"{preset}.safetensors") as part:
         save_file(half, part)
     card = {
         "link": link,
         "mirrored": False,
         "precision": "bfloat16",
-        "recipe": {"preset": _PRESET, "stages": stages},
+        "recipe": {"preset": preset, "stages": stages},
     }
-    with replacing(out / f"{_PRESET}.json") as part:
+    with replacing(out / f"{preset}.json") as part:
         part.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from training.finest_scale.tile_training import TileRecipe
 from training.finest_scale.tiles import TileChanges
 
-__all__ = ["CAMERAS", "GRADES", "GradeRecipe"]
+__all__ = ["CAMERAS", "DEEP", "GRADES", "WHOLE", "GradeRecipe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class GradeRecipe:
         ceiling: of the link, see `Link`; grades near and above it are learnt as a little less.
         plain_bank: whether kept cells are renewed only by photographs as they are, not changed.
         keep_every: steps between copies of the averaged weights; 0: none.
+        grown_from: smaller network, a key of `drcore.model.network.PRESETS`, that the first weights
+            are of, see `load_grown`; None where they are the network's own.
     """
 
     tiles: TileRecipe = field(
@@ -58,6 +60,7 @@ class GradeRecipe:
     ceiling: float | None = None
     plain_bank: bool = False
     keep_every: int = 0
+    grown_from: str | None = None
 
     def chances(self, grades: NDArray[np.int64], datasets: NDArray[np.str_]) -> NDArray[np.float64]:
         """Return the probability with which each photograph of a grade and a data set is drawn."""
@@ -93,3 +96,15 @@ CAMERAS = GradeRecipe(
     keep_every=100,
 )  # fmt: skip
 """Goes on from `GRADES`: more cameras, photographs of few pixels, loud places of healthy eyes."""
+
+WHOLE = replace(CAMERAS, steps=700, rate=1.5e-4, frozen=0, tiles=replace(CAMERAS.tiles, seed=33))
+"""Goes on from `CAMERAS` with everything learnt."""
+
+DEEP = replace(
+    WHOLE,
+    steps=3000,
+    rate=3e-4,
+    grown_from="ram-1024",
+    tiles=replace(CAMERAS.tiles, preset="ram-1024-deep", seed=34),
+)
+"""Goes on from `CAMERAS` with a deeper network."""

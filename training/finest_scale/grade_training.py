@@ -26,9 +26,10 @@ from torch.nn import functional
 
 from drcore.files import replacing
 from drcore.model.link import Link
-from drcore.model.network import RamNetwork
+from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
 from training.finest_scale.grade_recipe import GradeRecipe
+from training.finest_scale.growth import load_grown
 from training.finest_scale.maps import coverage_of, logit_maps
 from training.finest_scale.squares import FineSquares
 from training.finest_scale.start import Start, fit_start, reachable
@@ -189,7 +190,10 @@ def train_grades(
     cv2.setNumThreads(1)
     sources = _sources(squares)
     network = started(recipe.tiles.preset)
-    network.load_state_dict(load_file(start))
+    if recipe.grown_from is None:
+        network.load_state_dict(load_file(start))
+    else:
+        load_grown(network, RamNetwork(PRESETS[recipe.grown_from]), load_file(start))
     indices = [
         i for i, row in enumerate(squares.rows)
         if row.split == "train" and row.grade is not None and row.dataset in dict(recipe.datasets)

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from drcore.errors import DrcoreError
 from drcore.files import replacing
+from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle
 from drcore.preprocessing.network_input import Preprocessing
-from training.data.squares import SoftTargets, Squares
+from training.data.squares import SQUARE, SoftTargets, Squares
 from training.optimisation.predict import predict
 
 __all__ = ["distilled_targets", "on_the_scale_of_grades"]
@@ -37,6 +39,9 @@ def distilled_targets(
     Args:
         squares: photographs; those of the split "train" are taught, the others keep their grades.
         share: weight of the teacher's score in the target, 0-1.
+
+    Raises:
+        DrcoreError: a photograph that has to be read from its file cannot be.
     """
     training = np.flatnonzero([row.split == "train" for row in squares.rows])
     grade = np.array([row.grade for row in squares.rows], np.float64)
@@ -48,10 +53,7 @@ def distilled_targets(
         kept = np.load(file, allow_pickle=False)
         score = kept if kept.shape == score.shape else score
     if np.isnan(score[training]).any():
-        score[training] = sum(
-            bundle.fusion[size] * predict(network, squares, training, preparation, workers=workers)
-            for size, network in bundle.networks.items()
-        )
+        score[training] = _scores(bundle, squares, training, preparation, workers)
         if file is not None:
             with replacing(file) as part, part.open("wb") as stream:
                 np.save(stream, score, allow_pickle=False)  # to a path, it would add an ending
@@ -59,6 +61,29 @@ def distilled_targets(
     said = on_the_scale_of_grades(score[training], grade[training], dataset[training])
     targets[training] = (1 - share) * grade[training] + share * said
     return SoftTargets(targets, name)
+
+
+def _scores(
+    bundle: Bundle,
+    squares: Squares,
+    indices: NDArray[np.int64],
+    preparation: Preprocessing,
+    workers: int,
+) -> NDArray[np.float64]:
+    """Fused scores; from the files where the bundle looks finer than squares are."""
+    if max(bundle.networks) <= SQUARE:
+        scores = [
+            bundle.fusion[size] * predict(network, squares, indices, preparation, workers=workers)
+            for size, network in bundle.networks.items()
+        ]
+        return np.asarray(sum(scores), np.float64)
+    files = [squares.rows[index].path for index in indices]
+    found = []
+    for report in Grader(bundle).grade_many(files):
+        if report.status == "failed":
+            raise DrcoreError(f"{report.name} cannot be taught: {report.reason}")
+        found.append(report.score)
+    return np.array(found, np.float64)
 
 
 def on_the_scale_of_grades(

@@ -107,7 +107,7 @@ def test_maps_are_as_fine_as_promised(networks, preset, at_least):
 
 FIELDS = {
     "ram-128": 339, "ram-256": 339, "ram-512": 339, "ram-256-lite2": 475, "ram-512-lite2": 475,
-    "tiny-128": 23, "ram-1024": 147,
+    "tiny-128": 23, "ram-1024": 147, "ram-1024-deep": 307,
 }  # fmt: skip
 """Receptive field of a cell of the map, in input pixels."""
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from drcore.errors import DrcoreError
+from drcore.model.bundle import bundled_folder, load_bundle
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.augmentation_gpu import device_batches
 from training.data.labels import Labelled
@@ -65,6 +67,22 @@ def test_targets_are_between_the_grade_and_the_teacher(
     monkeypatch.setattr(distillation, "predict", lambda *_, **__: pytest.fail("scored again"))
     again = distilled_targets(tiny_bundle, squares, Preprocessing(), 0.25, keep=tmp_path)
     assert again.targets.tolist() == soft_targets.targets.tolist()
+
+
+def test_a_bundle_that_looks_finer_than_squares_reads_the_files(
+    sample_images: Path, squares: Squares, tmp_path: Path
+) -> None:
+    photograph = next(sample_images.glob("*.jpg"))
+    rows = [replace(row, path=photograph) for row in squares.rows]
+    bundle = load_bundle(bundled_folder())
+    found = distilled_targets(bundle, replace(squares, rows=rows), Preprocessing(), 1.0)
+    # One photograph under all names: the line through one score is the mean grade of a camera.
+    for camera in "ab":
+        own = [i for i in range(6) if squares.rows[i].dataset == camera]
+        assert found.targets[own] == pytest.approx(np.mean([GRADES[i] for i in own]))
+    gone = replace(squares, rows=[replace(row, path=tmp_path / "gone.jpg") for row in rows])
+    with pytest.raises(DrcoreError, match=r"gone\.jpg cannot be taught"):
+        distilled_targets(bundle, gone, Preprocessing(), 1.0)
 
 
 def test_targets_reach_the_batches(squares: Squares) -> None:
