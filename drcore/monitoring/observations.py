@@ -44,7 +44,7 @@ class Measure:
 
 MEASURES = {
     "score": Measure("Score", "grades"),
-    "grade": Measure("Grade shares", "mean grade", 5),
+    "grade": Measure("Mean grade", "", 5),
     "gradable": Measure("Gradable share", "", 2),
     "sharpness": Measure("Sharpness"),
     "brightness": Measure("Brightness", "grey levels"),

@@ -18,14 +18,7 @@ from viewer.batch.outcomes import (
     patient_outcomes,
     patient_table,
 )
-from viewer.batch.results_table import (
-    KINDS,
-    column_config,
-    filtered,
-    kind_name,
-    patient_config,
-    table,
-)
+from viewer.batch.results_table import GRADES, column_config, filtered, patient_config, table
 from viewer.server.jobs import JobRegistry
 from viewer.server.settings import batch_root, name_rules
 from viewer.session import reader as signed_in
@@ -81,7 +74,9 @@ def current() -> BatchJob | None:
 def controls(job: BatchJob | None) -> None:
     """Show what the page is for, or what can be done with a batch."""
     if job is None:
-        st.caption("Grade every image in a folder. Same columns as `drcore grade`.")
+        st.caption(
+            "Grade every image of a folder into one table, with the columns of `drcore grade`."
+        )
         return
     if job.active:
         st.button(
@@ -309,11 +304,12 @@ def _browse(job: BatchJob, rows: list[Row]) -> None:
             chosen = _matching(patients, outcomes, text)
             indices = [index for one in chosen for index in one.rows]
         else:
-            kinds = st.pills(
-                "Show", KINDS, selection_mode="multi", key=f"kinds-{job.token}",
-                label_visibility="collapsed", format_func=kind_name, persist_state="session",
+            grades = st.pills(
+                "Grade", GRADES, selection_mode="multi", key=f"grades-{job.token}",
+                label_visibility="collapsed", format_func="Grade {}".format,
+                persist_state="session",
             )  # fmt: skip
-            indices = filtered(rows, show=kinds, outcomes=outcomes, text=text)
+            indices = filtered(rows, show=grades, outcomes=outcomes, text=text)
         count = min(len(indices), MAX_TO_REVIEW)
         if st.button(
             f"Open {'these' if len(indices) < len(rows) else 'all'} {count} in Review",

@@ -16,18 +16,13 @@ if TYPE_CHECKING:
     from drcore.results.columns import Row
     from viewer.batch.outcomes import Outcome
 
-KINDS = (*map(str, range(5)), "ungradable", "failed")
-"""Grade of a row, or its status if it has none."""
+GRADES = tuple(map(str, range(5)))
+"""Of a row, as it stands in the table."""
 
 _COLUMNS = (
     "image", "outcome", "grade", "score", "p_referable", "laterality", "patient", "exam_date",
     "identity_source", "status", "reason",
 )  # fmt: skip
-
-
-def kind_name(kind: str) -> str:
-    """Return what the page calls one of `KINDS`."""
-    return "Unreadable" if kind == "failed" else kind.capitalize()
 
 
 def filtered(
@@ -37,7 +32,7 @@ def filtered(
     outcomes: Iterable[Outcome] = (),
     text: str = "",
 ) -> list[int]:
-    """Return the indices of rows of some `KINDS` and outcomes that hold a text, in any case.
+    """Return the indices of rows of some grades and outcomes that hold a text, in any case.
 
     Nothing chosen stands for everything.
     """

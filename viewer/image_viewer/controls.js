@@ -61,6 +61,12 @@ function slider(label, name, low, high, step) {
     min="${low}" max="${high}" step="${step}" aria-label="${label}"><output></output></label>`;
 }
 
+// In the toolbar or, where that is too narrow for it, in the card of adjustments.
+function layouts() {
+  const items = LAYOUTS.map(([value, text, art]) => [value, text, `${text} (L)`, icon(art)]);
+  return `<div class="layouts">${group("Layout", "layout", items)}</div>`;
+}
+
 function controlsHtml() {
   return `<svg class="defs" aria-hidden="true"><filter id="green" color-interpolation-filters="sRGB">
     <feColorMatrix values="0 1 0 0 0  0 1 0 0 0  0 1 0 0 0  0 0 0 1 0"/></filter></svg>
@@ -70,10 +76,10 @@ function controlsHtml() {
     <div class="pair maps"><button type="button" class="toggle" data-do="toggle"
       title="H; hold X to peek beneath">Hide heat map</button>
     ${slider("Heat-map opacity", "opacity", 0, 100, OPACITY_STEP)}</div>
-    ${group("Layout", "layout", LAYOUTS.map(([v, t, art]) => [v, t, `${t} (L)`, icon(art)]))}
+    ${layouts()}
     <div class="group" role="group" aria-label="Tools">
-      <button type="button" data-do="adjust" aria-expanded="false" aria-label="Brightness, contrast, fill"
-        title="Brightness, contrast, fill">${icon(ICONS.adjust)}</button>
+      <button type="button" data-do="adjust" aria-expanded="false" aria-label="Brightness, contrast, fill, layout"
+        title="Brightness, contrast, fill, layout">${icon(ICONS.adjust)}</button>
       <button type="button" data-do="fit" aria-label="Fit to window"
         title="Fit to window (Z, or double click)">${icon(ICONS.fit)}</button>
       <button type="button" data-do="actual" aria-pressed="false" aria-label="1:1, one image pixel a screen pixel"
@@ -88,6 +94,7 @@ function controlsHtml() {
         title="Keyboard shortcuts (?)">${icon(ICONS.keyboard)}</button>
     </div></div>
     <div class="cards"><div class="card adjust" hidden>
+      ${layouts()}
       ${slider("Brightness", "brightness", 50, 200, 5)}${slider("Contrast", "contrast", 50, 250, 5)}
       <div class="row maps"><button type="button" class="toggle" data-do="full"
         aria-pressed="false" title="K">Full fill of the heat map</button></div>

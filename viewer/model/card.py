@@ -35,7 +35,10 @@ _COLUMNS = {
     "mean_absolute_error": "Mean absolute error",
 }
 
-_DATASETS = {"aptos2019": "APTOS 2019", "eyepacs": "EyePACS", "idrid": "IDRiD", "ddr": "DDR"}
+_DATASETS = {
+    "aptos2019": "APTOS 2019", "eyepacs": "EyePACS", "idrid": "IDRiD", "ddr": "DDR",
+    "messidor2": "Messidor-2",
+}  # fmt: skip
 _PARTS = {"val": "validation"}
 
 

@@ -36,6 +36,10 @@ def page(filters: DeltaGenerator) -> None:
     if reading_mode.hides_record():
         _empty("Study still masked", "Monitor is available only to coordinators.")
         return
+    st.html(
+        "<p>Do images, the model\u2019s results or readers\u2019 grades drift away from a "
+        "reference, such as after a change of camera or clinic?</p>"
+    )
     with filters:
         since = st.date_input("Since", value=None, key="monitor-since")
         own = st.toggle(

@@ -112,9 +112,9 @@ def panel(worklist: Worklist, entry: Entry, store: ReviewStore, *, hidden: bool 
             for grade, name in enumerate(_GRADE_NAMES):
                 _choice_button(worklist, entry, f"{grade} {name}", grade, str(grade))
             _choice_button(worklist, entry, "Ungradable", "ungradable", "U")
+        reading_form.panel(entry, store, ungradable=draft.choice == "ungradable")
         _fields(worklist, entry)
         _save_buttons(worklist, entry, store)
-    reading_form.panel(entry, store, ungradable=draft.choice == "ungradable")
     session = state.session()
     if session.save_error:
         messages.problem(session.save_error)

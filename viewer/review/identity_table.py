@@ -69,7 +69,8 @@ def _dialog(worklist: Worklist) -> None:
     entries = [e for e in worklist.everything if e.report and e.report.status != "failed"]
     left = worklist.total - len(entries)
     st.caption(
-        "Edit any cell, then save. What you enter is stored under each image's hash with your name."
+        "Edit any cell, then save. Entries are stored under each image's hash with your name. "
+        "Images of one patient belong to one visit only if their exam dates are equal."
         + (f" {left} not listed: unreadable, or still being graded." if left else "")
     )
     _pattern_form()

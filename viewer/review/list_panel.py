@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from drcore.text import fold
 from viewer.review import identity_table
 from viewer.review.list_rows import patient_summary
 from viewer.session import current_list, state
@@ -17,6 +18,7 @@ from viewer.ui.origins import source_words
 from viewer.worklist.ordering import KINDS, MODEL_ORDERS, ORDERS, ViewOptions
 
 if TYPE_CHECKING:
+    from viewer.worklist.ordering import PatientStudy
     from viewer.worklist.worklist import Entry, Worklist
 
 _GRADED = {"All": None, "To grade": False, "Graded": True}
@@ -135,6 +137,11 @@ def _identity(worklist: Worklist, entry: Entry) -> None:
         st.caption(f"{both}{patient_summary(study)}")
         if study.grade.grade is not None:
             st.caption(f"Worse eye: grade {study.grade.grade}")
+        if _has_other_visits(worklist, study):
+            st.caption(
+                "This patient has images of another exam date. Visits are kept apart: their eyes "
+                "are neither shown side by side nor graded together."
+            )
     st.segmented_control(
         "Eye", list(_EYES), default=entry.laterality or "", required=True,
         format_func=_EYES.__getitem__, key=f"eye-{entry.key}",
@@ -164,6 +171,11 @@ def _identity(worklist: Worklist, entry: Entry) -> None:
     error = st.session_state.pop("identity-error", "")
     if error:
         messages.problem(error)
+
+
+def _has_other_visits(worklist: Worklist, study: PatientStudy) -> bool:
+    patients = [fold(one.patient) for one in worklist.studies if one.patient]
+    return study.patient is not None and patients.count(fold(study.patient)) > 1
 
 
 def _correct(worklist: Worklist, entry: Entry, patient_hidden: bool) -> None:  # noqa: FBT001

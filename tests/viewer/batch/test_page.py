@@ -99,9 +99,9 @@ def test_the_table_is_filtered(open_app, root):
     job = finished(start(app, ""))
     assert len(app.dataframe[0].value) == len(job.found) == 4
     app.get("button_group")
-    app.pills(key=f"kinds-{job.token}").set_value(["failed"]).run()
-    assert app.dataframe[0].value["status"].tolist() == ["failed"]
-    app.pills(key=f"kinds-{job.token}").set_value([]).run()
+    app.pills(key=f"grades-{job.token}").set_value(["4"]).run()
+    assert set(app.dataframe[0].value["grade"]) == {4}
+    app.pills(key=f"grades-{job.token}").set_value([]).run()
     app.text_input(key=f"find-{job.token}").set_value("DEEP").run()
     assert app.dataframe[0].value["image"].tolist() == ["a/deep/2_right.jpg"]
 

@@ -135,6 +135,17 @@ def test_eye_and_patient_are_corrected_and_come_back(
     assert (again.laterality, again.patient) == ("OD", "<b>9</b>")
 
 
+def test_eyes_of_two_visits_are_kept_apart_and_the_page_says_so(app):
+    def told() -> bool:
+        return any("Visits are kept apart" in caption.value for caption in app.caption)
+
+    assert not told()
+    app.text_input(key="reader").set_value("AR").run()
+    app.text_input(key="date-p1").set_value("2024-03-02").run()
+    app.button(key="save-identity").click().run()
+    assert told()
+
+
 def test_de_identified_pages_and_records_name_no_file(app, html, tmp_path):
     app.toggle(key="deidentified").set_value(True).run()
     entry = app.session_state["worklist"].selected
