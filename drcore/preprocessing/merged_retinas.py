@@ -22,6 +22,12 @@ _EXPLAINED, _ALIKE = 0.5, 0.35
 """Of several discs on a page: share of the region that they fill, the second's size by the first's.
 """
 
+_LONG = 2.0
+"""Radians of a rim on a page that are no chance."""
+
+_NO_ROOM = 0.9
+"""Share of a picture from which a disc leaves no room for a picture beside it: only for glare."""
+
 _HANGING = 0.05
 """Radius of the largest disc within what hangs on a retina, by its radius: tabs and notches of
 cameras, and discs a little squeezed, reach 0.025; insets from 0.07."""
@@ -46,7 +52,8 @@ def retinas_in(region: Region, *, on_page: bool = False) -> tuple[int, bool]:
     )
     several = several or (region.solidity < ONE and _much_beside(region, rims[0]))
     if on_page:
-        several = several and _explained(region, rims)
+        sure = not whole and rims[0].seen > _LONG
+        several = several and (sure or _explained(region, rims))
     elif _inset_outside(region, rims[0]) if whole else _inset_in_corner(region, rims[0]):
         return 2, False
     # Round corners and nicks are small beside the region; one of several retinas is not.
@@ -65,6 +72,8 @@ def _explained(region: Region, rims: list[Circle]) -> bool:
 
 def _inset_outside(region: Region, rim: Circle) -> bool:
     """True where something solid and small hangs on a whole disc: a picture beside the retina."""
+    if region.area > _NO_ROOM:
+        return False
     rest = region.filled.copy()
     centre = round(rim.x - region.left), round(rim.y - region.top)
     cv2.circle(rest, centre, round(1.03 * rim.radius + 1), 0, cv2.FILLED)

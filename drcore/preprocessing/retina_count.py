@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from drcore.preprocessing.field_of_view import thumbnail
 from drcore.preprocessing.merged_retinas import retinas_in
 from drcore.preprocessing.rims import (
     Region,
@@ -38,12 +39,15 @@ PART_OF_A_PICTURE = (
     "of the retina as a picture of its own and grade that."
 )
 
-_SIDE = 320
-"""Long side of the thumbnail: the retinas of a sheet of twenty are still 50 pixels wide on it."""
-
 _OTHER = 0.03
 """Lit content beside a retina that makes a picture more than a photograph, share of its area."""
 
+
+_FRAME_FILLED = 0.94
+"""Share of a picture from which a region is no disc, whatever circle explains its outline."""
+
+_OPTIC_DISC = 0.05
+"""Share of a picture that no optic disc has, however near it was photographed."""
 
 _FAINT = 0.3
 """Share of an outline that may be faint where a region is taken for several retinas."""
@@ -52,17 +56,18 @@ _SHARP = 0.5
 """How far brightness falls across the rim of a photograph; shadows within a retina are softer."""
 
 
-def why_not_single(rgb: NDArray[np.uint8]) -> str:
+def why_not_single(rgb: NDArray[np.uint8], small: NDArray[np.uint8] | None = None) -> str:
     """Say why a picture is not the photograph of one retina.
 
     Args:
         rgb: uint8 (H, W, 3), 0-255, upright.
+        small: its `drcore.preprocessing.field_of_view.thumbnail`, where it is there.
 
     Returns:
         `SEVERAL_RETINAS`, `PART_OF_A_PICTURE`, or an empty string where nothing speaks against a
         single photograph; whether it shows a retina at all is not decided here.
     """
-    small = _thumbnail(rgb)
+    small = thumbnail(rgb) if small is None else small
     lit = _brightest(small)
     page = _page_colour(small)
     shown, blocks = (lit, []) if page is None else _on_page(small, lit, page)
@@ -93,7 +98,8 @@ def _reason(
     if seen.retinas and other:
         return PART_OF_A_PICTURE
     lit = _brightest(small)
-    if blocks is None and _parted_by_colour(small, lit, cut, whole=seen.whole):
+    whole = seen.whole and regions[0].area < _FRAME_FILLED
+    if blocks is None and not whole and _parted_by_colour(small, lit, cut):
         return PART_OF_A_PICTURE
     if regions and _reddish(small, regions[0]):
         largest = regions[0]
@@ -130,13 +136,6 @@ class _Seen:
 
 
 # --- planes -------------------------------------------------------------------------------------
-
-
-def _thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = rgb.shape[:2]
-    factor = max(1.0, max(height, width) / _SIDE)
-    size = max(8, round(width / factor)), max(8, round(height / factor))
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _brightest(small: NDArray[np.uint8]) -> Plane:
@@ -182,7 +181,7 @@ def _small_place(
     regions: list[Region], small: NDArray[np.uint8], rgb: NDArray[np.uint8]
 ) -> tuple[slice, slice] | None:
     """Rows and columns of a photograph within which all lies, if they are few; else None."""
-    if not regions or max(rgb.shape[:2]) <= _SIDE:
+    if not regions or max(rgb.shape[:2]) <= max(small.shape[:2]):
         return None
     x, y, width, height = cv2.boundingRect(np.concatenate([r.contour for r in regions]))
     if max(width, height) > 0.5 * max(small.shape[:2]):
@@ -224,7 +223,8 @@ def _pieces_of_one(first: Region, second: Region) -> bool:
         spans.append((alike, int(min(high) - max(low))))
     (across, shared_x), (down, shared_y) = spans
     gap = max(-shared_x, -shared_y)
-    return bool((gap <= 8 and (across or down)) or gap < 0)
+    crescent = second.solidity < 0.8  # its rim, beyond a band of that colour
+    return bool((gap <= 8 and (across or down or crescent)) or gap < 0)
 
 
 def _mask(plane: Plane) -> tuple[Plane, float]:
@@ -247,17 +247,14 @@ def _reddish(small: NDArray[np.uint8], region: Region) -> bool:
 # --- pictures in pictures -----------------------------------------------------------------------
 
 
-def _parted_by_colour(small: NDArray[np.uint8], lit: Plane, cut: float, *, whole: bool) -> bool:
+def _parted_by_colour(small: NDArray[np.uint8], lit: Plane, cut: float) -> bool:
     """True where a photograph stands out by colour alone from lit things around it: a screen."""
-    room = _in_a_room(small, cut)
-    if whole and not room:
-        return False
     faintest = 255 - _brightest(255 - small)
     colourful = np.asarray(cv2.subtract(lit, faintest), np.uint8)
     regions = sorted(regions_of(_mask(colourful)[0]), key=_roundness, reverse=True)[:3]
-    if room and any(_is_shown(small, region) for region in regions):
+    if _in_a_room(small, cut) and any(_is_shown(small, region) for region in regions):
         return True
-    return not whole and any(_is_disc_among_others(lit, region) for region in regions)
+    return any(_is_disc_among_others(lit, region) for region in regions)
 
 
 def _in_a_room(small: NDArray[np.uint8], cut: float) -> bool:
@@ -272,7 +269,7 @@ def _is_shown(small: NDArray[np.uint8], region: Region) -> bool:
     """True for what may be a photograph of a retina clear of the border, with a rim or cut."""
     height, width = region.frame
     x, y, across, down = cv2.boundingRect(region.contour)
-    clear = min(x, y, width - x - across, height - y - down) > 0.02 * min(height, width)
+    clear = min(x, y, width - x - across, height - y - down) > 0.06 * min(height, width)
     fits = 0.04 < region.area < 0.6 and region.solidity > 0.9
     return clear and fits and _reddish(small, region)
 
@@ -280,7 +277,8 @@ def _is_shown(small: NDArray[np.uint8], region: Region) -> bool:
 def _is_disc_among_others(lit: Plane, region: Region) -> bool:
     """True for a whole disc, clear of the border, with lit things around it."""
     height, width = lit.shape
-    rims, _ = rims_of(region) if region.solidity > 0.97 else ([], False)
+    may_be = region.solidity > 0.97 and region.area > _OPTIC_DISC
+    rims, _ = rims_of(region) if may_be else ([], False)
     if not rims:
         return False
     rim = rims[0]
