@@ -365,9 +365,8 @@ def test_failures_that_last_are_a_row(
 
     assert re.search(sentence, rows[4]["reason"])
     tried = 9 - len(_Web.failing[name])
-    assert tried == (
-        drcore.sources.remote_client.TRIES if failures[0] in {408, 429, 503, "break", "stall"} else 1
-    )
+    passing = failures[0] in {408, 429, 503, "break", "stall"}
+    assert tried == (drcore.sources.remote_client.TRIES if passing else 1)
 
 
 def test_a_continued_run_fetches_nothing_again(
