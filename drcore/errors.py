@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 __all__ = [
-    "CheckpointError", "DrcoreError", "MissingInputError", "PhotographError", "ReviewError",
-    "SourceError",
+    "RETRY_LATER", "CheckpointError", "DrcoreError", "MissingInputError", "PhotographError",
+    "ReviewError", "SourceError",
 ]  # fmt: skip
+
+RETRY_LATER = "Try again later."
+"""Ends every sentence on what the photograph itself is not to blame for."""
 
 
 class DrcoreError(Exception):

@@ -25,6 +25,7 @@ from drcore.eye import FIELD_DEGREES
 from drcore.grading.grader import Grader
 from drcore.grading.installed import open_grader
 from drcore.grading.report import GradeReport
+from drcore.memory import give_back_large_blocks, limit_pools
 from drcore.photographs.identity import NameRules
 from drcore.results.columns import Row, with_identity
 from drcore.results.map_files import map_files
@@ -116,6 +117,8 @@ def grade(options: GradeOptions) -> int:
     if options.list_only:
         return print_inputs(inputs)
     _check_inputs(inputs, options)
+    limit_pools()
+    give_back_large_blocks()
     with open_table(
         options.csv, resume=options.resume, overwrite=options.overwrite,
         spreadsheet=options.spreadsheet,

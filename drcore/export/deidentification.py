@@ -94,7 +94,10 @@ def deidentified(case: Case, *, notes: bool = False) -> Case:
         The same photograph under its pseudonym, without patient; laterality stays.
     """
     name = pseudonym(case.report.sha256)
-    report = replace(case.report, name=name, patient=None, exam_date=None, identity_source="")
+    origins = [part for part in case.report.identity_source.split() if part.startswith("eye=")]
+    report = replace(
+        case.report, name=name, patient=None, exam_date=None, identity_source=" ".join(origins)
+    )
     if report.status == "failed":  # its reason begins with the file's name
         report = replace(report, reason="the photograph could not be read.")
     return replace(

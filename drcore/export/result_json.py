@@ -66,6 +66,7 @@ def result(case: Case, privacy: Disclosure | None = None) -> dict[str, Any]:
         "laterality": report.laterality,
         "patient": report.patient,
         "exam_date": report.exam_date,
+        "identity_source": report.identity_source or None,
         "burned_in": report.burned_in,
         "width": report.width or None,
         "height": report.height or None,

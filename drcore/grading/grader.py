@@ -20,7 +20,7 @@ from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.photograph import GRADING_SIDE, Photograph, Source
 from drcore.photographs.raster import reduction_to
 from drcore.photographs.reader import read_photograph
-from drcore.preprocessing.field_of_view import find_field_of_view
+from drcore.preprocessing.field_of_view import find_field_of_view, thumbnail
 from drcore.preprocessing.gradability import Quality, assess
 from drcore.preprocessing.retina_square import RetinaSquare, block_mean
 from drcore.text import clean_name
@@ -251,8 +251,9 @@ class Grader:
         shrink = reduction_to(GRADING_SIDE, width, height)
         small = np.asarray(block_mean(photograph.rgb, shrink), np.uint8)
         reduction = photograph.reduction * shrink
-        field_of_view = find_field_of_view(small)
-        quality = assess(small, field_of_view, reduction)
+        smallest = thumbnail(small)
+        field_of_view = find_field_of_view(small, smallest)
+        quality = assess(small, field_of_view, reduction, small=smallest)
         frame = RetinaSquare(
             field_of_view.scaled(reduction), photograph.width, photograph.height, SQUARE
         )

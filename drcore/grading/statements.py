@@ -10,12 +10,14 @@ from drcore.icdr import FULL_NAMES, REFERABLE
 from drcore.maps.region import LEVELS, Region
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from drcore.grading.report import GradeReport
 
 __all__ = [
-    "MILD_IS_HARD", "Outcome", "grade_range", "map_key_words", "map_sentence", "model_sentence",
-    "operating_point", "outcome", "outcome_words", "outline_words", "percent",
-    "referable_words", "regions_of",
+    "MILD_IS_HARD", "Outcome", "grade_range", "identity_sentence", "map_key_words", "map_sentence",
+    "model_sentence", "operating_point", "origin_words", "outcome", "outcome_words",
+    "outline_words", "percent", "referable_words", "regions_of", "source_words",
 ]  # fmt: skip
 
 Outcome = Literal["no", "borderline", "referable", "ungradable"]
@@ -26,6 +28,11 @@ _OUTCOMES: dict[Outcome, str] = {
     "referable": "Referable DR",
     "ungradable": "Ungradable: refer or repeat the photograph",
 }
+
+_ORIGINS = {
+    "dicom": "from DICOM header", "pattern": "by name pattern", "folder": "from folder",
+    "name": "from file name", "hand": "entered by hand",
+}  # fmt: skip
 
 MILD_IS_HARD = "Grades 0 and 1 are hard to tell apart for this model."
 """Goes with every grade 0 and 1."""
@@ -146,3 +153,52 @@ def outline_words(report: GradeReport) -> str:
 
 def _areas(areas: float) -> str:
     return f"{areas:.1f} disc areas" if areas >= 0.1 else f"{areas:.2f} disc areas"
+
+
+# --- eye, patient and date ----------------------------------------------------------------------
+
+
+def source_words(identity_source: str, known: Collection[str] = ("eye", "patient", "date")) -> str:
+    """Say where eye, patient and date were read.
+
+    Args:
+        identity_source: `eye=name patient=name date=dicom`.
+        known: of what to say it.
+
+    Returns:
+        `eye and patient from file name; date from DICOM header`; empty where nothing is known.
+    """
+    by_origin: dict[str, list[str]] = {}
+    for part in identity_source.split():
+        what, _, origin = part.partition("=")
+        if what in known and origin in _ORIGINS:
+            by_origin.setdefault(origin, []).append(what)
+    return "; ".join(f"{_listed(what)} {_ORIGINS[o]}" for o, what in by_origin.items())
+
+
+def origin_words(identity_source: str, what: str) -> str:
+    """Say where one of eye, patient and date was read, such as "from file name"; else empty."""
+    return source_words(identity_source, {what}).removeprefix(f"{what} ")
+
+
+def identity_sentence(report: GradeReport, *, patient: bool = True) -> str:
+    """Say where eye, patient and date of a photograph were read, and what is not known.
+
+    Args:
+        report: any.
+        patient: whether the document names the patient.
+
+    Returns:
+        A sentence that holds neither of the values; empty where nothing is recorded.
+    """
+    values = {
+        "eye": report.laterality, "patient": report.patient if patient else None,
+        "date": report.exam_date,
+    }  # fmt: skip
+    told = source_words(report.identity_source, {what for what, value in values.items() if value})
+    return f"Identification: {told}." if told else ""
+
+
+def _listed(words: list[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from drcore.model.network import RamNetwork
 
 __all__ = ["graph"]
+
+_LARGE, _STRIPS, _OVERLAP = 1024, 4, 16
+"""Input from which the first layers run strip by strip, how many strips, and rows by which each
+overlaps its neighbours: a stem and two blocks see seven."""
 
 
 def graph(network: RamNetwork) -> Any:
@@ -26,18 +32,54 @@ def graph(network: RamNetwork) -> Any:
     """
     import openvino
     from openvino import opset13 as ops
-    from torch import nn
 
     config = network.config
     square = ops.parameter([1, 3, config.input_size, config.input_size], np.float32)
-    x = _convolved(square, network.stem)
-    block: Any  # of the network's own kind, which has no public name
-    for block in network.blocks:
+    blocks = list(network.blocks)
+    if config.input_size < _LARGE:
+        x = _blocks(_convolved(square, network.stem), blocks)
+    else:
+        first, rest = _until_a_quarter(blocks)
+        x = _blocks(_in_strips(square, network.stem, first, config.input_size), rest)
+    return openvino.Model([x], [square], config.name)
+
+
+def _blocks(x: Any, blocks: Sequence[Any]) -> Any:
+    """Inverted residual blocks, one after the other."""
+    from openvino import opset13 as ops
+    from torch import nn
+
+    for block in blocks:
         y = x if isinstance(block.expand, nn.Identity) else _convolved(x, block.expand)
         y = _convolved(y, block.depthwise, block.pad)
         y = _convolved(y, block.project)
         x = ops.add(x, y) if block.residual else y
-    return openvino.Model([x], [square], config.name)
+    return x
+
+
+def _until_a_quarter(blocks: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Part blocks behind the one that leaves a quarter of the input's resolution."""
+    count = 1 + next(i for i, block in enumerate(blocks) if block.depthwise[0].stride[0] > 1)
+    return blocks[:count], blocks[count:]
+
+
+def _in_strips(square: Any, stem: Any, blocks: Sequence[Any], size: int) -> Any:
+    """The first layers strip by strip: they hold most of a large network's memory.
+
+    The strips overlap by more than these layers see, so that the result is the same.
+    """
+    from openvino import opset13 as ops
+
+    def rows(x: Any, start: int, stop: int) -> Any:
+        begin, end, step, axis = (ops.constant(np.array([n])) for n in (start, stop, 1, 2))
+        return ops.slice(x, begin, end, step, axis)
+
+    parts, height = [], size // _STRIPS
+    for top in range(0, size, height):
+        above, below = max(0, top - _OVERLAP), min(size, top + height + _OVERLAP)
+        x = _blocks(_convolved(rows(square, above, below), stem), blocks)
+        parts.append(rows(x, (top - above) // 4, (top + height - above) // 4))
+    return ops.concat(parts, 2)
 
 
 def _convolved(x: Any, layers: Any, pad: Any = None) -> Any:

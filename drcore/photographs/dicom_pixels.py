@@ -14,6 +14,7 @@ from PIL import Image
 from drcore.errors import DrcoreError, PhotographError
 from drcore.photographs.colours import in_srgb
 from drcore.photographs.jpeg import blocks_of, decode_jpeg, names_its_colours, with_rgb_marker
+from drcore.photographs.jpeg_2000 import check_jpeg_2000
 from drcore.photographs.photograph import RGB
 from drcore.photographs.pixel_damage import check_blocks, check_rows
 from drcore.text import one_line
@@ -152,6 +153,8 @@ def _check_frames(encoded: bytes, layout: Layout, wanted: frozenset[int], label:
                     f"{layout.samples} samples, the compressed picture {size[0]} x {size[1]} with "
                     f"{size[2]}. Export the photograph again."
                 )
+            if layout.syntax != JPEG:
+                check_jpeg_2000(frame)
     if found != layout.frames:
         raise PhotographError(
             f"{label}: the DICOM header declares {layout.frames} photographs, but there are "

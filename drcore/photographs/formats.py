@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import time
 from pathlib import Path
 from typing import BinaryIO
 
-from drcore.errors import PhotographError
+from drcore.errors import RETRY_LATER, PhotographError
 from drcore.photographs.photograph import MAX_BYTES
 from drcore.text import clean_name
 
@@ -38,6 +40,18 @@ _MAGIC = (
 )
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_PASSING = frozenset(
+    {
+        errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.ENOTCONN,
+        errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ECONNRESET,
+        errno.ECONNABORTED,
+    }
+)  # fmt: skip
+"""What network drives answer while they cannot be reached."""
+
+PAUSES = (0.5, 1.0, 2.0)
+"""Seconds before a file is tried again that its drive does not give."""
+
 _DEFLATE = 1032  # bytes that one byte of a PNG can stand for at most
 
 
@@ -83,10 +97,11 @@ def _bytes_of(source: str | Path | bytes | bytearray | memoryview | BinaryIO) ->
                     f"{label}: the file has {path.stat().st_size / 2**20:.0f} MiB; at most "
                     f"{MAX_BYTES >> 20} MiB are accepted. Export it as JPEG."
                 )
-            return path.read_bytes(), path.name
+            return _read(path), path.name
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise PhotographError(f"{label}: the file cannot be opened ({why}).") from error
+            later = f" {RETRY_LATER}" if getattr(error, "errno", None) in _PASSING else ""
+            raise PhotographError(f"{label}: the file cannot be opened ({why}).{later}") from error
     try:
         data = source.read(MAX_BYTES + 1)
     except (OSError, ValueError, AttributeError) as error:
@@ -95,6 +110,18 @@ def _bytes_of(source: str | Path | bytes | bytearray | memoryview | BinaryIO) ->
         raise PhotographError("The given file object is open as text; open it in binary mode.")
     found = getattr(source, "name", None)  # a number, where the file has none
     return data, found if isinstance(found, str) else "upload"
+
+
+def _read(path: Path) -> bytes:
+    """Read a file, again after growing pauses where its drive fails for a moment."""
+    for pause in PAUSES:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+        time.sleep(pause)
+    return path.read_bytes()
 
 
 def is_dicom(head: bytes) -> bool:

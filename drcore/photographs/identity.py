@@ -14,68 +14,22 @@ from typing import Any, Literal
 
 from drcore.errors import DrcoreError
 from drcore.eye import Laterality
+from drcore.photographs.name_words import (
+    CAPITALS,
+    COUNTED,
+    EYES,
+    MONTHS,
+    NO_PATIENT,
+    PARTICLES,
+    SENT,
+    WEAK_EYES,
+)
 from drcore.text import clean_name
 
 __all__ = ["Identity", "NameRules", "Origin", "parse_date", "parse_name", "read_name"]
 
 Origin = Literal["dicom", "pattern", "folder", "name", "hand", ""]
 """Where a value was read, or that a reader entered it; empty where there is none."""
-
-_EYES: dict[str, Laterality] = {
-    "od": "OD", "right": "OD", "rechts": "OD", "rechtes": "OD", "rechte": "OD", "droit": "OD",
-    "droite": "OD", "derecho": "OD", "derecha": "OD", "destro": "OD", "direito": "OD",
-    "os": "OS", "left": "OS", "links": "OS", "linkes": "OS", "linke": "OS", "gauche": "OS",
-    "izquierdo": "OS", "izquierda": "OS", "sinistro": "OS", "esquerdo": "OS",
-    "höger": "OD", "højre": "OD", "høyre": "OD", "правый": "OD", "праве": "OD", "δεξί": "OD",
-    "vänster": "OS", "venstre": "OS", "левый": "OS", "ліве": "OS", "αριστερό": "OS",
-    "phải": "OD", "اليمنى": "OD", "右眼": "OD", "右目": "OD", "우안": "OD",
-    "trái": "OS", "اليسرى": "OS", "左眼": "OS", "左目": "OS", "좌안": "OS",
-}  # fmt: skip
-"""Words that name an eye: Latin, English, and what cameras set to other languages write."""
-
-_WEAK_EYES: dict[str, Laterality] = {
-    "re": "OD", "ra": "OD", "r": "OD", "le": "OS", "la": "OS", "l": "OS",
-    "og": "OS", "oe": "OS", "oi": "OS",
-    "rechter": "OD", "rechteroog": "OD", "oikea": "OD", "prawe": "OD", "prawy": "OD", "pravé": "OD",
-    "linker": "OS", "linkeroog": "OS", "vasen": "OS", "lewe": "OS", "lewy": "OS", "levé": "OS",
-    "sağ": "OD", "kanan": "OD", "kiri": "OS",
-}  # fmt: skip
-"""Also names and initials of people: they count only where no other word stands beside them."""
-
-_CAPITALS = frozenset({"OG", "OE", "OI"})
-"""Of these, what in capitals is no name."""
-
-_NO_PATIENT = frozenset(
-    """
-    patient pat subject case id name unknown anonymous anon noname eye eyes auge oeil ojo
-    olho occhio oog oculus side seite field feld f1 f2 f3 f4 f5 f6 f7 macula makula mac
-    disc disk papilla papille fovea nasal temporal temp superior inferior sup inf central
-    centre center posterior pole periphery upper lower wide widefield uwf fundus retina
-    retinal colour color cfp rgb redfree red free img image images photo photos photograph
-    pic picture pages frames foto bild scan capture shot frame page dsc dscn dscf pict file untitled
-    copy kopie nr no number series of jpg jpeg png tif tiff baseline visit follow up
-    followup before after pre post centred centered macular optic retinography retinographie
-    retinografie retinografia retinografía retinograma netzhaut augenhintergrund hintergrund fond
-    fondo fundo œil d'oeil d'œil öga øje øye göz oko глаз око szem mata mắt silmä
-    μάτι العين 眼 底 眼底 paciente paziente pasient patiente patientin пациент imagen imagem
-    immagine bilde zdjęcie фото снимок 照片 写真 anonymised anonymized anonyme
-    anonimo anónimo anônimo anonymisiert unbekannt unbenannt inconnu desconocido sin nombre sans
-    titre copie copia cópia kopia kopi export exported screenshot captura whatsapp camera nidek
-    topcon canon zeiss optos kowa optomed
-    """.split()  # noqa: SIM905 - a list of words, to be read as one
-)
-"""Words for eye, side, field, counter and visit: none of them is a patient."""
-
-_PARTICLES = frozenset({"de", "del", "des", "di", "do", "du", "et", "la", "of", "the", "van"})
-"""Parts of names that are no name by themselves: `fondo de ojo`."""
-
-_COUNTED = frozenset(
-    """
-    eye auge field feld image img photo picture pic scan shot frame page dsc dscn dscf pict copy
-    kopie visit foto bild file capture series
-    """.split()  # noqa: SIM905 - a list of words, to be read as one
-)
-"""Words that a number may follow without a space, which then is a counter: `Field2`, `IMG0001`."""
 
 _ENDING = re.compile(
     r"\.(jpe?g|jpe|jfif|mpo|png|apng|tiff?|bmp|webp|gif|hei[cf]|avif|jp2|j2k|dcm|dicom)\s*$",
@@ -194,7 +148,7 @@ def read_name(name: str) -> Identity:
     exam_date, stem = _take_date(stem)
     parts = _SEPARATORS.split(_glued_apart(stem))  # words at even places
     hits = _eye_places(parts)
-    sides = {_EYES.get(parts[i].lower()) or _WEAK_EYES[parts[i].lower()] for i in hits}
+    sides = {EYES.get(parts[i].lower()) or WEAK_EYES[parts[i].lower()] for i in hits}
     side = sides.pop() if len(sides) == 1 else None
     patient = None if side is None else _patient(parts, hits)
     return Identity(
@@ -288,7 +242,7 @@ class NameRules:
         match = re.search(self.pattern, path)
         groups = {} if match is None else match.groupdict()
         eye = (groups.get("eye") or "").lower()
-        side = _EYES.get(eye) or _WEAK_EYES.get(eye)
+        side = EYES.get(eye) or WEAK_EYES.get(eye)
         patient = clean_name(groups["patient"])[:64] if groups.get("patient") else None
         day = parse_date(groups.get("date") or "")
         return Identity(
@@ -324,6 +278,8 @@ def clean_path(folder: str) -> str | None:
 
 def _take_date(stem: str) -> tuple[str | None, str]:
     """Take the one date that can be that of an examination out of a name."""
+    if SENT.search(stem):
+        return None, stem
     latest = (date.today() + timedelta(days=1)).isoformat()  # noqa: DTZ011 - the camera's day
     found = [
         (day, match)
@@ -360,14 +316,14 @@ def _eye_places(parts: list[str]) -> list[int]:
     sure = [
         i for i, word in words
         # "Od" and "Os" are names, too.
-        if (word in _EYES and not (len(word) == 2 and parts[i].istitle())) or parts[i] in _CAPITALS
+        if (word in EYES and not (len(word) == 2 and parts[i].istitle())) or parts[i] in CAPITALS
     ]  # fmt: skip
     if sure:
         return sure
-    weak = [i for i, word in words if word in _WEAK_EYES or word in _EYES]
+    weak = [i for i, word in words if word in WEAK_EYES or word in EYES]
     names = [
         word for i, word in words
-        if i not in weak and word not in _NO_PATIENT and re.fullmatch(r"[^\W\d]+", word)
+        if i not in weak and word not in NO_PATIENT and re.fullmatch(r"[^\W\d]+", word)
     ]  # fmt: skip
     return [] if names else weak
 
@@ -388,13 +344,34 @@ def _code(parts: list[str]) -> str:
     counting = False
     for place, part in enumerate(parts):
         word = part.lower()
-        counts = word in _NO_PATIENT or word.rstrip("0123456789") in _COUNTED
+        counts = word in NO_PATIENT or word.rstrip("0123456789") in COUNTED
         compound = parts[place - 1 : place] == ["-"] and "".join(kept[-2:-1]).isalpha()
         if compound or (not counts and not (counting and word.isdigit())):
             kept.append(part)
         if word.strip(" _.-()[],"):
-            counting = word in _COUNTED
-    if all(part.lower() in _PARTICLES or not part.strip(" _.-()[],\t") for part in kept):
+            counting = word in COUNTED
+    if all(part.lower() in PARTICLES or not part.strip(" _.-()[],\t") for part in kept):
         return ""
     text = "".join(kept).strip(" _.-()[],\t")
+    if _is_date(kept, text):
+        return ""
     return re.sub(r"\s*[_(\[]\s*[_)\]]\s*|\s{2,}|__+", "_", text)
+
+
+def _is_date(parts: list[str], text: str) -> bool:
+    """Whether words are nothing but a date: that of a visit or a birth, which many share."""
+    words = [part.lower() for part in parts if part.strip(" _.-()[],\t")]
+    months = [word for word in words if word.strip("0123456789") in MONTHS]
+    if months and all(word.isdigit() or word in months for word in words):
+        return True
+    if not re.fullmatch(r"\d{8}|\d{4}([-._ ]\d{1,2}){1,2}|\d{1,2}([-._ ]\d{1,2}){2}(\d\d)?", text):
+        return False
+    numbers = re.findall(r"\d+", text)
+    if len(numbers) > 1:
+        return all(int(number) <= 31 or 1900 <= int(number) < 2100 for number in numbers[1:-1])
+    orders = (
+        (text[:4], text[4:6], text[6:]),
+        (text[4:], text[2:4], text[:2]),
+        (text[4:], text[:2], text[2:4]),
+    )
+    return any("1900" <= order[0] < "2100" and _day(*order) for order in orders)

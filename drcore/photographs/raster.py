@@ -15,6 +15,7 @@ from drcore.errors import PhotographError
 from drcore.photographs.colours import in_srgb
 from drcore.photographs.formats import _DEFLATE, _FORMATS, register_heif
 from drcore.photographs.jpeg import blocks_of, decode_jpeg
+from drcore.photographs.jpeg_2000 import check_jpeg_2000
 from drcore.photographs.pages import (
     Picture,
     TiffHead,
@@ -111,6 +112,8 @@ def _decode_jpeg(data: bytes, width: int, height: int, reduction: int) -> RGB:
 def _decode_any(image: Image.Image, picture: Picture, kind: str) -> RGB:
     if kind == "WEBP" and not getattr(image, "is_animated", False):
         return _decode_webp(image, picture.data)
+    if kind == "JPEG 2000":
+        check_jpeg_2000(picture.data)
     image.seek(picture.seek)
     image.load()
     rgb = _to_rgb(image)

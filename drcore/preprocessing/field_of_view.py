@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 from drcore.preprocessing.circle_fit import fit_circle, share_inside
 
-__all__ = ["FieldOfView", "find_field_of_view"]
+__all__ = ["FieldOfView", "find_field_of_view", "thumbnail"]
 
 
 _WORKING_SIDE = 320
@@ -120,7 +120,24 @@ class FieldOfView:
         return inside
 
 
-def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
+def thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Shrink a photograph to what the checks of the whole picture look at.
+
+    Args:
+        rgb: uint8 (H, W, 3), 0-255.
+
+    Returns:
+        uint8 (h, w, 3), at most 320 pixels a side and at least 8.
+    """
+    height, width = rgb.shape[:2]
+    factor = max(1.0, max(height, width) / _WORKING_SIDE)
+    size = max(8, round(width / factor)), max(8, round(height / factor))
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def find_field_of_view(
+    rgb: NDArray[np.uint8], small: NDArray[np.uint8] | None = None
+) -> FieldOfView:
     """Find the circular field of view; never raises on a hard photograph.
 
     The retina is what is clearly brighter than the darkest part of the frame or, where the frame
@@ -130,14 +147,14 @@ def find_field_of_view(rgb: NDArray[np.uint8]) -> FieldOfView:
 
     Args:
         rgb: uint8 (H, W, 3), 0-255.
+        small: its `thumbnail`, where it is there.
 
     Returns:
         The field of view in pixels of `rgb`.
     """
     height, width = rgb.shape[:2]
-    factor = max(1.0, max(height, width) / _WORKING_SIDE)
-    h, w = max(8, round(height / factor)), max(8, round(width / factor))
-    small = np.asarray(cv2.resize(rgb, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+    small = thumbnail(rgb) if small is None else small
+    h, w = small.shape[:2]
     # Anisotropy of the rounding to whole pixels is below 0.2 %: kept apart per axis all the same.
     fx, fy = width / w, height / h
 

@@ -99,6 +99,7 @@ def assess(
     field_of_view: FieldOfView,
     reduction: int = 1,
     limits: Limits | None = None,
+    small: NDArray[np.uint8] | None = None,
 ) -> Quality:
     """Measure a photograph and decide whether it is fit for a grade.
 
@@ -107,6 +108,7 @@ def assess(
         field_of_view: in pixels of `rgb`.
         reduction: original pixels per pixel of `rgb`.
         limits: beyond which a photograph is not gradable; defaults if None.
+        small: its `drcore.preprocessing.field_of_view.thumbnail`, where it is there.
 
     Returns:
         Measures, a score, and what speaks against grading: that the picture is not the photograph
@@ -120,7 +122,7 @@ def assess(
     diameter = 2 * field_of_view.radius * reduction
     limits = limits or Limits()
     # First: what was measured may be of one retina of several.
-    reason = why_not_single(rgb) or _beyond(limits, diameter, measures["visible"])
+    reason = why_not_single(rgb, small) or _beyond(limits, diameter, measures["visible"])
     score = 0.0
     if not reason:
         judgement = judge(square)

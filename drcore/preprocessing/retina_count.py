@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from drcore.preprocessing.field_of_view import thumbnail
+from drcore.preprocessing.merged_retinas import retinas_in
 from drcore.preprocessing.rims import (
     Region,
     regions_of,
-    retinas_in,
     rims_of,
     sharpness,
     without_text,
@@ -38,12 +39,15 @@ PART_OF_A_PICTURE = (
     "of the retina as a picture of its own and grade that."
 )
 
-_SIDE = 320
-"""Long side of the thumbnail: the retinas of a sheet of twenty are still 50 pixels wide on it."""
-
 _OTHER = 0.03
 """Lit content beside a retina that makes a picture more than a photograph, share of its area."""
 
+
+_FRAME_FILLED = 0.94
+"""Share of a picture from which a region is no disc, whatever circle explains its outline."""
+
+_OPTIC_DISC = 0.05
+"""Share of a picture that no optic disc has, however near it was photographed."""
 
 _FAINT = 0.3
 """Share of an outline that may be faint where a region is taken for several retinas."""
@@ -52,17 +56,18 @@ _SHARP = 0.5
 """How far brightness falls across the rim of a photograph; shadows within a retina are softer."""
 
 
-def why_not_single(rgb: NDArray[np.uint8]) -> str:
+def why_not_single(rgb: NDArray[np.uint8], small: NDArray[np.uint8] | None = None) -> str:
     """Say why a picture is not the photograph of one retina.
 
     Args:
         rgb: uint8 (H, W, 3), 0-255, upright.
+        small: its `drcore.preprocessing.field_of_view.thumbnail`, where it is there.
 
     Returns:
         `SEVERAL_RETINAS`, `PART_OF_A_PICTURE`, or an empty string where nothing speaks against a
         single photograph; whether it shows a retina at all is not decided here.
     """
-    small = _thumbnail(rgb)
+    small = thumbnail(rgb) if small is None else small
     lit = _brightest(small)
     page = _page_colour(small)
     shown, blocks = (lit, []) if page is None else _on_page(small, lit, page)
@@ -83,20 +88,22 @@ def _reason(
 ) -> str:
     """The reason against a thumbnail; `blocks` lie on its page, None where there is none."""
     seen = _Seen()
+    on_page = blocks is not None
     for region in regions:
         fall, faint = sharpness(region, shown, 2 * cut) if _reddish(small, region) else (0.0, 0.0)
-        seen.add(region, retina=fall > _SHARP, faint=faint > _FAINT)
+        seen.add(region, retina=fall > _SHARP, faint=faint > _FAINT, on_page=on_page)
         if seen.retinas + seen.rimless > 1:
             return SEVERAL_RETINAS
-    other = seen.other > _OTHER if blocks is None else _pictures(blocks) > 1
+    other = seen.other > _OTHER if blocks is None else _pictures(blocks, small) > 1
     if seen.retinas and other:
         return PART_OF_A_PICTURE
     lit = _brightest(small)
-    if blocks is None and not seen.whole and _parted_by_colour(small, lit):
+    whole = seen.whole and regions[0].area < _FRAME_FILLED
+    if blocks is None and not whole and _parted_by_colour(small, lit, cut):
         return PART_OF_A_PICTURE
     if regions and _reddish(small, regions[0]):
         largest = regions[0]
-        if _has_seam(lit, largest) or _has_corner(small, lit, largest):
+        if _has_seam(lit, largest) or (not on_page and _has_corner(small, lit, largest)):
             return SEVERAL_RETINAS
     return ""
 
@@ -117,8 +124,8 @@ class _Seen:
     other: float = 0.0
     whole: bool = False
 
-    def add(self, region: Region, *, retina: bool, faint: bool) -> None:
-        count, whole = retinas_in(region) if retina else (0, False)
+    def add(self, region: Region, *, retina: bool, faint: bool, on_page: bool) -> None:
+        count, whole = retinas_in(region, on_page=on_page) if retina else (0, False)
         count = min(count, 1) if faint else count  # a shadow may part what is one
         self.retinas += count
         self.whole |= whole
@@ -131,13 +138,6 @@ class _Seen:
 # --- planes -------------------------------------------------------------------------------------
 
 
-def _thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = rgb.shape[:2]
-    factor = max(1.0, max(height, width) / _SIDE)
-    size = max(8, round(width / factor)), max(8, round(height / factor))
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def _brightest(small: NDArray[np.uint8]) -> Plane:
     """The brightest channel of each pixel."""
     red, green, blue = cv2.split(small)
@@ -146,9 +146,7 @@ def _brightest(small: NDArray[np.uint8]) -> Plane:
 
 def _page_colour(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Colour of a white or grey page, shown by a third of the border at least; else None."""
-    side = max(2, round(0.012 * min(small.shape[:2])))
-    strips = small[:side], small[-side:], small[:, :side], small[:, -side:]
-    border = np.concatenate([strip.reshape(-1, 3) for strip in strips]).astype(np.int16)
+    border = _border(small, 0.012)
     darkest, brightest = border.min(axis=1), border.max(axis=1)
     neutral = border[(brightest - darkest <= 0.1 * brightest) & (darkest >= 24)]
     if len(neutral) == 0:
@@ -159,6 +157,13 @@ def _page_colour(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         return None
     near = neutral[np.abs(neutral[:, 1] - level) <= 4]
     return np.asarray(np.median(near, axis=0), np.uint8)
+
+
+def _border(small: NDArray[np.uint8], share: float) -> NDArray[np.int16]:
+    """Colours of the pixels along the border, (N, 3), in strips of that share of the short side."""
+    side = max(2, round(share * min(small.shape[:2])))
+    strips = small[:side], small[-side:], small[:, :side], small[:, -side:]
+    return np.concatenate([strip.reshape(-1, 3) for strip in strips]).astype(np.int16)
 
 
 def _on_page(
@@ -176,7 +181,7 @@ def _small_place(
     regions: list[Region], small: NDArray[np.uint8], rgb: NDArray[np.uint8]
 ) -> tuple[slice, slice] | None:
     """Rows and columns of a photograph within which all lies, if they are few; else None."""
-    if not regions or max(rgb.shape[:2]) <= _SIDE:
+    if not regions or max(rgb.shape[:2]) <= max(small.shape[:2]):
         return None
     x, y, width, height = cv2.boundingRect(np.concatenate([r.contour for r in regions]))
     if max(width, height) > 0.5 * max(small.shape[:2]):
@@ -189,13 +194,23 @@ def _small_place(
     )
 
 
-def _pictures(blocks: list[Region]) -> int:
+def _pictures(blocks: list[Region], small: NDArray[np.uint8]) -> int:
     """How many pictures lie on a page: a line of text or a ruled table is none."""
     if not blocks:
         return 0
     least = 0.04 * min(blocks[0].frame)
-    pictures = [b for b in blocks if b.area > 0.01 and b.short > least and b.solidity > 0.4]
+    pictures = [
+        block for block in blocks
+        if block.short > least
+        and ((block.area > 0.01 and block.solidity > 0.4) or _small_photograph(block, small))
+    ]  # fmt: skip
     return min(1, len(pictures)) + sum(not _pieces_of_one(pictures[0], b) for b in pictures[1:])
+
+
+def _small_photograph(block: Region, small: NDArray[np.uint8]) -> bool:
+    """True for a block about as high as wide, full and reddish, as text and logos hardly are."""
+    compact = block.area > 0.004 and block.solidity > 0.93
+    return compact and block.short > 0.6 * max(block.filled.shape) and _reddish(small, block)
 
 
 def _pieces_of_one(first: Region, second: Region) -> bool:
@@ -208,7 +223,8 @@ def _pieces_of_one(first: Region, second: Region) -> bool:
         spans.append((alike, int(min(high) - max(low))))
     (across, shared_x), (down, shared_y) = spans
     gap = max(-shared_x, -shared_y)
-    return bool((gap <= 8 and (across or down)) or gap < 0)
+    crescent = second.solidity < 0.8  # its rim, beyond a band of that colour
+    return bool((gap <= 8 and (across or down or crescent)) or gap < 0)
 
 
 def _mask(plane: Plane) -> tuple[Plane, float]:
@@ -231,24 +247,55 @@ def _reddish(small: NDArray[np.uint8], region: Region) -> bool:
 # --- pictures in pictures -----------------------------------------------------------------------
 
 
-def _parted_by_colour(small: NDArray[np.uint8], lit: Plane) -> bool:
-    """True where a whole disc stands out by colour alone from lit things around it: a screen."""
-    height, width = lit.shape
+def _parted_by_colour(small: NDArray[np.uint8], lit: Plane, cut: float) -> bool:
+    """True where a photograph stands out by colour alone from lit things around it: a screen."""
     faintest = 255 - _brightest(255 - small)
     colourful = np.asarray(cv2.subtract(lit, faintest), np.uint8)
-    for region in regions_of(_mask(colourful)[0])[:3]:
-        rims, _ = rims_of(region) if region.solidity > 0.97 else ([], False)
-        for rim in rims[:1]:
-            clear = min(rim.x, rim.y, width - rim.x, height - rim.y)
-            fits = 0.9 * rim.radius < min(clear, 0.4 * min(height, width))
-            if rim.seen < 1.6 or not fits or region.area * lit.size > 4 * rim.radius**2:
-                continue
-            beside = without_text(_mask(lit)[0])
-            centre = int(rim.x), int(rim.y)
-            cv2.circle(beside, centre, int(1.15 * rim.radius) + 2, 0, cv2.FILLED)
-            if beside.mean() > 0.05:
-                return True
-    return False
+    regions = sorted(regions_of(_mask(colourful)[0]), key=_roundness, reverse=True)[:3]
+    if _in_a_room(small, cut) and any(_is_shown(small, region) for region in regions):
+        return True
+    return any(_is_disc_among_others(lit, region) for region in regions)
+
+
+def _in_a_room(small: NDArray[np.uint8], cut: float) -> bool:
+    """True where most of the border is lit, and much of it in colours that no retina has."""
+    border = _border(small, 0.03)
+    bright = border.max(axis=1) > cut
+    cold = bright & (border[:, 0] <= 1.05 * border[:, 2])
+    return bool(bright.mean() > 0.6 and cold.mean() > 0.4)
+
+
+def _is_shown(small: NDArray[np.uint8], region: Region) -> bool:
+    """True for what may be a photograph of a retina clear of the border, with a rim or cut."""
+    height, width = region.frame
+    x, y, across, down = cv2.boundingRect(region.contour)
+    clear = min(x, y, width - x - across, height - y - down) > 0.06 * min(height, width)
+    fits = 0.04 < region.area < 0.6 and region.solidity > 0.9
+    return clear and fits and _reddish(small, region)
+
+
+def _is_disc_among_others(lit: Plane, region: Region) -> bool:
+    """True for a whole disc, clear of the border, with lit things around it."""
+    height, width = lit.shape
+    may_be = region.solidity > 0.97 and region.area > _OPTIC_DISC
+    rims, _ = rims_of(region) if may_be else ([], False)
+    if not rims:
+        return False
+    rim = rims[0]
+    clear = min(rim.x, rim.y, width - rim.x, height - rim.y)
+    fits = 0.9 * rim.radius < min(clear, 0.4 * min(height, width))
+    if rim.seen < 1.6 or not fits or region.area * lit.size > 4 * rim.radius**2:
+        return False
+    beside = without_text(_mask(lit)[0])
+    centre = int(rim.x), int(rim.y)
+    cv2.circle(beside, centre, int(1.15 * rim.radius) + 2, 0, cv2.FILLED)
+    return bool(beside.mean() > 0.05)
+
+
+def _roundness(region: Region) -> float:
+    """Area by that of the smallest circle around."""
+    radius = cv2.minEnclosingCircle(region.contour)[1]
+    return region.area / max(radius, 1.0) ** 2
 
 
 def _has_seam(lit: Plane, region: Region) -> bool:

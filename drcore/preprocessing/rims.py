@@ -6,9 +6,7 @@ What `drcore.preprocessing.retina_count` builds on; coordinates are pixels of it
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -20,7 +18,17 @@ if TYPE_CHECKING:
     Plane = NDArray[np.uint8]
     Points = NDArray[np.floating[Any]]
 
-__all__ = ["Circle", "Region", "regions_of", "retinas_in", "rims_of", "sharpness", "without_text"]
+__all__ = [
+    "ONE",
+    "ONE_WHOLE",
+    "Circle",
+    "Region",
+    "outer_contours",
+    "regions_of",
+    "rims_of",
+    "sharpness",
+    "without_text",
+]
 
 _LEAST_AREA = 0.003
 """Smallest region that is looked at, share of the thumbnail."""
@@ -34,8 +42,8 @@ _POINTS = 180
 _WHOLE = 0.4
 """Share of an outline that a circle explains if the region is one retina; straight cuts do not."""
 
-_ONE = 0.975
-_ONE_WHOLE = 0.99
+ONE = 0.975
+ONE_WHOLE = 0.99
 """Solidity from which a region is one retina; the latter where one circle explains it."""
 
 _SPANS = (8, 14, 24, 40, 64, 100)
@@ -109,7 +117,7 @@ def regions_of(mask: Plane) -> list[Region]:
     mask = without_text(mask)
     least = _LEAST_AREA * mask.size
     found: list[Region] = []
-    for contour in _outer_contours(mask, least)[:10]:
+    for contour in outer_contours(mask, least)[:10]:
         left, top, width, height = cv2.boundingRect(contour)
         # A margin, so that opening sees the ground around it.
         filled = np.zeros((height + 2, width + 2), np.uint8)
@@ -118,7 +126,7 @@ def regions_of(mask: Plane) -> list[Region]:
         # What hangs on a large region, writing above all, is larger than text alone.
         filled = np.asarray(cv2.morphologyEx(filled, cv2.MORPH_OPEN, _ellipse(thin)), np.uint8)
         origin, frame = (left - 1, top - 1), mask.shape
-        found += [_region(filled, part, origin, frame) for part in _outer_contours(filled, least)]
+        found += [_region(filled, part, origin, frame) for part in outer_contours(filled, least)]
     return sorted(found, key=lambda region: -region.area)
 
 
@@ -127,8 +135,8 @@ def _ellipse(size: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
-def _outer_contours(mask: Plane, least: float) -> list[NDArray[np.int32]]:
-    """Outlines of regions of that many pixels at least, largest first; none of holes."""
+def outer_contours(mask: Plane, least: float) -> list[NDArray[np.int32]]:
+    """Return the outlines of regions of that many pixels at least, largest first; none of holes."""
     contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     if hierarchy is None:
         return []
@@ -188,29 +196,6 @@ def sharpness(region: Region, plane: Plane, level: float) -> tuple[float, float]
     return fall, float(np.mean(bright < level))
 
 
-def retinas_in(region: Region) -> tuple[int, bool]:
-    """Count the retinas of a region by their rims.
-
-    Args:
-        region: reddish, or the count means nothing.
-
-    Returns:
-        0 where no rim is seen, 1, or 2 for two and more; and whether one circle explains the
-        outline as a whole.
-    """
-    rims, whole = rims_of(region)
-    if not rims:
-        return 0, False
-    several = region.solidity < (_ONE_WHOLE if whole else _ONE) and (
-        (whole and len(rims) > 1) or any(_notched(region, *pair) for pair in combinations(rims, 2))
-    )
-    several = several or (region.solidity < _ONE and _much_beside(region, rims[0]))
-    # Round corners and nicks are small beside the region; one of several retinas is not.
-    if several and max(rim.radius for rim in rims) > 0.45 * _inscribed(region.filled):
-        return 2, False
-    return 1, whole
-
-
 def rims_of(region: Region) -> tuple[list[Circle], bool]:
     """Find the circles that parts of an outline lie on.
 
@@ -239,7 +224,7 @@ def rims_of(region: Region) -> tuple[list[Circle], bool]:
             found.append(int(index))
             break
     whole = bool(found)
-    wanted = 3 if region.solidity < (_ONE_WHOLE if whole else _ONE) else 1
+    wanted = 3 if region.solidity < (ONE_WHOLE if whole else ONE) else 1
     if len(found) < wanted:
         # From here on by unbroken arcs: a circle around many discs touches each of them.
         arcs = _unbroken(close, start)
@@ -343,50 +328,3 @@ def _filled(region: Region, circle: NDArray[np.float32]) -> Points:
     held = region.holds(x, y)
     full = within.mean() >= 0.45 and held.sum() >= 0.8 * within.sum()
     return np.stack([x[held], y[held]]) if full else np.empty((2, 0), np.float32)
-
-
-def _notched(region: Region, first: Circle, second: Circle) -> bool:
-    """True where the outline is drawn in at a place where two circles meet."""
-    apart = math.hypot(second.x - first.x, second.y - first.y)
-    r, s = first.radius, second.radius
-    if (r * r + s * s - apart * apart) > 1.2 * r * s:
-        return False  # they meet at too flat an angle
-    height, width = region.frame
-    toward = np.array([second.x - first.x, second.y - first.y]) / apart
-    along = min(max((apart * apart + r * r - s * s) / (2 * apart), apart - s), r)
-    half = math.sqrt(max(r * r - along * along, 0.0))
-    small = min(r, s)
-    for side in (-1, 1):
-        across = side * np.array([-toward[1], toward[0]])
-        meeting = np.array([first.x, first.y]) + along * toward + half * across
-        outward = (meeting - (first.x, first.y)) / r + (meeting - (second.x, second.y)) / s
-        length = math.hypot(*outward)
-        outward = across if length < 0.1 else outward / length
-        x, y = meeting[:, None] + outward[:, None] * np.linspace(0.1, 1, 10) * small
-        gap = np.minimum(
-            np.hypot(x - first.x, y - first.y) - r, np.hypot(x - second.x, y - second.y) - s
-        )
-        judged = (gap > 0.05 * small + 1) & (gap < 0.3 * small + 3)
-        judged &= (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
-        if not region.holds(x[judged], y[judged]).all():
-            return True
-    return False
-
-
-def _much_beside(region: Region, rim: Circle) -> bool:
-    """True where a drawn-in outline parts a disc from something about as broad beside it."""
-    defects = cv2.convexityDefects(
-        region.contour, np.sort(cv2.convexHull(region.contour, returnPoints=False), axis=0)
-    )
-    if defects is None or defects[..., 3].max() / 256 < 0.2 * rim.radius:
-        return False
-    rest = region.filled.copy()
-    centre = round(rim.x - region.left), round(rim.y - region.top)
-    cv2.circle(rest, centre, round(1.06 * rim.radius + 1), 0, cv2.FILLED)
-    return _inscribed(rest) > 0.35 * rim.radius
-
-
-def _inscribed(mask: Plane) -> float:
-    """Radius of the largest disc inside a mask."""
-    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    return float(cv2.distanceTransform(framed, cv2.DIST_L2, 3).max())

@@ -50,12 +50,19 @@ class LeftOut:
     reason: Reason
 
 
-_SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+_SYSTEM_NAMES = frozenset(
+    {
+        "thumbs.db", "desktop.ini", "@eadir", "@recycle", "#recycle", "$recycle.bin", "recycler",
+        "system volume information", "lost+found",
+    }
+)  # fmt: skip
+"""Files and folders that systems and file servers keep for themselves: thumbnails, what was
+deleted."""
 
 
 def hidden(parts: list[str]) -> Reason | None:
     """Tell whether a path is hidden."""
     if any(part.startswith("._") or part == "__MACOSX" for part in parts):
         return "resource fork"
-    is_hidden = any(part.startswith(".") or part.lower() in _SYSTEM_FILES for part in parts)
+    is_hidden = any(part.startswith(".") or part.lower() in _SYSTEM_NAMES for part in parts)
     return "hidden" if is_hidden else None

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from drcore.errors import DrcoreError, PhotographError, SourceError
+from drcore.errors import RETRY_LATER, DrcoreError, PhotographError, SourceError
 
 __all__ = [
     "CREDENTIALS", "describe_error", "file_system", "may_be_asked", "was_outage", "with_retries",
@@ -33,9 +33,6 @@ TRIES = 5
 PAUSE, MAX_PAUSE = 0.5, 30.0
 """Seconds before the second try, doubled before each further one; at most, whatever a server asks
 for in its Retry-After."""
-
-RETRY_LATER = "Try again later."
-"""Ends every sentence on what the photograph itself is not to blame for."""
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 """How long a server may take to answer, and to send the next bytes."""
@@ -185,6 +182,8 @@ _UNREACHABLE = frozenset(
 def _describe_status(status: int) -> tuple[str, bool]:
     if status == 429:
         return f"the server is too busy (status {status}). {RETRY_LATER}", True
+    if status in {408, 425}:
+        return f"the server gave up waiting (status {status}). {RETRY_LATER}", True
     if status >= 500:
         return f"the server fails (status {status}). {RETRY_LATER}", True
     return f"the server refuses (status {status}).", False

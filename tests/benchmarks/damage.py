@@ -107,6 +107,9 @@ CODECS: dict[str, tuple[float, int, Callable[[RGB, np.random.Generator], bytes]]
     "dicom jpeg 2000": (0.5, 1400, lambda a, _: _dicom(
         a, _pillow(a, "JPEG2000", no_jp2=True, mct=1, irreversible=True, quality_mode="rates",
                    quality_layers=[12]), "1.2.840.10008.1.2.4.91", "YBR_ICT")),
+    "jpeg 2000": (0.5, 1400, lambda a, rng: _pillow(
+        a, "JPEG2000", mct=1, irreversible=bool(rng.integers(2)), quality_mode="rates",
+        quality_layers=[int(rng.choice([6, 12, 24]))])),
 }  # fmt: skip
 """By name: how often it is drawn, longest side in pixels, and the encoder."""
 

@@ -186,6 +186,7 @@ def _makers() -> dict[str, object]:
         "avif animated": lambda: _saved(
             image, "AVIF", save_all=True, append_images=_frames(image), duration=50
         ),
+        "jpeg 2000": lambda: _saved(image, "JPEG2000", irreversible=True, quality_layers=[20, 8]),
         "text": lambda: b"image,grade\n" * 30,
         "pdf": lambda: b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n",
         "svg": lambda: b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",

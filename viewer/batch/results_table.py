@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from drcore.grading.statements import source_words
 from viewer.batch.outcomes import outcome_of
-from viewer.ui.origins import source_words
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from drcore.grading.statements import source_words
 from viewer.session import reading_mode, state
 from viewer.ui import messages
-from viewer.ui.origins import source_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

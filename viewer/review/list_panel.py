@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from drcore.grading.statements import source_words
 from drcore.text import fold
 from viewer.review import identity_table
 from viewer.review.list_rows import patient_summary
 from viewer.session import current_list, state
 from viewer.ui import messages
 from viewer.ui.assets import style_tag
-from viewer.ui.origins import source_words
 from viewer.worklist.ordering import KINDS, MODEL_ORDERS, ORDERS, ViewOptions
 
 if TYPE_CHECKING:

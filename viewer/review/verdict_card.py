@@ -16,11 +16,11 @@ from drcore.grading.statements import (
     outcome_words,
     percent,
     referable_words,
+    source_words,
 )  # fmt: skip
 from drcore.icdr import FULL_NAMES
 from viewer.ui import palette
 from viewer.ui.assets import style_tag
-from viewer.ui.origins import source_words
 
 if TYPE_CHECKING:
     from drcore.grading.report import GradeReport

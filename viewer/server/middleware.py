@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from streamlit import get_option
 
-from viewer.server.limits import limit_memory_pools
+from drcore.memory import limit_pools
 from viewer.server.reader_header import BrowserCookie, ReaderHeader
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ async def lifespan(_: App) -> AsyncGenerator[None]:
     # A page releases the interpreter hundreds of times, and waits this long for each return while
     # photographs are graded: Python's default of 5 ms would add up to seconds.
     sys.setswitchinterval(0.0005)
-    limit_memory_pools()
+    limit_pools()  # twice the memory after an hour of paging, else
     if not get_option("server.headless"):
         host = get_option("server.address") or get_option("browser.serverAddress")
         address = f"http://{host}:{get_option('server.port')}"

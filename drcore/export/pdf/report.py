@@ -20,6 +20,7 @@ from drcore.eye import EYE_NAMES
 from drcore.grading.statements import (
     map_sentence,
     model_sentence,
+    origin_words,
     outcome_words,
     referable_words,
 )  # fmt: skip
@@ -174,10 +175,12 @@ def _front(
     """Title, whose report it is, and the patient's grade."""
     from reportlab.platypus import Spacer, Table
 
-    facts = [("Patient ID", patient)] + ([("Name", name)] if name else [])
+    facts = [("Patient ID", patient + _origins(cases, "patient"))]
+    facts += [("Name", name)] if name else []
     exam_date = cases[0].report.exam_date
+    unknown = "de-identified" if hidden else "date not recorded"
     facts += [
-        ("Examination", exam_date or ("de-identified" if hidden else "date not recorded")),
+        ("Examination", f"{exam_date}{_origins(cases, 'date')}" if exam_date else unknown),
         ("Created", moment_words(made_at)),
         ("Model", cases[0].report.model_version),
     ]
@@ -209,6 +212,13 @@ def _front(
     return [head, Spacer(1, 2 * _MM), table, Spacer(1, 3 * _MM)]
 
 
+def _origins(cases: Sequence[Case], what: str) -> str:
+    """Where patient or date of the photographs were read, in brackets; empty where unknown."""
+    told = (origin_words(case.report.identity_source, what) for case in cases)
+    words = "; ".join(dict.fromkeys(filter(None, told)))
+    return f" ({words})" if words else ""
+
+
 def _photograph(
     case: Case, privacy: Disclosure, made_at: datetime, width: float, tallest: float
 ) -> list[Any]:
@@ -218,8 +228,10 @@ def _photograph(
     report = case.report
     eye = report.laterality
     side = f"{EYE_NAMES[eye]} ({eye})" if eye else "Laterality not recorded"
+    origin = origin_words(report.identity_source, "eye") if eye else ""
     heading = Table(
-        [[_words(f'<font name="{BOLD}" size="10">{side}</font>'),
+        [[_words(f'<font name="{BOLD}" size="10">{side}</font> '
+                 f"<font color='#5b6570'>{origin}</font>"),
           _words(marked_up(clean_name(report.name), 90), muted=True, right=True)]],
         colWidths=[0.35 * width, 0.65 * width],
         style=[*_TIGHT, ("BACKGROUND", (0, 0), (-1, -1), "#e9edf0"),

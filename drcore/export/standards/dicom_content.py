@@ -26,6 +26,7 @@ from drcore.export.standards.codes import (
     model_name,
     option_concept,
 )  # fmt: skip
+from drcore.grading.statements import identity_sentence
 from drcore.icdr import REFERABLE
 from drcore.photographs.dicom_header import Header
 from drcore.text import printable
@@ -51,7 +52,7 @@ MANUFACTURER = "drcore"
 def report_comments(
     report: GradeReport, reading: ReadingStatus | None, made_at: datetime, remark: str = ""
 ) -> list[str]:
-    """The readers' result in words, the notice, why there is no grade, what the model says."""
+    """The readers' result, the notice, why there is no grade, what the model says, whose eye."""
     told = []
     if reading is not None and reading.final is not None:
         told.append(f"{status_words(reading)}, {signature(reading, made_at)}.")
@@ -61,6 +62,9 @@ def report_comments(
     told += [f"{field_concept(f).meaning}: {t}" for f, t in (findings.texts if findings else ())]
     reason = report.reason if report.grade is None else ""
     told += [model_notice(reading), reason, *model_remarks(report, remark)]
+    told.append(identity_sentence(report))
+    if {"patient=hand", "date=hand"} & set(report.identity_source.split()):
+        told.append("Patient and study of this document are those of the DICOM header.")
     return [printable(text) for text in told if text]
 
 

@@ -34,6 +34,7 @@ from drcore.export.standards.fhir_elements import (
 from drcore.eye import EYE_NAMES
 from drcore.grading.statements import (
     grade_range,
+    identity_sentence,
     operating_point,
     outcome_words,
     referable_words,
@@ -78,7 +79,7 @@ def observation(
         The resource, status "preliminary": the model's result is never final. The ICDR grade is its
         value; score, probability of referable disease and referability are components; the model
         is a contained `Device`. Its notes are the notice, the referral outcome with its operating
-        point, warnings, and what the heat map shows.
+        point, warnings, what the heat map shows, and where eye, patient and date were read.
 
     Raises:
         SourceError: the photograph failed, or the time has no zone.
@@ -89,7 +90,8 @@ def observation(
         "status": "preliminary",
         "device": {"reference": "#model"},
         "note": [
-            {"text": text} for text in (model_notice(reading), *model_remarks(report, remark))
+            *({"text": text} for text in (model_notice(reading), *model_remarks(report, remark))),
+            *_identification(report, patient),
         ],
     }
     if report.grade is None:
@@ -130,7 +132,7 @@ def final_observation(
         **_result(report, key, decided, patient, study_uid),
         "status": "final",
         "performer": [practitioner(made) for made in reading.final_by],
-        "note": [{"text": NOTICE}],
+        "note": [{"text": NOTICE}, *_identification(report, patient)],
     }
     answers = answered(final_findings(reading))
     if final.grade is None:
@@ -327,6 +329,16 @@ def _result(
         "derivedFrom": [{"type": "Media", "identifier": photograph}, *study(study_uid)],
         **subject(patient if patient is not None else report.patient),
     }
+
+
+def _identification(report: GradeReport, patient: str | None) -> list[Resource]:
+    """Where eye, patient and date were read, and what `effectiveDateTime` is without a date."""
+    told = [
+        identity_sentence(report, patient=patient is None),
+        "" if report.exam_date else "The date of the examination is not given; the effective time "
+        "is that of the result.",
+    ]  # fmt: skip
+    return [{"text": text} for text in told if text]
 
 
 def _conclusion(reports: Sequence[GradeReport], readings: Readings) -> str:

@@ -92,7 +92,8 @@ def test_report_says_grade_score_referable_model_and_notice(report, source):
     assert said["REFERABLE"] == ("373066001" if report.referable else "373067005")
     assert said["DR-SCORE"] == pytest.approx(report.score, abs=1e-4)
     assert said["GRADABLE"] == "373066001"
-    assert said["121106"] == [MODEL_NOTICE, *model_remarks(report)]
+    read = "Identification: eye, patient and date from DICOM header."
+    assert said["121106"] == [MODEL_NOTICE, *model_remarks(report), read]
     assert any("Operating point: referable from a score of" in text for text in said["121106"])
     assert any(text.startswith("Heat map: ") for text in said["121106"])
     assert said["111001"] == ["random"]  # algorithm name

@@ -55,6 +55,17 @@ def test_observation_is_valid_and_says_what_the_report_says(report):
     assert f"urn:oid:{STUDY}" in json.dumps(made)
 
 
+def test_observation_says_where_eye_patient_and_date_were_read(report):
+    assert report.identity_source == "eye=name patient=name"
+    notes = [note["text"] for note in observation(report, made_at=MADE_AT)["note"]]
+    assert "Identification: eye and patient from file name." in notes
+    assert notes[-1].startswith("The date of the examination is not given")
+    dated = replace(report, exam_date="2026-03-01", identity_source="eye=name date=dicom")
+    made = observation(dated, made_at=MADE_AT, patient="")
+    read = Observation.model_validate_json(json.dumps(made))
+    assert read.note[-1].text == "Identification: eye from file name; date from DICOM header."
+
+
 def test_ungradable_has_a_reason_and_no_value(ungradable):
     made = observation(ungradable, made_at=MADE_AT)
     read = Observation.model_validate(made)

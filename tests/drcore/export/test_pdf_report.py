@@ -79,6 +79,20 @@ def test_report_says_who_what_and_how_far_to_trust_it(case, other_eye):
         assert said in text, said
 
 
+def test_report_says_where_eye_patient_and_date_were_read(case, other_eye):
+    read = replace(case.report, exam_date="2026-03-01", identity_source="eye=dicom patient=name")
+    told = replace(case, report=replace(read, identity_source=f"{read.identity_source} date=hand"))
+    text = text_of(patient_pdf([told, other_eye], made_at=MADE_AT))
+    for said in (
+        "Patient ID 7 (from file name)", "Examination 2026-03-01 (entered by hand)",
+        "Right eye (OD) from DICOM header",
+    ):  # fmt: skip
+        assert said in text, said
+    hidden = text_of(patient_pdf([told], made_at=MADE_AT, privacy=Disclosure(deidentified=True)))
+    assert "Right eye (OD) from DICOM header" in hidden
+    assert "by hand" not in hidden
+
+
 @pytest.mark.parametrize("page", ["A4", "Letter"])
 def test_notice_and_patient_stand_on_every_page(case, other_eye, page):
     many = [case, other_eye] * 3

@@ -225,6 +225,37 @@ def test_whole_webps_are_read(encoded, phantom, quality):
                 assert np.array_equal(photograph.rgb, np.asarray(image.convert("RGB")))
 
 
+LOSSY = {"irreversible": True, "quality_mode": "rates", "mct": 1}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {**LOSSY, "quality_layers": [12], "no_jp2": True},
+        {**LOSSY, "quality_layers": [40, 8], "progression": "RPCL"},
+        {"irreversible": False, "tile_size": (256, 256), "codeblock_size": (32, 32)},
+    ],
+    ids=["one layer", "layers", "tiles"],
+)
+def test_silent_damage_to_a_jpeg_2000(encoded, eye, options):
+    """OpenJPEG reads on after damage to a block, and tells nobody."""
+    data = encoded(eye, "JPEG2000", **options)
+    assert refusal(data) == ""
+    said, missed = outcomes(data, overwritten(data, 16, 5))
+    assert any("of its blocks do not end" in text for text in said)
+    assert missed <= 2
+
+
+def test_damage_to_a_jpeg_2000_in_dicom(eye):
+    from tests.drcore.photographs.test_dicom_reader import compressed
+
+    data = compressed([eye], "JPEG2000", "YBR_RCT")
+    assert refusal(data) == ""
+    spoiled = bytearray(data)
+    spoiled[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
+    assert "of its blocks do not end" in refusal(bytes(spoiled))
+
+
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg"])
 def test_damage_to_a_compressed_tiff(encoded, eye, compression):
     data = encoded(eye, "TIFF", compression=compression)

@@ -48,6 +48,21 @@ from drcore.photographs.identity import Identity, NameRules, parse_date, parse_n
         ("Oe_Kenzaburo_12.jpg", None, None),
         ("Os_Guinness_12.jpg", None, None),
         ("Os_12.jpg", "OS", None),
+        ("oculus dexter 5.jpg", "OD", None),
+        ("Dexter Smith OS.jpg", "OS", "Dexter Smith"),
+        # A date alone is no patient, nor is what programs and cameras call a picture.
+        ("03-01-2024_OD.jpg", "OD", None),
+        ("12.05.2023_OD_1.jpg", "OD", None),
+        ("05122023_OD.jpg", "OD", None),
+        ("19620413_left.jpg", "OS", None),
+        ("12 Jan 2024 OD.jpg", "OD", None),
+        ("Mai2024_OD.jpg", "OD", None),
+        ("Mai Nguyen OD.jpg", "OD", "Mai Nguyen"),
+        ("45121390_OD.jpg", "OD", "45121390"),
+        ("PXL_20240102_101112_OD.jpg", "OD", None),
+        ("Normal_OD 3.jpg", "OD", None),
+        ("grade3_left.jpg", "OS", None),
+        ("환자좌안.jpg", "OS", None),
         # Names as they are.
         ("O'Brien_OD.jpg", "OD", "O'Brien"),
         ("Meier, Anna OD.jpg", "OD", "Meier, Anna"),
@@ -77,6 +92,15 @@ def test_the_date_of_an_examination(name: str, patient: str, day: str | None) ->
     found = read_name(name)
     assert (found.patient, found.exam_date) == (patient, day)
     assert found.source == "eye=name patient=name" + (" date=name" if day else "")
+
+
+def test_the_date_of_sending_or_saving_is_none_of_an_examination() -> None:
+    for name in (
+        "IMG-20240101-WA0003.jpg", "WhatsApp Image 2024-01-02 at 10.11.12.jpeg",
+        "Screenshot_20240102-101112_OD.png", "P7_OD_export_20240102.jpg",
+    ):  # fmt: skip
+        assert read_name(name).exam_date is None, name
+    assert read_name("PXL_20240102_101112_OD.jpg").exam_date == "2024-01-02"
 
 
 def test_dates_that_are_read_in_one_way() -> None:

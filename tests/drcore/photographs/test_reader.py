@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import resource
@@ -637,3 +638,24 @@ def test_cleaned_name_is_one_line_of_visible_text(seed):
         assert cleaned.isprintable() or cleaned.replace("\u00a0", " ").strip()
         assert len(cleaned.splitlines()) == 1
         assert clean_name(cleaned) == cleaned
+
+
+@pytest.mark.parametrize("failures", [2, 9])
+def test_a_network_drive_that_fails_is_tried_again(tmp_path, monkeypatch, encoded, failures):
+    path = tmp_path / "eye.png"
+    path.write_bytes(encoded(np.zeros((64, 64, 3), np.uint8), "PNG"))
+    left, read = [failures], type(path).read_bytes
+
+    def stale(self):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read(self)
+
+    monkeypatch.setattr(type(path), "read_bytes", stale)
+    monkeypatch.setattr("drcore.photographs.formats.PAUSES", (0.0, 0.0))
+    if failures == 2:
+        assert read_photograph(path).width == 64
+    else:
+        with pytest.raises(PhotographError, match=r"Stale file handle\)\. Try again later\.$"):
+            read_photograph(path)

@@ -108,6 +108,27 @@ def test_an_inset_in_the_corner(phantom):
     assert why_not_single(page) == SEVERAL_RETINAS
 
 
+@pytest.mark.parametrize("left", [10, 40])
+def test_a_square_inset_beside_a_disc_and_touching_it(phantom, left):
+    eye = phantom(seed=1, size=640).rgb
+    page = page_of(660, 760, BLACK, (eye, 100, 10))
+    inset = smaller(phantom(seed=2).rgb, 0.5)
+    inset = inset[len(inset) // 6 : -(len(inset) // 6), len(inset) // 6 : -(len(inset) // 6)]
+    page[10 : 10 + inset.shape[0], left : left + inset.shape[1]] = inset
+    assert why_not_single(page) == SEVERAL_RETINAS
+
+
+def test_a_disc_in_the_corner_of_a_photograph_without_a_rim(phantom):
+    eye = phantom(seed=1, size=900).rgb
+    close = eye[180:-180, 180:-180]
+    page = page_of(close.shape[0] + 30, close.shape[1] + 30, BLACK, (close, 0, 30))
+    truth = phantom(seed=2)
+    small, shown = smaller(truth.rgb, 0.6), smaller(np.uint8(truth.masks["field_of_view"]), 0.6)
+    part = page[: small.shape[0], -small.shape[1] :]
+    np.copyto(part, small, where=shown[..., None] > 0)
+    assert why_not_single(page) == SEVERAL_RETINAS
+
+
 # --- a retina in another picture ----------------------------------------------------------------
 
 
@@ -129,6 +150,26 @@ def test_a_photograph_of_a_screen(phantom):
     room = cv2.resize(soft, (900, 640), interpolation=cv2.INTER_CUBIC)
     room[90 : 90 + screen.shape[0], 110 : 110 + screen.shape[1]] = screen
     assert why_not_single(room) == PART_OF_A_PICTURE
+
+
+@pytest.mark.parametrize("wall", [(120, 140, 190), (60, 90, 80)])
+def test_a_bright_screen_in_a_coloured_room(phantom, wall):
+    """The screen is lit, too: only colour tells the photograph from it."""
+    rgb = phantom(seed=1).rgb
+    screen = page_of(520, 760, (90, 90, 92), (rgb, 200, 80))
+    screen = cv2.copyMakeBorder(screen, *[24] * 4, cv2.BORDER_CONSTANT, value=(12, 12, 12))
+    room = page_of(760, 1000, wall, (screen, 90, 90))
+    assert why_not_single(room) == PART_OF_A_PICTURE
+
+
+def test_a_report_with_a_thumbnail_of_the_fundus(phantom):
+    scan = np.full((300, 600, 3), 40, np.uint8)
+    scan[120:150] = 190
+    page = page_of(
+        1400, 1000, WHITE, (smaller(phantom(seed=1).rgb, 0.3), 40, 320), (scan, 300, 250)
+    )
+    text(page, "Macular thickness", 30, 60)
+    assert why_not_single(page) == PART_OF_A_PICTURE
 
 
 # --- single photographs -------------------------------------------------------------------------
@@ -165,6 +206,24 @@ def test_nor_with_another_ground_instead_of_black(phantom, ground):
     truth = phantom(seed=1)
     rgb = truth.rgb.copy()
     rgb[~truth.masks["field_of_view"]] = ground
+    assert why_not_single(rgb) == ""
+
+
+def test_nor_with_a_rim_in_the_colour_of_the_page(phantom):
+    truth = phantom(seed=1)
+    rgb = truth.rgb.copy()
+    rgb[~truth.masks["field_of_view"]] = (60, 60, 62)
+    side = rgb.shape[0]
+    cv2.circle(rgb, (int(0.2 * side), int(0.85 * side)), side // 10, (60, 60, 62), -1)
+    assert why_not_single(rgb) == ""
+
+
+def test_nor_with_a_blue_rim_that_fills_the_frame(phantom):
+    truth = phantom(seed=1, size=640)
+    rgb = truth.rgb[60:-60, 20:-20].copy()
+    rows, columns = np.mgrid[: rgb.shape[0], : rgb.shape[1]]
+    far = np.hypot(rows - rgb.shape[0] / 2, columns - rgb.shape[1] / 2) > 190
+    rgb[far & (rgb.max(axis=2) > 20)] = (40, 110, 120)
     assert why_not_single(rgb) == ""
 
 

@@ -337,6 +337,7 @@ def test_pauses_grow_and_are_as_long_as_the_server_asks(
         ([429] * 9, r"the server is too busy \(status 429\)"),
         ([401] * 9, r"access is refused\..*status 401"),
         ([503] * 9, r"the server fails \(status 503\)"),
+        ([408] * 9, r"the server gave up waiting \(status 408\)"),
         ([404] * 9, "there is no such object"),
         ([403] * 9, r"access is refused\..*status 403"),
         ([418] * 9, r"the server refuses \(status 418\)"),
@@ -364,9 +365,8 @@ def test_failures_that_last_are_a_row(
 
     assert re.search(sentence, rows[4]["reason"])
     tried = 9 - len(_Web.failing[name])
-    assert tried == (
-        drcore.sources.remote_client.TRIES if failures[0] in {429, 503, "break", "stall"} else 1
-    )
+    passing = failures[0] in {408, 429, 503, "break", "stall"}
+    assert tried == (drcore.sources.remote_client.TRIES if passing else 1)
 
 
 def test_a_continued_run_fetches_nothing_again(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
 import threading
 import time
 
@@ -11,7 +9,6 @@ import pytest
 
 from drcore.grading.grader import Grader
 from viewer.image_viewer import preloading
-from viewer.server import limits
 from viewer.worklist import background_grading
 from viewer.worklist.background_grading import work_ahead
 from viewer.worklist.worklist import Worklist
@@ -90,12 +87,3 @@ def test_views_are_made_a_few_at_a_time(
         assert preloading.SlideCache().prepare([entry])
     wait_for(crowd, READERS)
     assert crowd.most == 2
-
-
-def test_the_c_library_of_linux_takes_the_limit():
-    assert limits.limit_memory_pools() == (platform.libc_ver()[0] == "glibc")
-
-
-def test_a_c_library_without_pools_is_left_alone(monkeypatch):
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
-    assert not limits.limit_memory_pools()
