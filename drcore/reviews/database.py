@@ -147,12 +147,14 @@ MARKS = _table(
     Column("reader", String(LONGEST["reader"]), nullable=False),
     Column("created_at", _UtcDateTime, nullable=False),
     Column("note", Text, nullable=False),
+    Column("login", String(16)),
 )
 WITHDRAWALS = _table(
     "mark_withdrawals",
     Column("mark", Integer, nullable=False, index=True),
     Column("reader", String(LONGEST["reader"]), nullable=False),
     Column("withdrawn_at", _UtcDateTime, nullable=False),
+    Column("login", String(16)),
 )
 IDENTITIES = _table(
     "identities",
@@ -162,6 +164,7 @@ IDENTITIES = _table(
     Column("reader", String(LONGEST["reader"]), nullable=False),
     Column("corrected_at", _UtcDateTime, nullable=False),
     Column("exam_date", String(10)),
+    Column("login", String(16)),
 )
 ERASURES = _table(
     "erasures",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from viewer.session import reader as signed_in
 from viewer.session import reading_mode, state
 from viewer.ui import messages
 from viewer.ui.origins import source_words
@@ -148,7 +149,9 @@ def save(worklist: Worklist, changes: Sequence[Correction]) -> None:
     store, reader = state.store(), reading_mode.reader()
     for made in changes:
         day = None if made.exam_date == made.entry.exam_date else made.exam_date or ""
-        store.correct_identity(made.entry.sha256, made.laterality, made.patient, reader, day)
+        store.correct_identity(
+            made.entry.sha256, made.laterality, made.patient, reader, day, signed_in.login()
+        )
         worklist.correct(made.entry.key, made.laterality, made.patient, made.exam_date)
 
 
