@@ -262,7 +262,7 @@ class ReviewDatabase:
         except (SQLAlchemyError, ImportError) as error:
             raise ReviewError(
                 f"Unsupported database: {clean_name(url.drivername)} is unknown or its driver is "
-                "not installed. Install it, or give a file's path."
+                'not installed. pip install "drcore[postgresql]", or give a path of a file.'
             ) from error
         except OSError as error:
             raise self._failed(error, "opened") from error
@@ -317,9 +317,11 @@ class ReviewDatabase:
         why = " ".join(str(why).split())[:200]
         if "not a database" in why:
             return ReviewError(f"{self._label} is not a database. Give the path of another file.")
+        hint = "its path, the permissions and the free space"
+        if self._file is None:
+            hint = "its URL, and that the server runs and lets you in"
         return ReviewError(
-            f"{self._label}: the record of decisions cannot be {what} ({why}). "
-            "Check its path, the permissions and the free space."
+            f"{self._label}: the record of decisions cannot be {what} ({why}). Check {hint}."
         )
 
 
