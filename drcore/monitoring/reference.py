@@ -41,6 +41,9 @@ _OTHERS = {
 """What a measure is told from. Cameras differ in how colourful the retina is: then also in colour.
 Another light changes the colour alone."""
 
+_NEEDED = {name: (name.removesuffix(_GIVEN), *_OTHERS.get(name, ())) for name in MEASURES}
+"""Values that a photograph or decision has if it has a measure."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -112,8 +115,7 @@ class Histogram:
 
 def has(name: str, values: Mapping[str, float]) -> bool:
     """Tell whether a photograph or decision with these values has a measure."""
-    needed = (name.removesuffix(_GIVEN), *_OTHERS.get(name, ()))
-    return all(one in values for one in needed)
+    return all(map(values.__contains__, _NEEDED[name]))
 
 
 def histogram_of(name: str, photographs: Sequence[Mapping[str, float]]) -> Histogram:

@@ -68,7 +68,9 @@ def graded_changes(
         known = {row["image"] for row in found[name]}
         wanted = chosen if name == UNTOUCHED else chosen[:changed]
         missing = [row for row in wanted if row.path.name not in known]
-        for start in tqdm(range(0, len(missing), _TOGETHER), desc=name, disable=quiet):
+        for start in tqdm(
+            range(0, len(missing), _TOGETHER), desc=name, disable=quiet or not missing
+        ):
             few = missing[start : start + _TOGETHER]
             reports = grader.grade_many(_photograph(row, name) for row in few)
             found[name] += [
