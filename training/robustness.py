@@ -8,13 +8,37 @@ the cameras that were trained on.
 
 from __future__ import annotations
 
-from training.cli import measure_sample
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from training import cli
+from training.evaluation.drift import graded_changes
 from training.evaluation.robustness import measure, table
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures from the command line."""
-    measure_sample("robustness", __doc__, measure, table, arguments, count=150)
+    parser = cli.parser(
+        "robustness", __doc__, "--weights", "--labels", "--images", "--json", "--quiet"
+    )
+    parser.add_argument("--count", type=int, default=150, help="photographs")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of photographs")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the graded tables, shared with training.monitoring"
+    )
+    cli.run(parser, _measure, arguments)
+
+
+def _measure(given: argparse.Namespace) -> None:
+    labels, grader = cli.labels(given), cli.grader(given)
+    with TemporaryDirectory() as folder:
+        rows = graded_changes(
+            grader, labels, given.out or Path(folder), count=given.count, changed=given.count,
+            seed=given.seed, quiet=given.quiet,
+        )  # fmt: skip
+    result = measure(grader, rows, labels)
+    cli.write_json(given, result, table(result))
 
 
 if __name__ == "__main__":

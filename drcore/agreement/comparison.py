@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from drcore.agreement.selection import reader_names
 from drcore.agreement.statistics import (
+    FEWEST_PATIENTS,
     bootstrap_matrices,
     confusion_matrix,
     kappa_of_matrices,
@@ -38,9 +39,6 @@ __all__ = [
     "model_against_readers",
     "reader_against_reader",
 ]
-
-FEWEST_PATIENTS = 10
-"""From which an interval is given: a bootstrap over fewer is narrower than the truth."""
 
 AGREEMENT_COLUMNS = (
     "reference", "compared", "photographs", "patients", "one_ungradable", "both_ungradable",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "FEWEST_PATIENTS",
     "bootstrap_interval",
     "bootstrap_matrices",
     "confusion_matrix",
@@ -23,6 +24,9 @@ __all__ = [
     "roc_auc",
     "wilson_interval",
 ]
+
+FEWEST_PATIENTS = 10
+"""From which an interval is given: a bootstrap over fewer is narrower than the truth."""
 
 
 def confusion_matrix(reference: ArrayLike, given: ArrayLike, grades: int = 5) -> NDArray[np.int64]:

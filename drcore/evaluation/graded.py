@@ -127,7 +127,7 @@ def graded_rows(
         table = given.results
         if table is None:
             table = (folder or Path(temporary)) / "results.csv"
-            table.parent.mkdir(parents=True, exist_ok=True)
+            _make(table.parent)
             code = grade(
                 GradeOptions(
                     given.paths, str(table), workers=given.workers, resume=table.exists(),
@@ -150,3 +150,12 @@ def graded_rows(
 def _line(problem: str) -> int:
     number = problem.partition(", line ")[2].partition(":")[0]
     return int(number) if number.isdigit() else 0
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DrcoreError(
+            f"{folder.name}: the folder cannot be made ({error.strerror or error}). Check --out."
+        ) from error

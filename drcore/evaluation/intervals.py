@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drcore.agreement.statistics import percentile_interval
+from drcore.agreement.statistics import FEWEST_PATIENTS, percentile_interval
 
 __all__ = ["DRAWS", "Statistic", "patient_intervals"]
 
@@ -29,7 +29,8 @@ def patient_intervals(
         seed: of the resampling.
 
     Returns:
-        Lower and upper bound by name; NaN where a statistic had no value in any resample.
+        Lower and upper bound by name; NaN for fewer than `FEWEST_PATIENTS` patients, and where a
+        statistic had no value in any resample.
     """
     names, member = np.unique(np.asarray(patient), return_inverse=True)
     order = np.argsort(member, kind="stable")
@@ -37,7 +38,7 @@ def patient_intervals(
     starts = np.concatenate([[0], np.cumsum(counts)])
     rng = np.random.default_rng(seed)
     values: dict[str, list[float]] = {name: [] for name in statistics}
-    for _ in range(draws if len(names) else 0):
+    for _ in range(draws if len(names) >= FEWEST_PATIENTS else 0):
         times = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
         drawn = np.repeat(order, np.repeat(times, np.diff(starts)))
         for name, statistic in statistics.items():

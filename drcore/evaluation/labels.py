@@ -70,8 +70,9 @@ def read_labels(table: Path) -> tuple[list[Label], list[str]]:
     """
     rows, columns = _rows(table)
     if "image" not in columns or not columns & {"grade", "referable"}:
+        given = one_line(", ".join(sorted(columns)))
         raise DrcoreError(
-            f"{table.name} has the columns {one_line(', '.join(sorted(columns)) or 'none')}. It "
+            f"{table.name} {f'has the columns {given}' if given else 'is empty'}. It "
             "needs 'image' and 'grade' (0 to 4) or 'referable' (true or false), and 'patient' "
             "where there is one."
         )

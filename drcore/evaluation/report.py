@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from drcore import __version__
+from drcore.agreement.statistics import FEWEST_PATIENTS
 from drcore.evaluation.disagreements import Disagreement, worst_disagreements
 from drcore.evaluation.metrics import (
     TITLES,
@@ -93,6 +94,8 @@ def _notes(outcomes: Outcomes) -> list[str]:
         found.append(f"No label has the grade {missing}: kappa is that of the grades there are.")
     if outcomes.referable.all() or not outcomes.referable.any():
         found.append("All labels are on one side of referable: AUC cannot be measured.")
+    if len(set(outcomes.patient.tolist())) < FEWEST_PATIENTS:
+        found.append(f"There are fewer than {FEWEST_PATIENTS} patients: no intervals are given.")
     if any(patient.startswith("image ") for patient in outcomes.patient.tolist()):
         found.append(
             "Where the patient is not known a photograph counts as its own: intervals come out too "
@@ -116,7 +119,8 @@ def text(evaluation: Evaluation) -> str:
     """Lay out the figures and the confusion matrix as text."""
     lines = [_summary(evaluation), ""]
     for figure in evaluation.figures:
-        shown = f"{_decimal(figure.value)} ({_decimal(figure.low)} to {_decimal(figure.high)})"
+        span = "" if math.isnan(figure.low) else f" ({_span(figure)})"
+        shown = f"{_decimal(figure.value)}{span}"
         lines.append(f"  {TITLES[figure.name]:<42}{shown:<26}n = {figure.photographs}")
     lines += ["", "Confusion matrix; row: label, column: model"]
     lines += ["".join(f"{count:>6}" for count in row) for row in evaluation.confusion]
@@ -161,7 +165,7 @@ figure img { max-width: 49%; height: auto }
 def _figures_table(figures: Sequence[Figure]) -> str:
     rows = "".join(
         f"<tr><th scope='row'>{escape(TITLES[f.name])}</th><td class='n'>{_decimal(f.value)}</td>"
-        f"<td class='n'>{_decimal(f.low)} to {_decimal(f.high)}</td>"
+        f"<td class='n'>{_span(f)}</td>"
         f"<td class='n'>{f.photographs}</td></tr>"
         for f in figures
     )
@@ -225,15 +229,21 @@ def _disagreement(one: Disagreement) -> str:
 
 def _summary(evaluation: Evaluation) -> str:
     counts = evaluation.photographs
+    patients = f"{evaluation.patients} patient{'' if evaluation.patients == 1 else 's'}"
     return (
-        f"{evaluation.model}: {sum(counts.values())} labelled images of {evaluation.patients} "
-        f"patients; {counts['graded']} graded, {counts['ungradable']} ungradable, "
-        f"{counts['failed']} failed."
+        f"{evaluation.model}: {sum(counts.values())} labelled images of {patients}; "
+        f"{counts['graded']} graded, {counts['ungradable']} ungradable, {counts['failed']} failed."
     )
 
 
 def _today() -> str:
     return datetime.now(UTC).date().isoformat()
+
+
+def _span(figure: Figure) -> str:
+    if math.isnan(figure.low):
+        return "\u2013"
+    return f"{_decimal(figure.low)} to {_decimal(figure.high)}"
 
 
 def _decimal(value: float) -> str:

@@ -92,7 +92,7 @@ def require_enough(references: References) -> None:
     left_out = f" Left out: {told}." if told else ""
     if patients < LEAST_PATIENTS:
         raise DrcoreError(
-            f"There are {patients} patients to calibrate on; {LEAST_PATIENTS} are needed, "
+            f"Patients to calibrate on: {patients}. At least {LEAST_PATIENTS} are needed; label "
             f"{LEAST_PATIENTS - patients} more.{left_out}"
         )
     if rare:

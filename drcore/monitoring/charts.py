@@ -234,6 +234,8 @@ def _sentences(
 def _amount(measure: Measure, mean: float, deviation: float, kind: str) -> str:
     if measure.share:
         return f"{mean:.1%}"
+    if measure.classes:
+        return f"{measure.unit} {mean:.2f}"
     unit = f" {measure.unit}" if measure.unit else ""
     spread = f", standard deviation {deviation:.2f}" if "varied" in kind else ""
     return f"mean {mean:.2f}{unit}{spread}"

@@ -54,10 +54,25 @@ MEASURES = {
     "score_given": Measure("Score given the others", "grades from expected"),
     "sharpness_given": Measure("Sharpness given the others", "from expected"),
     "brightness_given": Measure("Brightness given the others", "grey levels from expected"),
+    "colour": Measure("Red over blue", "log2"),
+    "colour_given": Measure("Red over blue given the spread of colours", "log2 from expected"),
+    "saturation": Measure("Saturation"),
+    "light_right": Measure("Light, right over left", "log2"),
+    "light_down": Measure("Light, below over above", "log2"),
     "override": Measure("Overrides", "", 2, photograph=False),
     "seconds": Measure("Reading time", "s", photograph=False),
 }
 """By name, in the order of the charts."""
+
+
+_COLUMNS = {"colour": "red_blue"} | {
+    name: name
+    for name in (
+        "score", "grade", "sharpness", "brightness", "saturation", "red_green_spread",
+        "green_blue_spread", "light_right", "light_down",
+    )
+}  # fmt: skip
+"""Values that a table of results has as a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +84,7 @@ class Observation:
         camera: model, or `NOT_KNOWN`.
         day: of the examination, else of the decision; None where neither is known.
         unit: photographs of one patient and day share it; they count as one.
-        values: by name of the measure.
+        values: by name of the measure, or of what a measure is told from.
     """
 
     sha256: str
@@ -120,12 +135,8 @@ def observations_of(rows: Iterable[Row], decisions: Sequence[Decision] = ()) -> 
 
 def values_of(row: Row) -> dict[str, float]:
     """Return the measures of a row of results; those that its table does not have are left out."""
-    values = {
-        "score": _number(row.get("score")),
-        "grade": _number(row.get("grade")),
+    values = {name: _number(row.get(column)) for name, column in _COLUMNS.items()} | {
         "gradable": {"true": 1.0, "false": 0.0}.get(row.get("gradable", "")),
-        "sharpness": _number(row.get("sharpness")),
-        "brightness": _number(row.get("brightness")),
         "spread": _spread(row),
     }
     across = _number(row.get("fov_radius"))

@@ -34,13 +34,23 @@ _TOGETHER = ("score", "sharpness", "brightness", "spread", "pixels", "field")
 
 _GIVEN = "_given"
 
+_OTHERS = {
+    f"{own}{_GIVEN}": tuple(other for other in _TOGETHER if other != own)
+    for own in ("score", "sharpness", "brightness")
+} | {f"colour{_GIVEN}": ("red_green_spread", "green_blue_spread")}
+"""What a measure is told from. Cameras differ in how colourful the retina is: then also in colour.
+Another light changes the colour alone."""
+
+_NEEDED = {name: (name.removesuffix(_GIVEN), *_OTHERS.get(name, ())) for name in MEASURES}
+"""Values that a photograph or decision has if it has a measure."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
     """What is expected of one measure, given the others: a quadratic of each.
 
     Attributes:
-        means, deviations: of the others, in the order of `_TOGETHER`.
+        means, deviations: of the others.
         weights: of 1, the others in deviations from their means, and their squares.
     """
 
@@ -49,7 +59,7 @@ class Fit:
     weights: tuple[float, ...]
 
     def expected(self, others: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what is expected (N,) given the others (N, 5)."""
+        """Return what is expected (N,) given the others (N, number of others)."""
         terms = _quadratic(others, self.means, self.deviations)
         return np.asarray(terms @ np.array(self.weights), np.float64)
 
@@ -105,8 +115,7 @@ class Histogram:
 
 def has(name: str, values: Mapping[str, float]) -> bool:
     """Tell whether a photograph or decision with these values has a measure."""
-    needed = _TOGETHER if name.endswith(_GIVEN) else (name,)
-    return all(one in values for one in needed)
+    return all(map(values.__contains__, _NEEDED[name]))
 
 
 def histogram_of(name: str, photographs: Sequence[Mapping[str, float]]) -> Histogram:
@@ -151,8 +160,7 @@ def _fitted(name: str, photographs: Sequence[Mapping[str, float]]) -> Fit:
 def _apart(
     name: str, photographs: Sequence[Mapping[str, float]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    own = name.removesuffix(_GIVEN)
-    others = [other for other in _TOGETHER if other != own]
+    own, others = name.removesuffix(_GIVEN), _OTHERS[name]
     return (
         np.array([one[own] for one in photographs], float),
         np.array([[one[other] for other in others] for one in photographs], float),
@@ -235,7 +243,7 @@ def reference_of_bundle(entry: Mapping[str, Any] | None) -> dict[str, Histogram]
         return {
             name: Histogram(
                 tuple(map(float, h["edges"])), tuple(map(int, h["counts"])),
-                float(h["mean"]), float(h["deviation"]), _fit_of(h.get("fit")),
+                float(h["mean"]), float(h["deviation"]), _fit_of(name, h.get("fit")),
             )
             for name, h in given.items()
             if name in MEASURES
@@ -246,15 +254,12 @@ def reference_of_bundle(entry: Mapping[str, Any] | None) -> dict[str, Histogram]
         ) from error
 
 
-def _fit_of(entry: Mapping[str, Any] | None) -> Fit | None:
+def _fit_of(name: str, entry: Mapping[str, Any] | None) -> Fit | None:
     if entry is None:
         return None
     made = Fit(*(tuple(map(float, entry[key])) for key in ("means", "deviations", "weights")))
-    others = len(_TOGETHER) - 1
-    if [len(made.means), len(made.deviations), len(made.weights)] != [
-        others,
-        others,
-        2 * others + 1,
-    ]:
+    others = len(_OTHERS.get(name, ()))
+    given = [len(made.means), len(made.deviations), len(made.weights)]
+    if given != [others, others, 2 * others + 1]:
         raise ValueError("not as many numbers as there are measures")
     return made

@@ -70,8 +70,15 @@ class Quality:
             tinted with one colour they do.
         colour_change: standard deviation of green / red over the coarser structure.
         sparseness: kurtosis of detail in green, 3 for noise; vessels are few and stand out.
+        red_blue: mean of log2(red / blue): the colour of light and retina together.
+        red_green_spread, green_blue_spread: standard deviation of log2(red / green) and log2(green
+            / blue): how much the colours of the retina differ, whatever the colour of the light.
+        light_right, light_down: log2 of the brightness at the right rim over that at the left one,
+            and at the lower over the upper one, of a plane through the logarithms.
         score: probability that a reader would call the photograph gradable, 0-1; 0 where a plain
             limit speaks against it, None in reports of releases before 0.7.
+
+    What came after 0.7.0, `red_blue` to `light_down`, is None in reports of earlier releases.
     """
 
     gradable: bool
@@ -92,6 +99,11 @@ class Quality:
     colour_change: float
     sparseness: float
     score: float | None = None
+    red_blue: float | None = None
+    red_green_spread: float | None = None
+    green_blue_spread: float | None = None
+    light_right: float | None = None
+    light_down: float | None = None
 
 
 def assess(

@@ -20,6 +20,9 @@ __all__ = ["SIDE", "measure", "retina_square"]
 SIDE = 256
 """Detail is measured on a square of this side: the same for every camera."""
 
+_LOG2 = np.log2(np.arange(256, dtype=np.float32) + 4)
+"""Logarithm of a grey level, raised by 4 so that black weighs little."""
+
 _COARSER = 4
 """The widest blur is made on a copy this many times as small; it has nothing finer."""
 
@@ -85,6 +88,23 @@ def measure(
         "retina_colour": float((red_over_blue >= 0).mean()),
         "hue_spread": float(np.std(red_over_blue / np.maximum(bright, 20))),
         **_texture(square, mask),
+        **_colour_and_light(square, mask),
+    }
+
+
+def _colour_and_light(square: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, float]:
+    """Measure the colour of the light and where it comes from, both as base 2 logarithms."""
+    red, green, blue = (_LOG2[square[..., channel][mask]] for channel in range(3))
+    bright = _LOG2[square.max(axis=2)[mask]]
+    y, x = (place * (2 / SIDE) - 1 for place in np.nonzero(mask))
+    plane = np.stack([np.ones_like(x), x, y])
+    slope = np.linalg.lstsq(plane @ plane.T, plane @ bright, rcond=1e-6)[0]
+    return {
+        "red_blue": float(np.mean(red - blue)),
+        "red_green_spread": float(np.std(red - green)),
+        "green_blue_spread": float(np.std(green - blue)),
+        "light_right": 2 * float(slope[1]),
+        "light_down": 2 * float(slope[2]),
     }
 
 

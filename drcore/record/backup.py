@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["back_up", "restore"]
+__all__ = ["back_up", "restore", "telling", "write_checksum"]
 
 _AT_ONCE = 1000
 """Rows that are held in memory."""
@@ -56,16 +56,21 @@ def back_up(location: str, target: Path, *, overwrite: bool = False) -> Verifica
         )
     if file is not None and target.exists() and target.samefile(file):
         raise ReviewError("The backup cannot replace the record itself. Choose another name.")
-    with _telling(target, "written"):
+    with telling(target, "written"):
         if file is not None:
             copy_file(file, target)
         else:
             _from_postgresql(location, target)
-        with target.open("rb") as data:
-            checksum = hashlib.file_digest(data, "sha256").hexdigest()
-        with replacing(target.with_name(target.name + CHECKSUM_ENDING)) as part:
-            part.write_text(f"{checksum}  {target.name}\n", encoding="utf-8")
+        write_checksum(target)
     return verify(str(target)) if _has_digests(target) else None
+
+
+def write_checksum(target: Path) -> None:
+    """Write the SHA-256 of a file beside it, as `sha256sum` does."""
+    with target.open("rb") as data:
+        checksum = hashlib.file_digest(data, "sha256").hexdigest()
+    with replacing(target.with_name(target.name + CHECKSUM_ENDING)) as part:
+        part.write_text(f"{checksum}  {target.name}\n", encoding="utf-8")
 
 
 def restore(source: Path, location: str, *, force: bool = False) -> Verification:
@@ -85,7 +90,7 @@ def restore(source: Path, location: str, *, force: bool = False) -> Verification
     """
     if not source.is_file():
         raise MissingInputError(f"There is no backup {clean_name(source.name)}. Check its path.")
-    with tempfile.TemporaryDirectory(prefix="drcore-restore-") as folder, _telling(source, "read"):
+    with tempfile.TemporaryDirectory(prefix="drcore-restore-") as folder, telling(source, "read"):
         copy = Path(folder, "backup.sqlite3")
         copy_file(source, copy)  # upgraded here where it is old; the backup stays as it is
         before = verify(str(source)) if _has_digests(source) else None
@@ -173,7 +178,7 @@ def _has_digests(file: Path) -> bool:
 
 
 @contextmanager
-def _telling(file: Path, what: str) -> Generator[None]:
+def telling(file: Path, what: str) -> Generator[None]:
     """Errors of disk and SQLite as a sentence."""
     try:
         yield

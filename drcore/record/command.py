@@ -49,12 +49,17 @@ In the record: patient, name and SHA-256 of the photographs, notes, scores, and 
 overwritten; who graded what, when, and how many marks of which kind stay, so that Agreement counts
 as before. An entry says when and by whom how many rows were erased. Stored worklists: the entries
 with their photographs, thumbnails, reports and maps are deleted. Copies that upgrades kept are
-deleted if they hold the patient. Free pages of the database are overwritten.
+deleted if they hold the patient. Free pages of the database are overwritten. With --backup FILE,
+which can be repeated, a backup is replaced by one without the patient.
 
-Not reached: backups and exports, tables and maps that `drcore grade` wrote, files that lie in the
-clinic's own folders, write-ahead logs that a PostgreSQL server archives, and photographs that a
+Not reached: other backups, exports, tables and maps that `drcore grade` wrote, files that lie in
+the clinic's own folders, write-ahead logs that a PostgreSQL server archives, and photographs that a
 page has open now. Let readers reload their pages, then run it again.
 """
+_NOT_REACHED = (
+    "Not reached: other backups (give each with --backup FILE), and exports and tables of results "
+    "that were made before. A backup that is restored brings the patient back."
+)
 _EXPORT = """\
 Write all tables to FILE, a ZIP of CSV and JSON Lines with a description: to be read without drcore.
 It names patients; for a de-identified export use the viewer.
@@ -93,6 +98,10 @@ def _add_arguments(name: str, part: argparse.ArgumentParser) -> None:
         part.add_argument("patient", metavar="PATIENT", help="as the viewer shows it")
         part.add_argument("--by", default="", metavar="NAME", help="who erases; kept in the record")
         part.add_argument("--yes", action="store_true", help="erase, do not only count")
+        part.add_argument(
+            "--backup", type=Path, action="append", default=[], metavar="FILE",
+            help="erase in this SQLite backup, too; can be repeated",
+        )  # fmt: skip
         part.add_argument(
             "--worklists", type=Path, metavar="FOLDER",
             help="of the stored worklists (default: DRCORE_WORKLISTS, else .drcore/worklists)",
@@ -162,10 +171,11 @@ def _erase(options: argparse.Namespace) -> int:
     patient = sys.stdin.readline() if options.patient == "-" else options.patient
     erasure = erase_patient(
         _location(options), options.worklists or worklists_folder(), patient.strip(),
-        by=options.by, confirmed=options.yes,
+        by=options.by, confirmed=options.yes, backups=options.backup,
     )  # fmt: skip
     print("Erased:" if options.yes else "Would be erased:")
     _counts(erasure)
+    print(_NOT_REACHED)
     if not options.yes:
         print("Nothing was erased. Repeat with --yes --by NAME to erase it for good.")
     for problem in erasure.problems:
@@ -180,6 +190,8 @@ def _counts(erasure: Erasure) -> None:
         f"{erasure.marks} marks, {erasure.corrections} corrections"
     )
     print(f"  worklists: {entries.entries} entries of {entries.lists} lists, {entries.files} files")
+    for backup in erasure.backups:
+        print(f"  backup: {backup}")
     for copy in erasure.copies:
         print(f"  copy kept by an upgrade: {copy}")
     for original in entries.originals:

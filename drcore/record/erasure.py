@@ -1,11 +1,12 @@
-"""Erasing a patient: from the record, from stored worklists, from the copies that upgrades kept."""
+"""Erasing a patient: from the record, stored worklists, copies that upgrades kept, and backups."""
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Table, select, text, update
 
 from drcore.errors import MissingInputError, ReviewError
+from drcore.record.backup import telling, write_checksum
+from drcore.record.checks import CHECKSUM_ENDING
 from drcore.record.places import existing_record
 from drcore.record.stored_lists import ErasedEntries, erase_entries, find_entries
 from drcore.reviews.database import (
@@ -26,7 +29,7 @@ from drcore.reviews.database import (
 )
 from drcore.reviews.database_url import BUSY_SECONDS
 from drcore.reviews.digests import insert_row, row_digest
-from drcore.reviews.kept_copy import kept_files, kept_tables
+from drcore.reviews.kept_copy import copy_file, kept_files, kept_tables
 from drcore.text import clean_name, fold
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["Erasure", "erase_patient"]
 
 _CHANGED = (DECISIONS, MARKS, IDENTITIES)
+_NAMING = {"decisions": "patient", "identities": "patient", "marks": "NULL"}
+"""Tables that hold a photograph's SHA-256, with the column of its patient."""
+_QUERY = "SELECT sha256, {} FROM {}"  # the names are our own
 
 
 @dataclass(slots=True)
@@ -45,6 +51,7 @@ class Erasure:
         photographs, decisions, marks, corrections: how many in the record.
         entries: of stored worklists.
         copies: names of files or tables that an upgrade had kept and that were deleted.
+        backups: names of backups in which the patient was erased.
         problems: what is left to be done, a sentence each.
     """
 
@@ -54,7 +61,18 @@ class Erasure:
     corrections: int = 0
     entries: ErasedEntries = field(default_factory=ErasedEntries)
     copies: list[str] = field(default_factory=list)
+    backups: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    def count(self, rows: _Rows) -> None:
+        """Count the rows of the record."""
+        self.decisions, self.marks, self.corrections = (
+            len(rows.numbers[table.name]) for table in _CHANGED
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there is anything of the patient, but for worklists."""
+        return bool(self.decisions or self.marks or self.corrections or self.backups)
 
 
 @dataclass(slots=True)
@@ -65,8 +83,16 @@ class _Rows:
     numbers: dict[str, list[int]]
 
 
-def erase_patient(location: str, lists: Path, patient: str, *, by: str, confirmed: bool) -> Erasure:
-    """Erase a patient from a record and from stored worklists.
+def erase_patient(
+    location: str,
+    lists: Path,
+    patient: str,
+    *,
+    by: str,
+    confirmed: bool,
+    backups: Sequence[Path] = (),
+) -> Erasure:
+    """Erase a patient from a record, from stored worklists and from backups.
 
     Decisions, marks and corrections stay as counts: who graded what when, and the kind of each
     mark; patient, name and hash of the photograph, score, note and place of a mark are
@@ -79,15 +105,18 @@ def erase_patient(location: str, lists: Path, patient: str, *, by: str, confirme
         patient: as readers see it; case and blanks do not matter.
         by: who erases.
         confirmed: False: count only.
+        backups: SQLite files, of `back_up` or copied by hand; each is replaced by one without the
+            patient, and its checksum beside it is written again.
 
     Returns:
         What was erased, or would be.
 
     Raises:
-        MissingInputError: there is no record, or nothing of this patient.
-        ReviewError: the record or a list cannot be changed.
+        MissingInputError: there is no record or no such backup, or nothing of this patient.
+        ReviewError: the record, a list or a backup cannot be changed.
     """
     file = existing_record(location)
+    _check(file, backups)
     if not fold(patient):
         raise MissingInputError("No patient was named. Write the patient as the viewer shows it.")
     if confirmed and not by.strip():
@@ -97,18 +126,17 @@ def erase_patient(location: str, lists: Path, patient: str, *, by: str, confirme
         own = frozenset(sha for sha, name in belongs.items() if fold(name or "") == fold(patient))
         entries = find_entries(lists, patient, own, others=belongs.keys() - own)
         photographs = own | {one.sha256 for one in entries if one.sha256}
-        erasure = Erasure(photographs=len(photographs))
+        holding = [one for one in backups if _holds(one, fold(patient), photographs)]
+        erasure = Erasure(photographs=len(photographs), backups=[one.name for one in holding])
 
         def work(connection: Connection) -> None:
             rows = _find(connection, patient, photographs)
-            erasure.decisions = len(rows.numbers["decisions"])
-            erasure.marks = len(rows.numbers["marks"])
-            erasure.corrections = len(rows.numbers["identities"])
+            erasure.count(rows)
             if confirmed and (entries or any(rows.numbers.values())):
                 _overwrite(connection, rows, erasure, len(entries), by)
 
         database.run(work, "written" if confirmed else "read")
-        if not entries and not (erasure.decisions or erasure.marks or erasure.corrections):
+        if not entries and not erasure:
             raise MissingInputError(
                 f"There is nothing of patient {clean_name(patient)} in the record or in a stored "
                 "list. Write the patient as the viewer shows it."
@@ -118,7 +146,18 @@ def erase_patient(location: str, lists: Path, patient: str, *, by: str, confirme
         if confirmed:
             _delete_copies(database, file, erasure, fold(patient), photographs)
             _compact(database, file, erasure)
+            for backup in holding:
+                _erase_in_backup(backup, patient, photographs, by)
     return erasure
+
+
+def _check(file: Path | None, backups: Iterable[Path]) -> None:
+    for backup in backups:
+        if not backup.is_file():
+            label = clean_name(backup.name)
+            raise MissingInputError(f"There is no backup {label}. Check its path.")
+        if file is not None and backup.samefile(file):
+            raise ReviewError("The record is no backup of its own. Leave it out of --backup.")
 
 
 def _photographs(connection: Connection) -> dict[str, str | None]:
@@ -220,26 +259,71 @@ def _delete_copies(
     if file is None:
         erasure.copies = database.run(lambda connection: _drop_tables(connection, holds), "written")
         return
-    query = "SELECT sha256, patient FROM decisions"
     for copy in kept_files(file):
         try:
-            with closing(sqlite3.connect(copy)) as connection:
-                found = holds(connection.execute(query))
-            if found:
+            if _holds(copy, patient, hashes):
                 for ending in ("", "-wal", "-shm"):
                     copy.with_name(copy.name + ending).unlink(missing_ok=True)
                 erasure.copies.append(copy.name)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, ReviewError) as error:
             erasure.problems.append(f"{copy.name} cannot be checked ({error}). Delete it by hand.")
+
+
+def _holds(file: Path, patient: str, photographs: Collection[str]) -> bool:
+    """Say whether an SQLite file, of any version, holds something of a patient."""
+    address = f"{file.resolve().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as connection:
+            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+            if DECISIONS.name not in tables:
+                raise ReviewError(f"{clean_name(file.name)} is no record of decisions.")
+            return any(
+                row[0] in photographs or fold(row[1] or "") == patient
+                for name, column in _NAMING.items()
+                if name in tables
+                for row in connection.execute(_QUERY.format(column, name))
+            )
+    except sqlite3.Error as error:
+        raise ReviewError(
+            f"{clean_name(file.name)} cannot be read ({error}). Give an SQLite file of "
+            "drcore record backup."
+        ) from error
+
+
+def _erase_in_backup(backup: Path, patient: str, photographs: Collection[str], by: str) -> None:
+    """Replace a backup by one without the patient; it is never half written."""
+    with (
+        telling(backup, "written"),
+        tempfile.TemporaryDirectory(prefix=".drcore-erase-", dir=backup.parent) as folder,
+    ):
+        copy = Path(folder, "backup.sqlite3")
+        copy_file(backup, copy)  # upgraded here where it is old
+        with ReviewDatabase(copy) as database:
+            erasure = Erasure()
+
+            def work(connection: Connection) -> None:
+                belongs = _photographs(connection)
+                own = {sha for sha, name in belongs.items() if fold(name or "") == fold(patient)}
+                rows = _find(connection, patient, own | set(photographs))
+                erasure.photographs = len(own)
+                erasure.count(rows)
+                _overwrite(connection, rows, erasure, 0, by)
+
+            database.run(work, "written")
+        _compact_file(copy)
+        copy_file(copy, backup)
+        if backup.with_name(backup.name + CHECKSUM_ENDING).exists():
+            write_checksum(backup)
 
 
 def _drop_tables(connection: Connection, holds: Callable[[Iterable[Any]], bool]) -> list[str]:
     tables = kept_tables(connection)
-    query = "SELECT sha256, patient FROM {}"  # the names are our own
     steps = {
-        name.removeprefix("decisions_")
+        name.removeprefix(f"{table}_")
         for name in tables
-        if name.startswith("decisions_") and holds(connection.exec_driver_sql(query.format(name)))
+        for table, column in _NAMING.items()
+        if name.startswith(f"{table}_schema_")
+        and holds(connection.exec_driver_sql(_QUERY.format(column, name)))
     }
     dropped = [name for name in tables if any(name.endswith(f"_{step}") for step in steps)]
     for name in dropped:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from drcore.grading.report import GradeReport
     from drcore.sources.source import PhotographSource
 
-__all__ = ["COLUMNS", "SIZES", "Row", "row_of", "with_identity"]
+__all__ = ["COLOUR_AND_LIGHT", "COLUMNS", "SIZES", "Row", "row_of", "with_identity"]
 
 
 Row = dict[str, str]
@@ -21,6 +21,11 @@ Row = dict[str, str]
 
 SIZES = (128, 256, 512, 1024)
 """Input sizes that have a column, in pixels."""
+
+COLOUR_AND_LIGHT = (
+    "saturation", "red_blue", "red_green_spread", "green_blue_spread", "light_right", "light_down",
+)  # fmt: skip
+"""Attributes of `preprocessing.gradability.Quality` that are columns by the same name."""
 
 COLUMNS = (
     "image", "status", "reason", "gradable", "grade", "score", "referable",
@@ -32,6 +37,7 @@ COLUMNS = (
     "exam_date", "identity_source", "picture", "file_size", "note",
     "score_1024", "p_referable", "referable_sensitive", "referable_from", "borderline_from",
     "sharpness", "brightness", "camera", "quality_score",
+    *COLOUR_AND_LIGHT,
 )  # fmt: skip
 """Columns of the CSV. The order of the first seven is a promise to scripts.
 
@@ -68,6 +74,8 @@ sharpness, brightness: as the gradability check measured them (`preprocessing.gr
 camera: model of the camera by the DICOM header; empty where it gives none.
 quality_score: probability that a reader would call the photograph gradable, 0-1; empty for a failed
     one.
+saturation, red_blue, red_green_spread, green_blue_spread, light_right, light_down: colour and light
+    as the gradability check measured them; empty for a failed photograph.
 """
 
 
@@ -122,6 +130,7 @@ def row_of(
         "brightness": _decimal(None if quality is None else quality.brightness),
         "camera": " ".join(report.camera.split()),
         "quality_score": _decimal(None if quality is None else quality.score),
+        **{name: _decimal(getattr(quality, name, None)) for name in COLOUR_AND_LIGHT},
     }
     return {column: cell(cells[column]) for column in COLUMNS}
 

@@ -24,8 +24,8 @@ from drcore.text import cell, clean_name
 __all__ = ["CsvFile"]
 
 _BOM = b"\xef\xbb\xbf"
-_OLD_COLUMNS = COLUMNS[: COLUMNS.index("exam_date")]
-"""Of tables that 0.6 wrote, which are continued with the columns that came since."""
+_FEWEST = COLUMNS.index("exam_date")
+"""Columns of tables that 0.6 wrote; those of any release since are continued with all of them."""
 
 
 class CsvFile:
@@ -324,11 +324,10 @@ class CsvFile:
         has_mark = first.startswith(_BOM)
         self._spreadsheet = has_mark
         line = first.removeprefix(_BOM)
-        for columns in (COLUMNS, _OLD_COLUMNS):
-            header = _encoded(columns)
-            if line.rstrip(b"\r\n") == header.rstrip(b"\n") and line.endswith(b"\n"):
-                self._columns, self._size = columns, len(first)
-                return
+        columns = COLUMNS[: max(_FEWEST, line.count(b",") + 1)]
+        if line.endswith(b"\n") and line.rstrip(b"\r\n") == _encoded(columns).rstrip(b"\n"):
+            self._columns, self._size = columns, len(first)
+            return
         if not _encoded(COLUMNS).startswith(line):
             raise SourceError(
                 f"{self._label} is not a table of this version of drcore, so it cannot be "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drcore.errors import SourceError
-from drcore.results.columns import COLUMNS, SIZES, Row
+from drcore.results.columns import COLOUR_AND_LIGHT, COLUMNS, SIZES, Row
 from drcore.text import clean_name, csv_text
 
 __all__ = ["csv_to_parquet", "parquet_to_csv"]
@@ -29,7 +29,7 @@ _WHOLE = {
 _DECIMALS = {
     **dict.fromkeys(("fov_x", "fov_y", "fov_radius"), 1),
     **dict.fromkeys(("score", *(f"score_{size}" for size in SIZES), "margin"), 4),
-    **dict.fromkeys(("sharpness", "brightness"), 4),
+    **dict.fromkeys(("sharpness", "brightness", "quality_score", *COLOUR_AND_LIGHT), 4),
     **dict.fromkeys((*(f"p{grade}" for grade in range(5)), "p_referable"), 4),
 }
 """Decimals of the numbers in a CSV; in Parquet they are float64, missing ones null."""

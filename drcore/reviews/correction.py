@@ -6,6 +6,7 @@ from pydantic import AwareDatetime
 from pydantic.dataclasses import dataclass
 
 from drcore.eye import Laterality
+from drcore.reviews.decision import LOGIN_SENTENCE, Login
 from drcore.reviews.validation import STRICT, ExamDate, Patient, ReaderName, Sha256, plain_errors
 
 __all__ = ["IdentityCorrection"]
@@ -14,6 +15,7 @@ __all__ = ["IdentityCorrection"]
 @plain_errors(
     {
         "corrected_at": "the time of the correction needs a time zone. Give UTC.",
+        "login": LOGIN_SENTENCE,
         "exam_date": "{exam_date} is not a date. Give it as YYYY-MM-DD.",
     },
     "The correction",
@@ -30,6 +32,7 @@ class IdentityCorrection:
         corrected_at: when, with a time zone.
         exam_date: of the examination, `YYYY-MM-DD`; empty: the reader says that it is not known;
             None: not corrected.
+        login: who says that it was this reader, as for a `Decision`; None: not recorded.
 
     Raises:
         ReviewError: a field cannot be stored.
@@ -41,3 +44,4 @@ class IdentityCorrection:
     reader: ReaderName
     corrected_at: AwareDatetime
     exam_date: ExamDate | None = None
+    login: Login | None = None

@@ -147,12 +147,14 @@ MARKS = _table(
     Column("reader", String(LONGEST["reader"]), nullable=False),
     Column("created_at", _UtcDateTime, nullable=False),
     Column("note", Text, nullable=False),
+    Column("login", String(16)),
 )
 WITHDRAWALS = _table(
     "mark_withdrawals",
     Column("mark", Integer, nullable=False, index=True),
     Column("reader", String(LONGEST["reader"]), nullable=False),
     Column("withdrawn_at", _UtcDateTime, nullable=False),
+    Column("login", String(16)),
 )
 IDENTITIES = _table(
     "identities",
@@ -162,6 +164,7 @@ IDENTITIES = _table(
     Column("reader", String(LONGEST["reader"]), nullable=False),
     Column("corrected_at", _UtcDateTime, nullable=False),
     Column("exam_date", String(10)),
+    Column("login", String(16)),
 )
 ERASURES = _table(
     "erasures",
@@ -259,7 +262,7 @@ class ReviewDatabase:
         except (SQLAlchemyError, ImportError) as error:
             raise ReviewError(
                 f"Unsupported database: {clean_name(url.drivername)} is unknown or its driver is "
-                "not installed. Install it, or give a file's path."
+                'not installed. pip install "drcore[postgresql]", or give a path of a file.'
             ) from error
         except OSError as error:
             raise self._failed(error, "opened") from error
@@ -314,9 +317,11 @@ class ReviewDatabase:
         why = " ".join(str(why).split())[:200]
         if "not a database" in why:
             return ReviewError(f"{self._label} is not a database. Give the path of another file.")
+        hint = "its path, the permissions and the free space"
+        if self._file is None:
+            hint = "its URL, and that the server runs and lets you in"
         return ReviewError(
-            f"{self._label}: the record of decisions cannot be {what} ({why}). "
-            "Check its path, the permissions and the free space."
+            f"{self._label}: the record of decisions cannot be {what} ({why}). Check {hint}."
         )
 
 

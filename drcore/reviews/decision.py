@@ -23,7 +23,10 @@ from drcore.reviews.validation import (
 )  # fmt: skip
 from drcore.text import clean_name
 
-__all__ = ["MASKED_MODES", "MODES", "ROLES", "Action", "Decision", "Login", "ReadingMode", "Role"]
+__all__ = [
+    "LOGIN_SENTENCE", "MASKED_MODES", "MODES", "ROLES", "Action", "Decision", "Login",
+    "ReadingMode", "Role",
+]  # fmt: skip
 
 Action = Literal["agree", "change", "ungradable"]
 
@@ -50,6 +53,9 @@ ROLES: dict[ReadingMode, Role | None] = {
 MachineStatus = Literal["graded", "ungradable", "failed"]
 Scale = Annotated[str, Field(pattern="^([1-9][0-9]{1,3}|fused)$")]
 
+LOGIN_SENTENCE = (
+    f"the login {{login}} is not known; choose {', '.join(get_args(Login))}, or leave it out."
+)
 _SCALES = (
     "{overlay_scales} are not scales of the map. Give each once, as its size in pixels or as "
     '"fused", or leave them out.'
@@ -67,8 +73,7 @@ _SENTENCES = {
     "mode": f"the mode {{mode}} is not known; choose {', '.join(MODES)}, or leave it out.",
     "role": f"the role {{role}} is not known; choose {', '.join(get_args(Role))}, or leave it out.",
     "machine_visible": "the machine's grade was visible or not, or leave it out.",
-    "login": f"the login {{login}} is not known; choose {', '.join(get_args(Login))}, or leave it "
-    "out.",
+    "login": LOGIN_SENTENCE,
     "findings": "the findings are no answers of a form. Leave them out.",
     "revises": "{revises} is not the number of an earlier decision.",
 }

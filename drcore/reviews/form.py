@@ -195,11 +195,12 @@ def load_form(setting: str | None = None) -> Form | None:
         ) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        message = one_line(first["msg"]).removeprefix("Value error, ")
         place = ".".join(str(part) for part in first["loc"]) or "the form"
         raise ReviewError(
-            f"{shown}: {place}: {one_line(first['msg'])}. Correct the form, as in default.toml."
+            f"{shown}: {place}: {message}. Correct the form, as in default.toml."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ReviewError(f"{shown} is no TOML file ({one_line(error)}). Correct it.") from error
 
 

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field
 from pydantic.dataclasses import dataclass
 
 from drcore.errors import ReviewError
+from drcore.reviews.decision import LOGIN_SENTENCE, Login
 from drcore.reviews.validation import STRICT, Note, ReaderName, Sha256, plain_errors
 
 __all__ = ["LESIONS", "Lesion", "Mark", "MarkKind"]
@@ -35,6 +36,7 @@ Pixel = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 _SENTENCES = {
     "kind": "a {kind} is not known; choose point or box.",
     "lesion": f"the lesion {{lesion}} is not known; choose {', '.join(LESIONS)}.",
+    "login": LOGIN_SENTENCE,
     "created_at": "the time of the mark needs a time zone. Give UTC.",
 } | dict.fromkeys(
     ("x0", "y0", "x1", "y1"),
@@ -56,6 +58,7 @@ class Mark:
         reader: who marked it.
         created_at: when, with a time zone.
         note: free text, may be empty.
+        login: who says that it was this reader, as for a `Decision`; None: not recorded.
 
     Raises:
         ReviewError: the fields contradict each other or cannot be stored.
@@ -71,6 +74,7 @@ class Mark:
     reader: ReaderName
     created_at: AwareDatetime
     note: Note = ""
+    login: Login | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "point" and (self.x0, self.y0) != (self.x1, self.y1):

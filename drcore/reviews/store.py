@@ -14,7 +14,7 @@ from drcore.errors import ReviewError
 from drcore.eye import Laterality
 from drcore.reviews.correction import IdentityCorrection
 from drcore.reviews.database import DECISIONS, IDENTITIES, MARKS, WITHDRAWALS, ReviewDatabase
-from drcore.reviews.decision import Decision, ReadingMode
+from drcore.reviews.decision import Decision, Login, ReadingMode
 from drcore.reviews.digests import insert_row
 from drcore.reviews.mark import Mark
 from drcore.reviews.tables import decisions_csv
@@ -112,12 +112,13 @@ class ReviewStore:
 
         return self._write(write)
 
-    def withdraw(self, number: int, reader: str) -> None:
+    def withdraw(self, number: int, reader: str, login: Login | None = None) -> None:
         """Withdraw a decision: it stays in the database, and a further row says who and when.
 
         Args:
             number: of the decision; one that was withdrawn already stays so.
             reader: who takes it back, the one who made it.
+            login: who says that it was this reader.
 
         Raises:
             ReviewError: there is no such decision, it is another reader's, or the database cannot
@@ -134,10 +135,15 @@ class ReviewStore:
                 )
             known = select(_WITHDRAWN).where(_WITHDRAWN.c.revises == number)
             if connection.execute(known).first() is None:
-                changes = {"action": WITHDRAWN, "grade": None, "note": "", "revises": number}
+                changes: dict[str, Any] = {
+                    "action": WITHDRAWN,
+                    "grade": None,
+                    "note": "",
+                    "revises": number,
+                }
                 values = {name: getattr(made, name) for name in _FIELDS[Decision]}
-                values |= {"decided_at": datetime.now(UTC), "findings": None, **changes}
-                insert_row(connection, DECISIONS, values)
+                changes |= {"decided_at": datetime.now(UTC), "findings": None, "login": login}
+                insert_row(connection, DECISIONS, values | changes)
 
         self._write(write)
 
@@ -231,12 +237,13 @@ class ReviewStore:
         rows = self._read(query.order_by(MARKS.c.id))
         return [(int(row._mapping["id"]), _made(Mark, row)) for row in rows]  # noqa: SLF001
 
-    def remove_mark(self, number: int, reader: str) -> None:
+    def remove_mark(self, number: int, reader: str, login: Login | None = None) -> None:
         """Withdraw a mark: it stays in the record, with a row that says who withdrew it and when.
 
         Args:
             number: of the mark; one that was withdrawn already stays so.
             reader: who takes it back, the one who made it.
+            login: who says that it was this reader.
 
         Raises:
             ReviewError: there is no such mark, it is another reader's, or the database cannot be
@@ -254,7 +261,10 @@ class ReviewStore:
                 )
             known = select(WITHDRAWALS.c.id).where(WITHDRAWALS.c.mark == number)
             if connection.execute(known).first() is None:
-                values = {"mark": number, "reader": reader, "withdrawn_at": datetime.now(UTC)}
+                values = {
+                    "mark": number, "reader": reader, "withdrawn_at": datetime.now(UTC),
+                    "login": login,
+                }  # fmt: skip
                 insert_row(connection, WITHDRAWALS, values)
 
         self._write(write)
@@ -268,6 +278,7 @@ class ReviewStore:
         patient: str | None,
         reader: str,
         exam_date: str | None = None,
+        login: Login | None = None,
     ) -> int:
         """Add a correction of which eye of which patient a photograph shows, and when.
 
@@ -277,6 +288,7 @@ class ReviewStore:
             patient: None: not known.
             reader: who corrects.
             exam_date: `YYYY-MM-DD`, empty where it is not known; None: not corrected.
+            login: who says that it was this reader.
 
         Returns:
             Its number among the corrections, rising.
@@ -286,7 +298,7 @@ class ReviewStore:
         """
         identity = IdentityCorrection(
             sha256=sha256, laterality=laterality, patient=patient, reader=reader,
-            corrected_at=datetime.now(UTC), exam_date=exam_date,
+            corrected_at=datetime.now(UTC), exam_date=exam_date, login=login,
         )  # fmt: skip
         return self._write(lambda connection: _insert(connection, IDENTITIES, identity))
 

@@ -35,6 +35,7 @@ FINDING_COLUMNS = ("number", "decided_at", "reader", "sha256", "form", "field", 
 
 MARK_COLUMNS = (
     "number", "created_at", "reader", "sha256", "kind", "lesion", "x0", "y0", "x1", "y1", "note",
+    "login",
 )  # fmt: skip
 """Number in the record and fields of `Mark`; in CSV, coordinates have two decimals."""
 

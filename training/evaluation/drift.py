@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +23,19 @@ from training.evaluation.sampling import even_sample
 
 __all__ = ["graded_changes"]
 
+_TOGETHER = 8
+"""Photographs that are graded and written together."""
+
 
 def graded_changes(
-    grader: Grader, rows: Sequence[Labelled], folder: Path, *, count: int, changed: int, quiet: bool
+    grader: Grader,
+    rows: Sequence[Labelled],
+    folder: Path,
+    *,
+    count: int,
+    changed: int,
+    quiet: bool,
+    seed: int = 0,
 ) -> dict[str, list[Row]]:
     """Grade validation photographs as they are, and some of them under each change as well.
 
@@ -37,14 +47,17 @@ def graded_changes(
         count: photographs that are graded as they are.
         changed: of these, those that are graded under each change too.
         quiet: no progress bar.
+        seed: of the choice of photographs.
 
     Returns:
         Rows of results by change, "untouched" first.
 
     Raises:
-        DrcoreError: a table in the folder is of another model.
+        DrcoreError: there is no such photograph, or a table in the folder is of another model.
     """
-    chosen = even_sample([row for row in rows if row.split == "val"], count, seed=0)
+    chosen = even_sample([row for row in rows if row.split == "val"], count, seed)
+    if not chosen:
+        raise DrcoreError("No photograph has the split 'val': there is nothing to measure.")
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[Row]] = {}
     for name in (UNTOUCHED, *CAMERA_CHANGES):
@@ -55,21 +68,24 @@ def graded_changes(
         known = {row["image"] for row in found[name]}
         wanted = chosen if name == UNTOUCHED else chosen[:changed]
         missing = [row for row in wanted if row.path.name not in known]
-        for row in tqdm(missing, desc=name, unit="photograph", disable=quiet):
-            report = next(iter(grader.grade_many(_photographs(row, name))))
-            found[name].append(row_of(report, row.path.name))
+        for start in tqdm(
+            range(0, len(missing), _TOGETHER), desc=name, disable=quiet or not missing
+        ):
+            few = missing[start : start + _TOGETHER]
+            reports = grader.grade_many(_photograph(row, name) for row in few)
+            found[name] += [
+                row_of(one, row.path.name) for one, row in zip(reports, few, strict=True)
+            ]
             file.write_text(csv_text(found[name], COLUMNS), encoding="utf-8")
     return found
 
 
-def _photographs(row: Labelled, name: str) -> Iterator[Photograph]:
+def _photograph(row: Labelled, name: str) -> Photograph:
     photograph = read_photograph(row.path, for_grading=True)
     if name == UNTOUCHED:
-        yield photograph
-        return
+        return photograph
     rgb = CAMERA_CHANGES[name](photograph.rgb, find_field_of_view(photograph.rgb))
     if rgb.shape == photograph.rgb.shape:  # of as many pixels as before, perhaps read reduced
-        yield replace(photograph, rgb=rgb)
-        return
+        return replace(photograph, rgb=rgb)
     height, width = rgb.shape[:2]
-    yield replace(photograph, rgb=rgb, width=width, height=height, reduction=1)
+    return replace(photograph, rgb=rgb, width=width, height=height, reduction=1)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from drcore.agreement.statistics import bootstrap_interval, quadratic_weighted_kappa, roc_auc
 from drcore.errors import DrcoreError
 from drcore.grading.grader import Grader
 from drcore.icdr import REFERABLE
-from drcore.photographs.reader import read_photograph
-from drcore.preprocessing.field_of_view import find_field_of_view
+from drcore.results.columns import Row
 from training.data.labels import Labelled
-from training.evaluation.degradations import CAMERA_CHANGES, RGB
-from training.evaluation.sampling import even_sample
 
 __all__ = ["UNTOUCHED", "measure", "table"]
 
@@ -25,18 +21,14 @@ UNTOUCHED = "untouched"
 
 
 def measure(
-    grader: Grader,
-    rows: Sequence[Labelled],
-    *,
-    count: int = 150,
-    seed: int = 0,
-    quiet: bool = False,
+    grader: Grader, rows: Mapping[str, Sequence[Row]], labels: Sequence[Labelled]
 ) -> dict[str, Any]:
-    """Grade photographs as they are and changed.
+    """Measure what changes do to the score.
 
     Args:
-        rows: labelled photographs; `count` of the split "val" are used, data sets and grades as
-            even as they can be.
+        grader: that graded the photographs.
+        rows: of results by change, "untouched" first; photographs that have all are used.
+        labels: with the reference grades.
 
     Returns:
         By change, "untouched" first and "mean" of the changes last: squared error, quadratic
@@ -46,40 +38,30 @@ def measure(
         it grew, with the 95 % interval over patients.
 
     Raises:
-        DrcoreError: there is nothing to measure, or a photograph cannot be graded.
+        DrcoreError: a photograph cannot be graded.
     """
-    chosen = even_sample([row for row in rows if row.split == "val"], count, seed)
-    if not chosen:
-        raise DrcoreError("No photograph has the split 'val': there is nothing to measure.")
-    names = (UNTOUCHED, *CAMERA_CHANGES)
-    scores, refused = np.empty((len(chosen), len(names))), np.empty((len(chosen), len(names)), bool)
-    for place, row in enumerate(tqdm(chosen, unit="photograph", disable=quiet)):
-        for column, report in enumerate(grader.grade_many(_changed(row))):
-            if report.status == "failed":
-                raise DrcoreError(f"{row.path.name}, {names[column]}: {report.reason}")
-            scores[place, column] = report.score
-            refused[place, column] = report.status == "ungradable"
+    by_image = {name: {row["image"]: row for row in given} for name, given in rows.items()}
+    chosen = [row for row in labels if all(row.path.name in found for found in by_image.values())]
+    wanted = [[found[row.path.name] for found in by_image.values()] for row in chosen]
+    for cells in wanted:
+        for name, row in zip(by_image, cells, strict=True):
+            if row["status"] == "failed":
+                raise DrcoreError(f"{row['image']}, {name}: {row['reason']}")
+    scores = np.array([[float(row["score"]) for row in cells] for cells in wanted])
+    refused = np.array([[row["status"] == "ungradable" for row in cells] for cells in wanted])
     truth = np.array([row.grade for row in chosen])
     patients = np.array([f"{row.dataset} {row.patient}" for row in chosen])
     given = np.vectorize(grader.grade_of, otypes=[int])(scores)
     figures = {
         name: _figures(truth, patients, scores[:, [i, 0]], given[:, [i, 0]], refused[:, i])
-        for i, name in enumerate(names)
+        for i, name in enumerate(by_image)
     }
     figures["mean"] = {
-        key: float(np.mean([figures[name][key] for name in CAMERA_CHANGES]))
+        key: float(np.mean([figures[name][key] for name in list(by_image)[1:]]))
         for key in figures[UNTOUCHED]
         if not key.endswith("_interval")
     }
     return {"model": grader.version, "photographs": len(chosen), "changes": figures}
-
-
-def _changed(row: Labelled) -> Iterator[RGB]:
-    rgb = read_photograph(row.path, for_grading=True).rgb
-    fov = find_field_of_view(rgb)
-    yield rgb
-    for change in CAMERA_CHANGES.values():
-        yield change(rgb, fov)
 
 
 def _figures(

@@ -127,6 +127,15 @@ def choose(worklist: Worklist) -> None:
 def show(job: ExportJob) -> None:
     """Show an export: its progress while it runs, then its download."""
     st.header("Export")
+    if not (job.privacy.deidentified or signed_in.permits("export_identity")):
+        # Whoever has the address of a page sees the export that another reader made there.
+        messages.problem(
+            "This export has patient identifiers, which you may not export. Open Export from the "
+            "navigation and create a de-identified one."
+        )
+        st.session_state.pop(PARAMETER, None)
+        st.query_params.pop(PARAMETER, None)
+        return
     if job.active:
         st.fragment(_watch, run_every=POLL)(job)
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from drcore.errors import DrcoreError, ReviewError
+from viewer.session import reader as signed_in
 from viewer.session import reading_mode
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def mark_of(values: dict[str, Any], slide: Slide, reader: str, now: datetime) ->
     return Mark(
         sha256=slide.renditions.sha256, kind=values.get("kind", ""),
         lesion=values.get("lesion", ""),
-        x0=x0, y0=y0, x1=x1, y1=y1, reader=reader, created_at=now,
+        x0=x0, y0=y0, x1=x1, y1=y1, reader=reader, created_at=now, login=signed_in.login(),
     )  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def remove(entry: Entry, store: ReviewStore | None, values: dict[str, Any]) -> N
         return
     try:
         reading_mode.require_reader()
-        store.remove_mark(number, reading_mode.reader())
+        store.remove_mark(number, reading_mode.reader(), signed_in.login())
     except DrcoreError as error:
         st.session_state[_PROBLEM] = str(error)
     else:

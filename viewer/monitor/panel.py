@@ -49,7 +49,7 @@ def page(filters: DeltaGenerator) -> None:
         st.file_uploader(
             "Tables of results (CSV)", type="csv", accept_multiple_files=True,
             key="monitor-tables",
-            help="From drcore grade or Batch: sharpness, brightness, field of view and camera",
+            help="From drcore grade or Batch: sharpness, light, colour, field of view and camera",
         )  # fmt: skip
     try:
         source, reference = _reference(own=own)

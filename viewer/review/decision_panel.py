@@ -230,7 +230,7 @@ def undo(worklist: Worklist, store: ReviewStore) -> None:
     made = saved.decision
     try:
         signed_in.require("arbitrate" if made.mode == "arbitration" else "read")
-        store.withdraw(saved.number, made.reader)
+        store.withdraw(saved.number, made.reader, signed_in.login())
         before = store.latest(made.sha256)
     except DrcoreError as error:
         session.save_error = str(error)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from drcore.errors import DrcoreError
 from drcore.grading.statements import source_words
+from viewer.session import reader as signed_in
 from viewer.session import reading_mode, state
 from viewer.ui import messages
 
@@ -149,7 +150,9 @@ def save(worklist: Worklist, changes: Sequence[Correction]) -> None:
     store, reader = state.store(), reading_mode.reader()
     for made in changes:
         day = None if made.exam_date == made.entry.exam_date else made.exam_date or ""
-        store.correct_identity(made.entry.sha256, made.laterality, made.patient, reader, day)
+        store.correct_identity(
+            made.entry.sha256, made.laterality, made.patient, reader, day, signed_in.login()
+        )
         worklist.correct(made.entry.key, made.laterality, made.patient, made.exam_date)
 
 

@@ -120,7 +120,7 @@ def roles() -> Roles:
     try:
         stamp = Path(path).stat()
         return _read(path, stamp.st_mtime_ns, stamp.st_size)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DrcoreError(
             f"The roles cannot be read: {error}. Correct the file of DRCORE_ROLES."
         ) from error

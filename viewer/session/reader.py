@@ -33,6 +33,8 @@ _REFUSED: dict[Permission, str] = {
     "export_identity": "may not export patients' identity: export de-identified",
     "monitor": "may not see Monitor",
 }
+_NO_TOOLBAR = '[data-testid="stElementToolbar"] { display: none !important; }'
+"""Every table of Streamlit has one, with a download of what it shows as CSV."""
 _MOST_BROWSERS = 10_000
 _LAST: OrderedDict[str, str] = OrderedDict()
 """By browser, who signed in there last."""
@@ -108,6 +110,8 @@ def gate(page: str) -> None:
         identity.roles()
     except DrcoreError as error:
         _stop(str(error))
+    if not permits("export_identity"):
+        st.html(f"<style>{_NO_TOOLBAR}</style>")
     wanted: tuple[Permission, ...] = ("monitor",) if page == "Monitor" else ("read", "arbitrate")
     if page != "Model" and not any(permits(one) for one in wanted):
         _stop(_missing(found.name, wanted[0]))

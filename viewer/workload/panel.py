@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from viewer.session import reader as signed_in
 from viewer.session import reading_mode, state
 from viewer.ui import messages
 from viewer.ui.assets import style_tag
@@ -130,7 +131,7 @@ def _queue(found: Release, rows: list[Row], times: ReadingTimes) -> None:
     from drcore.monitoring.release import QUEUE, queue
     from drcore.text import csv_text
 
-    queued = queue(rows, found.threshold)
+    queued = queue(rows if signed_in.permits("export_identity") else _coded(rows), found.threshold)
     unread = sum(row["simulated"] == "would be released" for row in queued)
     hours = found.hours(times, unread)
     saved = "" if hours is None else f", {hours[0]:.1f} h less reading"
@@ -141,3 +142,10 @@ def _queue(found: Release, rows: list[Row], times: ReadingTimes) -> None:
         "Download queue (CSV)", lambda: csv_text(queued, QUEUE), name="queue",
         key="download-queue", help="In the order of reading",
     )  # fmt: skip
+
+
+def _coded(rows: list[Row]) -> list[Row]:
+    """Return rows without patients, images named by code as in de-identified exports."""
+    from drcore.export.deidentification import pseudonym
+
+    return [{**row, "image": pseudonym(row.get("sha256", "")), "patient": ""} for row in rows]

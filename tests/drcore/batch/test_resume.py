@@ -269,11 +269,14 @@ def test_a_table_saved_by_a_spreadsheet(out: Path, tmp_path: Path, jpegs: list[b
     assert list(_rows(out)[0]) == list(COLUMNS)
 
 
-def test_a_table_of_0_6_is_continued(out: Path, tmp_path: Path, jpegs: list[bytes]) -> None:
+@pytest.mark.parametrize("first_new", ["exam_date", "saturation"], ids=["0.6", "0.7"])
+def test_a_table_of_an_earlier_release_is_continued(
+    out: Path, tmp_path: Path, jpegs: list[bytes], first_new: str
+) -> None:
     folder = _folder(tmp_path / "a", a_OD=jpegs[0], b=jpegs[1])
     assert _grade(out, folder) == 0
     whole = out.read_bytes()
-    old = COLUMNS[: COLUMNS.index("exam_date")]
+    old = COLUMNS[: COLUMNS.index(first_new)]
     with out.open("w", newline="") as file:
         table = csv.DictWriter(file, old, extrasaction="ignore", lineterminator="\n")
         table.writeheader()

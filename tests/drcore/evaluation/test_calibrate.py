@@ -77,7 +77,7 @@ def test_few_photographs_stay_near_the_parent():
 
 
 def test_too_few_patients_and_missing_grades_are_refused_with_the_number_needed():
-    with pytest.raises(DrcoreError, match=r"40 patients .* 50 are needed, 10 more\. Left out: 3"):
+    with pytest.raises(DrcoreError, match=r"on: 40\. At least 50 .* label 10 more\. Left out: 3"):
         require_enough(references(site(80)))
     scored = site(300)
     with pytest.raises(DrcoreError, match=r"at least 2 photographs; .* grade 3: 0"):

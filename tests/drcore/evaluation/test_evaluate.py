@@ -66,7 +66,10 @@ def test_figures_of_a_known_case():
     assert figures["auc"].value == 1.0
     assert 0 < figures["coverage"].value <= 1
     assert found.spread[0] == pytest.approx(0.2)
-    assert all(f.low <= f.value <= f.high for f in figures.values() if math.isfinite(f.value))
+    assert all(math.isnan(f.low) and math.isnan(f.high) for f in figures.values())
+    evaluation = evaluate_outcomes(found, "m 1")  # of six patients: an interval would be a joke
+    assert any("fewer than 10 patients: no intervals" in note for note in evaluation.notes)
+    assert json.loads(to_json(evaluation))["figures"][0]["low"] is None
 
 
 def test_labels_that_say_only_referable_count_where_they_can():

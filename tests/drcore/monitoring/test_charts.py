@@ -42,6 +42,12 @@ def rows_of(count, seed=0, *, start=0, a_day=10, score=1.0, **cells):
                 "grade": str(min(int(value), 4)) if gradable else "",
                 "sharpness": f"{rng.normal(0.85, 0.1):.4f}",
                 "brightness": f"{rng.normal(140, 20):.4f}",
+                "saturation": f"{rng.normal(0.7, 0.1):.4f}",
+                "red_blue": f"{rng.normal(2.0, 0.4):.4f}",
+                "red_green_spread": f"{rng.gamma(9) / 30:.4f}",
+                "green_blue_spread": f"{rng.gamma(9) / 30:.4f}",
+                "light_right": f"{rng.normal(0.0, 0.5):.4f}",
+                "light_down": f"{rng.normal(-0.15, 0.4):.4f}",
                 "width": "3000", "height": "2000", "fov_radius": f"{rng.normal(950, 20):.1f}",
                 "exam_date": (START + timedelta(days=place // a_day)).isoformat(),
             }
@@ -75,6 +81,10 @@ def test_an_unchanged_stream_raises_no_alarm(reference):
         ({"fov_radius": "760.0"}, "Field of view"),
         ({"gradable": "false", "grade": "", "status": "ungradable"}, "Gradable share"),
         ({"score": "2.6000"}, "Score"),
+        ({"saturation": "0.5000"}, "Saturation"),
+        ({"red_blue": "1.5000"}, "Red over blue given the spread of colours"),
+        ({"light_right": "-1.0000"}, "Light, right over left"),
+        ({"light_down": "0.3000"}, "Light, below over above"),
     ],
 )
 def test_a_change_raises_an_alarm_within_two_hundred_photographs(reference, cells, measure):
@@ -85,6 +95,19 @@ def test_a_change_raises_an_alarm_within_two_hundred_photographs(reference, cell
     assert min(one.day for one in crossed[0].alarms) >= START + timedelta(days=100)
     sentence = next(s for s in told(charts) if s.startswith(f"{measure}, camera A: "))
     assert "than the reference since 2026-W" in sentence
+
+
+def test_tables_and_references_of_0_7_are_watched_as_before(reference):
+    new = COLUMNS[COLUMNS.index("saturation") :]
+    rows = [{name: row[name] for name in COLUMNS if name not in new} for row in rows_of(700)]
+    of_0_7 = reference_of([*rows, *({**row, "sha256": f"x{row['sha256']}"} for row in rows)])
+    names = {chart.name for chart in charts_of(observations_of(rows), of_0_7)}
+    assert {"score", "sharpness", "brightness"} <= names
+    assert not names & {"colour", "colour_given", "saturation", "light_right", "light_down"}
+    # Photographs with the measure, a reference without it: the site's own first 500.
+    own = {chart.name for chart in charts_of(observations_of(rows_of(700)), of_0_7) if chart.own}
+    assert own == {"colour", "colour_given", "saturation", "light_right", "light_down"}
+    assert {"colour", "colour_given"} <= set(reference)
 
 
 def test_missing_weeks_raise_none(reference):

@@ -233,3 +233,24 @@ def test_real_photographs_are_seldom_called_ungradable(data_root):
         if not quality.gradable:
             refused.append((name, quality.reason))
     assert len(refused) <= 0.03 * 60, refused
+
+
+def test_the_colour_of_the_light_and_where_it_comes_from_are_measured(phantom) -> None:
+    rgb = phantom(seed=3, size=512).rgb
+    usual = judged(rgb)
+    cooler = judged(np.clip(rgb * [0.9, 1.0, 1.2], 0, 255).round().astype(np.uint8))
+    assert cooler.red_blue - usual.red_blue == pytest.approx(np.log2(0.9 / 1.2), abs=0.05)
+    assert cooler.red_green_spread == pytest.approx(usual.red_green_spread, rel=0.05)
+    assert cooler.green_blue_spread == pytest.approx(usual.green_blue_spread, rel=0.05)
+    assert cooler.light_right == pytest.approx(usual.light_right, abs=0.03)
+    across = np.linspace(1.0, 0.5, 512)
+    for light, name, other in (
+        (across[None, :], "light_right", "light_down"),
+        (across[:, None], "light_down", "light_right"),
+    ):
+        lit = judged((rgb * light[..., None]).astype(np.uint8))
+        assert getattr(lit, name) - getattr(usual, name) == pytest.approx(-1, abs=0.25)
+        assert getattr(lit, other) == pytest.approx(getattr(usual, other), abs=0.05)
+    turned = judged(np.ascontiguousarray(rgb[::-1, ::-1]))
+    assert turned.light_down == pytest.approx(-usual.light_down, abs=0.03)
+    assert turned.red_blue == pytest.approx(usual.red_blue, abs=0.01)

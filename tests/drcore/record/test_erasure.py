@@ -12,6 +12,7 @@ import pytest
 
 from drcore.cli import main
 from drcore.errors import MissingInputError, ReviewError
+from drcore.record.backup import back_up
 from drcore.record.checks import verify
 from drcore.record.erasure import erase_patient
 from drcore.reviews.store import ReviewStore
@@ -129,6 +130,53 @@ def test_copies_of_upgrades_and_stored_lists_go_too(
     assert not list(tmp_path.glob("*.schema-*"))
     assert main([*arguments, "7", "--yes", "--by", "AR"]) == 0
     assert main([*arguments, "nobody"]) == 2
+
+
+def test_backups_are_reached_where_they_are_named(
+    sqlite_record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backup, later, other = (tmp_path / f"{name}.sqlite3" for name in ("first", "later", "other"))
+    back_up(str(sqlite_record), backup)
+    back_up(str(sqlite_record), later)
+    with ReviewStore(other) as store:
+        store.add(decision(sha256="ef" * 32, patient="99"))
+    untouched = other.read_bytes()
+    command = ["record", "erase-patient", "--record", str(sqlite_record), "10"]
+    named = ["--backup", str(backup), "--backup", str(other)]
+    before = backup.read_bytes()
+    assert main([*command, *named]) == 0
+    assert backup.read_bytes() == before
+    assert main([*command, *named, "--yes", "--by", "AR"]) == 0
+    told = capsys.readouterr().out
+    assert "backup: first.sqlite3" in told
+    assert "backup: other" not in told
+    assert "Not reached: other backups" in told
+    for gone in (b"ab" * 32, b"10_left", b"neighbour", b"by the disc"):
+        assert gone in before
+        assert gone not in backup.read_bytes()
+    assert other.read_bytes() == untouched
+    found = verify(str(backup))  # with its checksum beside it
+    assert found.problems == []
+    assert (found.rows["decisions"], found.rows["erasures"]) == (4, 1)
+    assert not list(tmp_path.glob(".drcore-erase-*"))
+    # A backup that comes to light after the record was erased.
+    assert main([*command, "--backup", str(later), "--yes", "--by", "AR"]) == 0
+    assert b"10_left" not in later.read_bytes()
+    assert main([*command, "--backup", str(tmp_path / "none")]) == 2
+    assert main([*command, "--backup", str(sqlite_record)]) == 1
+    (tmp_path / "text").write_text("no database")
+    assert main([*command, "--backup", str(tmp_path / "text")]) == 1
+    assert "Give an SQLite file" in capsys.readouterr().err
+
+
+def test_a_copy_that_names_the_patient_in_a_correction_only_goes_too(sqlite_record: Path) -> None:
+    with ReviewStore(sqlite_record) as store:
+        store.correct_identity("ef" * 32, "OD", "77", "AR")  # never decided on
+    copy = sqlite_record.with_name("reviews.schema-0007.sqlite3")
+    shutil.copy(sqlite_record, copy)
+    erased = erase_patient(str(sqlite_record), NO_LISTS, "77", by="AR", confirmed=True)
+    assert erased.copies == [copy.name]
+    assert not copy.exists()
 
 
 def test_tables_kept_by_an_upgrade_go_too(location: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from drcore.grading.grader import Grader
 from drcore.model.calibration import GradeCalibration
-from drcore.results.columns import COLUMNS, row_of
+from drcore.results.columns import COLOUR_AND_LIGHT, COLUMNS, row_of
 from drcore.text import csv_safe, csv_text
 
 
@@ -132,7 +132,8 @@ def test_where_identity_was_read_is_told(tiny_grader: Grader, jpegs: list[bytes]
     assert COLUMNS[28:] == (
         "exam_date", "identity_source", "picture", "file_size", "note", "score_1024",
         "p_referable", "referable_sensitive", "referable_from", "borderline_from", "sharpness",
-        "brightness", "camera", "quality_score",
+        "brightness", "camera", "quality_score", "saturation", "red_blue", "red_green_spread",
+        "green_blue_spread", "light_right", "light_down",
     )  # fmt: skip
 
 
@@ -146,3 +147,14 @@ def test_the_quality_score_is_told_of_graded_and_ungradable_photographs(
             report.quality.score, abs=6e-5
         )
     assert row_of(tiny_grader.failed("x.jpg", "It is broken."))["quality_score"] == ""
+
+
+def test_colour_and_light_are_as_measured(tiny_grader: Grader, jpegs: list[bytes]) -> None:
+    report = tiny_grader.grade(jpegs[0])
+    row = row_of(report)
+    for name in COLOUR_AND_LIGHT:
+        assert float(row[name]) == pytest.approx(getattr(report.quality, name), abs=6e-5)
+    failed = row_of(tiny_grader.failed("x.jpg", "It is broken."))
+    assert {failed[name] for name in COLOUR_AND_LIGHT} == {""}
+    earlier = replace(report, quality=replace(report.quality, light_down=None))
+    assert row_of(earlier)["light_down"] == ""

@@ -92,6 +92,8 @@ FIELD = 'name = "x"\nversion = "1"\n[[fields]]\nid = "a"\nlabel = "A"\n'
         (FIELD + 'kind = "number"\nleast = 5', "value is not between"),
         (FIELD + 'kind = "text"\n[[fields]]\nid = "a"\nlabel = "B"\nkind = "text"', "same id"),
         (FIELD + 'kind = "several"\noptions = ["x", "y"]\nkeys = ["B"]', "give keys"),
+        ("a = " + "[" * 50_000, "is no TOML file"),
+        ("a = " + "9" * 5000, "is no TOML file"),
         ("#" * 100_001, "at most 100000 characters"),
     ],
 )

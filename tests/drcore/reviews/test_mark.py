@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> ReviewStore:
 @pytest.mark.parametrize(
     "changes",
     [
-        {}, POINT, {"note": "near the \u201cfovea\u201d?"}, {"x0": 0, "y0": 0},
+        {}, POINT, {"login": "openid"}, {"note": "near the \u201cfovea\u201d?"}, {"x0": 0, "y0": 0},
         *({"lesion": lesion} for lesion in LESIONS),
     ],
 )  # fmt: skip
@@ -66,6 +66,7 @@ def test_what_is_kept_comes_back(store: ReviewStore, changes: dict[str, Any]) ->
         ({"y1": 1.0}, "the box is empty"),
         ({"note": "x" * 10_001}, "the note is not a text of at most"),
         ({"reader": "a\0"}, "the reader holds characters"),
+        ({"login": "root"}, "the login root is not known; choose unverified"),
         ({"created_at": NOON.replace(tzinfo=None)}, "needs a time zone"),
     ],
 )
@@ -77,16 +78,16 @@ def test_contradictions_are_refused(changes: dict[str, Any], sentence: str) -> N
 def test_a_mark_is_taken_back_by_a_new_row(store: ReviewStore, tmp_path: Path) -> None:
     numbers = [store.add_mark(mark()), store.add_mark(mark(**POINT)), store.add_mark(mark())]
     before = datetime.now(UTC)
-    store.remove_mark(2, "Dr. Adams")
+    store.remove_mark(2, "Dr. Adams", "header")
     store.remove_mark(2, "Dr. Adams")  # a second click
     assert numbers == [1, 2, 3]
     assert [number for number, _ in store.marks()] == [1, 3]
     with closing(sqlite3.connect(tmp_path / "reviews.sqlite3")) as database:
         assert database.execute("SELECT count(*) FROM marks").fetchone() == (3,)
-        ((which, who, when),) = database.execute(
-            "SELECT mark, reader, withdrawn_at FROM mark_withdrawals"
+        ((which, who, when, login),) = database.execute(
+            "SELECT mark, reader, withdrawn_at, login FROM mark_withdrawals"
         ).fetchall()
-    assert (which, who) == (2, "Dr. Adams")
+    assert (which, who, login) == (2, "Dr. Adams", "header")
     assert abs(datetime.fromisoformat(when).replace(tzinfo=UTC) - before) < timedelta(minutes=5)
     assert store.add_mark(mark()) == 4
 

@@ -181,7 +181,7 @@ def test_many_servers_may_start_at_once(tmp_path: Path, first_version: Path, old
     for server in servers:
         output, trouble = server.communicate(timeout=120)
         assert (server.returncode, output, trouble) == (0, f"{500 if old else 0}\n", "")
-    assert sql(file, "SELECT version_num FROM decisions_version") == [("0007",)]
+    assert sql(file, "SELECT version_num FROM decisions_version") == [("0008",)]
     assert sql(file, "PRAGMA journal_mode") == [("wal",)]
 
 

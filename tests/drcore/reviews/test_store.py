@@ -174,7 +174,7 @@ def test_a_withdrawn_decision_stays_in_the_database_and_nowhere_else(
     with pytest.raises(ReviewError, match="cannot be undone"):
         store.withdraw(99, "Dr. Adams")
     for _ in range(2):  # a second click
-        store.withdraw(numbers[1], "Dr. Adams")
+        store.withdraw(numbers[1], "Dr. Adams", "header")
     assert store.decisions() == store.decisions_on([first.sha256]) == [first]
     assert store.latest(first.sha256) == first
     assert store.latest_number(first.sha256, "Dr. Adams", "open") == 1
@@ -182,8 +182,9 @@ def test_a_withdrawn_decision_stays_in_the_database_and_nowhere_else(
     store.withdraw(numbers[0], "Dr. Adams")
     assert store.read_by("Dr. Adams", "open") == frozenset()
     file = tmp_path / "reviews.sqlite3"
-    assert sql(file, "SELECT action, revises FROM decisions ORDER BY id") == [
-        ("agree", None), ("change", None), ("withdrawn", 2), ("withdrawn", 1),
+    assert sql(file, "SELECT action, revises, login FROM decisions ORDER BY id") == [
+        ("agree", None, None), ("change", None, None), ("withdrawn", 2, "header"),
+        ("withdrawn", 1, None),
     ]  # fmt: skip
 
 
@@ -231,12 +232,13 @@ def test_the_last_correction_counts_and_all_are_kept(store: ReviewStore, tmp_pat
     numbers = [
         store.correct_identity("ab" * 32, "OD", "7", "AR"),
         store.correct_identity("cd" * 32, "OS", None, "AR"),
-        store.correct_identity("ab" * 32, None, "8", "BS"),
+        store.correct_identity("ab" * 32, None, "8", "BS", login="openid"),
     ]
     assert numbers == [1, 2, 3]
     last = store.identity("ab" * 32)
     assert last is not None
     assert (last.laterality, last.patient, last.reader) == (None, "8", "BS")
+    assert last.login == "openid"
     assert last.corrected_at.utcoffset() == timedelta(0)
     assert set(store.identities()) == {"ab" * 32, "cd" * 32}
     assert store.identities()["ab" * 32] == last

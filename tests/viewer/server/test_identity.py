@@ -13,6 +13,7 @@ from viewer.server import identity
         ("arbiter = ['anna']", "'arbiter' is not known; use arbitrate, claim"),
         ("claim = 3", "claim is the name of a claim"),
         ("hours = 0", "hours is a number above 0"),
+        ("read = " + "[" * 50_000, "The roles cannot be read"),
         ("read = [", "The roles cannot be read"),
         (None, "The roles cannot be read"),
     ],

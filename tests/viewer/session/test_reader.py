@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import streamlit as st
 
+from drcore.export.deidentification import Disclosure
+from drcore.monitoring.release import release_plan
 from drcore.reviews.store import ReviewStore
+from viewer.export import panel as export
 from viewer.server import identity
 from viewer.session import reader
+from viewer.workload import panel as workload
 
 ROLES = "read = ['*']\narbitrate = ['anna']\nexport_identity = ['anna']\nhours = 2"
 
@@ -102,3 +108,38 @@ def test_a_damaged_file_of_secrets_lets_nobody_in(open_app, html, tmp_path, monk
     identity.openid.cache_clear()
     assert "Complete the [auth] section of .streamlit/secrets.toml" in html(app)
     assert "Grade fundus images" not in [one.value for one in app.header]
+
+
+def test_whoever_may_not_export_identity_gets_no_file_with_it(
+    signed_in, open_app, html, monkeypatch
+):
+    written = {}
+    rows = [
+        {"image": f"SECRET {n}.jpg", "patient": "SECRET", "sha256": f"{n:064x}",
+         "status": "graded", "grade": "1", "score": f"{n / 10}"}
+        for n in range(3)
+    ]  # fmt: skip
+    truth = np.repeat([False, True], 100)
+    plan = release_plan(truth + np.arange(200) / 1e3, truth, np.arange(200).astype(str), 0.05)
+    monkeypatch.setattr(workload, "_plan", lambda *_, **__: plan)
+    monkeypatch.setattr(workload, "_tables", lambda key: rows if key == "workload-list" else [])
+    monkeypatch.setattr(
+        workload, "csv_download", lambda _, text, *, name, **__: written.update({name: text()})
+    )
+    monkeypatch.setattr(export, "current", lambda: SimpleNamespace(privacy=Disclosure()))
+
+    signed_in("bert")
+    app = open_app(page="workload/page.py")
+    assert "SECRET" not in written["queue"]
+    assert f"{2:064x}"[:16] in written["queue"]
+    assert "SECRET" not in app.dataframe[0].value.to_string()
+    # No table of any page offers its content as a file.
+    assert "stElementToolbar" in html(app)
+    app.switch_page("export/page.py").run()
+    assert "which you may not export" in html(app)
+    assert "download-export" not in [button.key for button in app.get("download_button")]
+
+    signed_in("anna")
+    app = open_app(page="workload/page.py")
+    assert "SECRET 2.jpg" in written["queue"]
+    assert "stElementToolbar" not in html(app)
