@@ -4,7 +4,8 @@ const FIELDS = `${NOTE}, .st-key-reader input`;
 const TYPED = "textarea, select, [contenteditable=true], "
   + "input:not([type=range], [type=checkbox], [type=radio], [type=button])";
 
-const ARROWS_OF_THEIR_OWN = "input, [role=slider], [role=radio], [role=tab], .panels.marking";
+const ARROWS_OF_THEIR_OWN = "input, [role=slider], [role=radio], [role=tab], [role=grid], [role=dialog], "
+  + "canvas[tabindex], [data-testid=stPopoverBody], .panels.marking";
 
 // One key after the other: each waits until the server has obeyed the one before. What is pressed in
 // one moment would reach the server as one message, in which a second save of the same button is lost.
