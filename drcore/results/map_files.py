@@ -76,7 +76,7 @@ def save_map(report: GradeReport, found: PhotographSource, folder: Path) -> None
     picture = overlay(photograph.rgb, report.evidence(), report.width)
     picture = add_legend(picture, _lines(report))
     jpeg = io.BytesIO()
-    Image.fromarray(picture).save(jpeg, "JPEG", quality=90, comment=DERIVED_MARK)
+    Image.fromarray(picture).save(jpeg, "JPEG", quality=90, subsampling=0, comment=DERIVED_MARK)
     cells = report.cells()
     numbers = io.BytesIO()
     np.savez_compressed(

@@ -113,6 +113,18 @@ def test_a_healthy_eye_is_one_large_image_without_outlines(page, sample_images):
     page.wait_for_function(f"() => {PANELS}.length === 1")
 
 
+def test_image_and_card_of_different_photographs_are_never_seen_together(page, sample_images):
+    from playwright.sync_api import expect
+
+    opened(page, sample_images / "phantom_none_OD.jpg")
+    card, photo = page.locator(".verdict"), page.locator(".panel .photo").first
+    right = card.get_attribute("data-image")
+    for whose, seen in (("another", False), (right, True)):
+        card.evaluate("(card, whose) => { card.dataset.image = whose; }", whose)
+        expect(photo).to_be_visible(visible=seen)
+        expect(card).to_be_visible(visible=seen)
+
+
 def test_every_sentence_of_the_card_can_be_reached(page, sample_images):
     opened(page, sample_images / "phantom_mild_OS.jpg")
 

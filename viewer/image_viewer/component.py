@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _SCRIPTS = (
     "ui/links.js", "ui/single_run.js", "image_viewer/pictures.js", "image_viewer/maps.js",
     "image_viewer/controls.js", "image_viewer/marks.js", "image_viewer/panels.js",
-    "image_viewer/drawing.js", "image_viewer/tools.js", "image_viewer/stage.js",
+    "image_viewer/drawing.js", "image_viewer/tools.js", "image_viewer/one_image.js",
+    "image_viewer/stage.js",
 )  # fmt: skip
 
 

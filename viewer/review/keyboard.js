@@ -4,6 +4,9 @@ const FIELDS = `${NOTE}, .st-key-reader input`;
 const TYPED = "textarea, select, [contenteditable=true], "
   + "input:not([type=range], [type=checkbox], [type=radio], [type=button])";
 
+const ARROWS_OF_THEIR_OWN = "input, [role=slider], [role=radio], [role=tab], [role=grid], [role=dialog], "
+  + "canvas[tabindex], [data-testid=stPopoverBody], .panels.marking";
+
 // One key after the other: each waits until the server has obeyed the one before. What is pressed in
 // one moment would reach the server as one message, in which a second save of the same button is lost.
 // A save that was lost with the connection does not hold up the keys for ever.
@@ -11,6 +14,7 @@ const PATIENCE = 8000; // ms
 const queue = [];
 let version = "";
 let busy = 0;
+const known = new WeakSet(); // places on the page: in a new one nothing is waited for
 
 function buttonOf(key, shift) {
   const find = (name) => document.querySelector(`.st-key-${name} button:not(:disabled)`);
@@ -41,8 +45,10 @@ function queued(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (target instanceof Element && target.closest(`${TYPED}, [role=listbox], [role=menu]`)) return;
   const key = event.key.toLowerCase();
-  const moves = ["arrowleft", "arrowright", "j"].includes(key) && (busy || queue.length);
+  const moves = ["arrowleft", "arrowright", "j"].includes(key)
+    && !(target instanceof Element && target.closest(ARROWS_OF_THEIR_OWN));
   if (!/^[01234aus]$/.test(key) && !moves) return;
+  if (moves && !busy && !queue.length && !buttonOf(key)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
   if (event.repeat) return;
@@ -50,7 +56,9 @@ function queued(event) {
   obeyNext();
 }
 
-function begin({ data }) {
+function begin({ data, parentElement }) {
+  if (!known.has(parentElement)) version = "";
+  known.add(parentElement);
   const mark = requestAnimationFrame(() => {
     for (const choice of document.querySelectorAll("[class*='st-key-choose-']")) {
       const chosen = choice.classList.contains(`st-key-${data.chosen}`);

@@ -41,6 +41,7 @@ def card(report: GradeReport, laser: str = "") -> str:
     """
     if report.status == "failed":
         return _wrap(
+            report,
             '<p class="outcome none"><b>Image could not be read</b></p>',
             f'<p class="reason">{escape(report.reason)}</p>',
         )
@@ -59,7 +60,7 @@ def card(report: GradeReport, laser: str = "") -> str:
     told.append(eye_sentence(report))
     parts.append(f"<ul>{''.join(f'<li>{escape(words)}</li>' for words in told if words)}</ul>")
     parts += [_score_bar(report), _probabilities(report) if report.grade is not None else ""]
-    return _wrap(*parts)
+    return _wrap(report, *parts)
 
 
 def set_sentence(report: GradeReport) -> str:
@@ -160,7 +161,8 @@ def _number(value: float) -> str:
     return "\u2013" if math.isnan(value) else f"{value:.2f}"
 
 
-def _wrap(*parts: str) -> str:
+def _wrap(report: GradeReport, *parts: str) -> str:
     return (
-        f'<div class="verdict" tabindex="0" role="group" aria-label="Result">{"".join(parts)}</div>'
+        '<div class="verdict" tabindex="0" role="group" aria-label="Result" '
+        f'data-image="{report.sha256}">{"".join(parts)}</div>'
     )

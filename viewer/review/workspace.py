@@ -57,6 +57,7 @@ def show(worklist: Worklist) -> None:
         return
     report, hidden = entry.report, reading_mode.hides_machine(entry)
     slide = None if report.status == "failed" else component.slide_of(worklist, entry, report)
+    laser = marks.laser_sentence(entry, store)
     viewing_log().show(None if slide is None else entry.key)
     with st.container(horizontal=True, gap="small", key="room"):
         with st.container(key="room-left", gap="xsmall"):
@@ -65,14 +66,16 @@ def show(worklist: Worklist) -> None:
                 component.show(worklist, entry, slide, store, machine=not hidden)
             else:
                 _placeholder(_why_no_image(report))
+            # Name and card reach the browser in one moment: nothing slow lies between them.
+            with above:
+                _header(worklist, entry)
         with st.container(width=296, key="room-right", gap="xsmall"):
-            _card(entry, report, hidden, marks.laser_sentence(entry, store))
+            _card(entry, report, hidden, laser)
             if store is not None and slide is not None:
                 st.fragment(_decision)(worklist, entry, store, hidden)
             _below_the_decision(worklist, entry, trouble)
-    with above:
-        _header(worklist, entry)
-        if slide is not None:
+    if slide is not None:
+        with above:
             st.fragment(_watch)(worklist, entry, () if hidden else report.scales)
 
 
@@ -120,7 +123,8 @@ def _header(worklist: Worklist, entry: Entry) -> None:
         origin = f"<span>{entry.origin}</span>" if entry.origin else ""
         masked = entry.facts.burned_in and not entry.show_identity
         note = "<span>text outside the retina is masked</span>" if masked else ""
-        st.html(f'<h1 class="name">{escape(entry.name)}{origin}{note}</h1>')
+        whose = f'<i data-image="{entry.image_id}"></i>'
+        st.html(f'<h1 class="name">{escape(entry.name)}{origin}{note}{whose}</h1>')
         st.button(
             "Remove from list", key="remove", type="tertiary", icon=":material/close:",
             on_click=worklist.remove, args=(entry.key,),
@@ -163,7 +167,8 @@ def _finished(worklist: Worklist) -> None:
 def _masked_card(report: GradeReport) -> str:
     """The card that a masked reader sees before the decision."""
     return (
-        '<div class="verdict" tabindex="0" role="group" aria-label="Result">'
+        '<div class="verdict" tabindex="0" role="group" aria-label="Result" '
+        f'data-image="{report.sha256}">'
         '<p class="outcome none"><b>Masked reading</b></p>'
         "<p>The model\u2019s grade and heat map are revealed after you save.</p>"
         f"<p>{escape(verdict_card.eye_sentence(report))}</p></div>"
