@@ -225,6 +225,17 @@ def test_whole_webps_are_read(encoded, phantom, quality):
                 assert np.array_equal(photograph.rgb, np.asarray(image.convert("RGB")))
 
 
+def test_a_hole_in_an_avif(encoded, eye):
+    data = encoded(eye, "AVIF", quality=85)
+    assert refusal(data) == ""
+    holed = bytearray(data)
+    holed[len(data) // 2 : len(data) // 2 + 512] = bytes(512)
+    assert "damaged" in refusal(bytes(holed))
+    for rgb in (np.zeros_like(eye), np.full_like(eye, 255)):
+        for options in ({"quality": 100}, {"quality": 20}):
+            assert refusal(encoded(rgb, "AVIF", **options)) == ""
+
+
 LOSSY = {"irreversible": True, "quality_mode": "rates", "mct": 1}
 
 
