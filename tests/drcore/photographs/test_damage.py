@@ -122,6 +122,16 @@ def test_missing_rest_of_a_jpeg(eye, share, ending):
     assert "damaged or cut short" in refusal(data[: int(len(data) * share)] + ending)
 
 
+def test_missing_scan_of_a_progressive_jpeg(eye):
+    """No decoder warns: it shows what the other scans say."""
+    whole = jpeg(eye, quality=85, progressive=True)
+    places = [i for i in range(len(whole)) if whole.startswith(b"\xff\xda", i)]
+    assert refusal(whole) == ""
+    for place in places[1:]:
+        table = whole.rindex(b"\xff\xc4", 0, place)
+        assert "scan" in refusal(whole[:table] + b"\xff\xd9"), place
+
+
 @pytest.mark.parametrize("size", [100, 512, 4096])
 def test_missing_and_repeated_pieces_of_a_jpeg(eye, size):
     data = jpeg(eye, quality=95)
