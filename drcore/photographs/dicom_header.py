@@ -17,6 +17,7 @@ from drcore.photographs.dicom_layout import JPEG, JPEG_2000, NATIVE, RLE, Layout
 from drcore.photographs.dicom_pixels import with_own_colours
 from drcore.photographs.formats import encoded_bytes, is_dicom
 from drcore.photographs.identity import Identity, parse_date
+from drcore.photographs.name_words import NO_PATIENT
 from drcore.photographs.photograph import MAX_PIXELS
 from drcore.text import one_line
 
@@ -262,9 +263,11 @@ def _walk(data: bytes, place: int, wanted: set[int], stop: int) -> tuple[dict[in
 
 
 def _header(data: bytes, label: str, dataset: Dataset, layout: Layout, place: int) -> Header:
-    side = None
-    for keyword in ("ImageLaterality", "Laterality"):
-        side = side or _SIDES.get(str(dataset.get(keyword) or "").strip().upper())
+    said = [
+        str(dataset.get(keyword) or "").strip().upper()
+        for keyword in ("ImageLaterality", "Laterality")
+    ]
+    side = None if said[0] == "B" else _SIDES.get(said[0]) or _SIDES.get(said[1])
     frames = {match[1].decode() for match in _FRAME_LATERALITY.finditer(data, 0, place)}
     if side is None and len(frames) == 1:
         side = _SIDES.get(frames.pop())
@@ -277,7 +280,7 @@ def _header(data: bytes, label: str, dataset: Dataset, layout: Layout, place: in
     )
     return Header(
         label=label,
-        patient=_plain(dataset.get("PatientID")),
+        patient=_patient(dataset.get("PatientID")),
         laterality=side,
         burned_in={"YES": True, "NO": False}.get(burned),
         width=layout.columns,
@@ -288,10 +291,15 @@ def _header(data: bytes, label: str, dataset: Dataset, layout: Layout, place: in
     )
 
 
-def _plain(value: object) -> str | None:
-    """A PatientID as one line of printable text, at most the 64 characters that DICOM allows."""
+def _patient(value: object) -> str | None:
+    """A PatientID as one line of printable text, at most the 64 characters that DICOM allows.
+
+    None for what stands for no patient, such as ANONYMOUS or 0000: many people share it.
+    """
     kept = "".join(c for c in str(value or "") if c.isprintable()).strip()[:64]
-    return kept or None
+    words = re.findall(r"[^\W_]+", kept.lower())
+    stand_in = all(word in NO_PATIENT or not word.strip("0x") for word in words)
+    return None if stand_in or "".join(words) in NO_PATIENT else kept
 
 
 def _pixel_bounds(data: bytes, place: int, layout: Layout, label: str) -> tuple[int, int]:

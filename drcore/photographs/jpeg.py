@@ -15,6 +15,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_FRAMES, _PROGRESSIVE = frozenset({0xC0, 0xC1, 0xC2}), 0xC2
+
+
 def decode_jpeg(data: bytes, width: int, height: int, reduction: int = 1) -> NDArray[np.uint8]:
     """Decode a JPEG, unless its decoder warns of anything.
 
@@ -32,6 +35,7 @@ def decode_jpeg(data: bytes, width: int, height: int, reduction: int = 1) -> NDA
     Raises:
         ValueError: the stream is damaged or of a kind that is not decoded.
     """
+    _check_scans(data)
     smaller = (-(-height // reduction), -(-width // reduction)) if reduction > 1 else (0, 0)
     rgb = simplejpeg.decode_jpeg(
         data, "RGB", min_height=smaller[0], min_width=smaller[1], strict=True
@@ -48,7 +52,33 @@ def check_jpeg(data: bytes) -> None:
     Raises:
         ValueError: the stream is damaged.
     """
+    _check_scans(data)
     simplejpeg.decode_jpeg(data, "RGB", min_factor=8, strict=True)
+
+
+def _check_scans(data: bytes) -> None:
+    """Check that a picture stored in several scans has all of them: decoders take what is there."""
+    start, frame, kind = 2, b"", 0
+    for marker, body in segments(data):
+        start += len(body) + 4
+        if marker in _FRAMES:
+            frame, kind = body, marker
+    planes = frame[6 : 6 + 3 * frame[5] : 3] if len(frame) > 5 else b""
+    place = data.find(b"\xff\xda", start)
+    if place < 0 or not planes or (kind != _PROGRESSIVE and data[place + 4] == len(planes)):
+        return
+    end = data.find(b"\xff\xd9", place)
+    left = {plane: [1] * 64 for plane in planes}  # bits of each coefficient that are to come
+    while 0 <= place < end:
+        count = data[place + 4]
+        named = data[place + 5 : place + 5 + 2 * count : 2]
+        first, last, bits = data[place + 5 + 2 * count : place + 8 + 2 * count]
+        for plane in named:
+            of_plane = left.setdefault(plane, [0] * 64)
+            of_plane[first : last + 1] = [bits & 15] * (last + 1 - first)
+        place = data.find(b"\xff\xda", place + 2, end)
+    if any(any(of_plane) for of_plane in left.values()):
+        raise ValueError("one of its scans is missing")
 
 
 @dataclass(frozen=True, slots=True)

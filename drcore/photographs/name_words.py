@@ -50,6 +50,7 @@ NO_PATIENT = frozenset(
     μάτι العين 眼 底 眼底 paciente paziente pasient patiente patientin пациент imagen imagem
     immagine bilde zdjęcie фото снимок 照片 写真 anonymised anonymized anonyme
     anonimo anónimo anônimo anonymisiert unbekannt unbenannt inconnu desconocido sin nombre sans
+    deidentified removed withheld none null na blank empty
     titre copie copia cópia kopia kopi export exported screenshot captura whatsapp camera nidek
     topcon canon zeiss optos kowa optomed patiënt pacient pacjent potilas hasta 患者 病人 환자 مريض
     test demo sample example new old final edited cropped resized compressed enhanced original raw

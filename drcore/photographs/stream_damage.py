@@ -9,6 +9,9 @@ from collections.abc import Sequence
 __all__ = ["check_deflated", "check_segments", "check_stream", "shortened_webp"]
 
 
+_HOLE = 64
+"""Zero bytes in a row that no arithmetic coder writes."""
+
 SPARE = 16
 """Bytes that `shortened_webp` takes away: an encoder may pad its last code with two or three."""
 
@@ -18,7 +21,7 @@ def check_stream(data: bytes, kind: str) -> None:
 
     Args:
         data: the encoded file.
-        kind: "PNG" or "WEBP"; other kinds are checked where they are decoded.
+        kind: "PNG", "WEBP", "AVIF" or "HEIC"; other kinds are checked where they are decoded.
 
     Raises:
         ValueError: a checksum is wrong, or something is missing or too much.
@@ -27,6 +30,8 @@ def check_stream(data: bytes, kind: str) -> None:
         _check_png(data)
     elif kind == "WEBP":
         _check_webp(data)
+    elif kind in {"AVIF", "HEIC"}:
+        _check_holes(data)
 
 
 def _check_png(data: bytes) -> None:
@@ -58,6 +63,24 @@ def _check_webp(data: bytes) -> None:
         place += 8 + length + (length & 1)
     if place not in {end, end + 1}:  # the last byte of padding may be left out
         raise ValueError("its parts do not add up")
+
+
+def _check_holes(data: bytes) -> None:
+    """Look for a hole in arithmetic codes, which never hold as many zeros in a row.
+
+    Not beside Exif data: that is kept among the codes, and may hold some.
+    """
+    place = 0 if b"Exif" not in data else len(data)
+    while place + 16 <= len(data):
+        length, kind = struct.unpack_from(">L4s", data, place)
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, place + 8)
+        end = place + length if length else len(data)
+        if kind == b"mdat" and bytes(_HOLE) in data[place + 8 : end].rstrip(b"\0"):
+            raise ValueError("a part of its picture is empty")
+        if end <= place:
+            return
+        place = end
 
 
 def shortened_webp(data: bytes) -> bytes | None:

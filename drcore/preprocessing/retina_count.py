@@ -46,6 +46,9 @@ _OTHER = 0.03
 _FRAME_FILLED = 0.94
 """Share of a picture from which a region is no disc, whatever circle explains its outline."""
 
+_ALONE = 0.7
+"""Share of a picture up to which a retina, with nothing else on black, is on no screen."""
+
 _OPTIC_DISC = 0.05
 """Share of a picture that no optic disc has, however near it was photographed."""
 
@@ -99,7 +102,8 @@ def _reason(
         return PART_OF_A_PICTURE
     lit = _brightest(small)
     whole = seen.whole and regions[0].area < _FRAME_FILLED
-    if blocks is None and not whole and _parted_by_colour(small, lit, cut):
+    alone = len(regions) == 1 and seen.retinas == 1 and regions[0].area < _ALONE
+    if blocks is None and not whole and not alone and _parted_by_colour(small, lit, cut):
         return PART_OF_A_PICTURE
     if regions and _reddish(small, regions[0]):
         largest = regions[0]

@@ -122,6 +122,16 @@ def test_missing_rest_of_a_jpeg(eye, share, ending):
     assert "damaged or cut short" in refusal(data[: int(len(data) * share)] + ending)
 
 
+def test_missing_scan_of_a_progressive_jpeg(eye):
+    """No decoder warns: it shows what the other scans say."""
+    whole = jpeg(eye, quality=85, progressive=True)
+    places = [i for i in range(len(whole)) if whole.startswith(b"\xff\xda", i)]
+    assert refusal(whole) == ""
+    for place in places[1:]:
+        table = whole.rindex(b"\xff\xc4", 0, place)
+        assert "scan" in refusal(whole[:table] + b"\xff\xd9"), place
+
+
 @pytest.mark.parametrize("size", [100, 512, 4096])
 def test_missing_and_repeated_pieces_of_a_jpeg(eye, size):
     data = jpeg(eye, quality=95)
@@ -223,6 +233,17 @@ def test_whole_webps_are_read(encoded, phantom, quality):
             photograph = read_photograph(encoded(rgb, "WEBP", **options))
             with Image.open(io.BytesIO(encoded(rgb, "WEBP", **options))) as image:
                 assert np.array_equal(photograph.rgb, np.asarray(image.convert("RGB")))
+
+
+def test_a_hole_in_an_avif(encoded, eye):
+    data = encoded(eye, "AVIF", quality=85)
+    assert refusal(data) == ""
+    holed = bytearray(data)
+    holed[len(data) // 2 : len(data) // 2 + 512] = bytes(512)
+    assert "damaged" in refusal(bytes(holed))
+    for rgb in (np.zeros_like(eye), np.full_like(eye, 255)):
+        for options in ({"quality": 100}, {"quality": 20}):
+            assert refusal(encoded(rgb, "AVIF", **options)) == ""
 
 
 LOSSY = {"irreversible": True, "quality_mode": "rates", "mct": 1}

@@ -294,6 +294,14 @@ def test_header_beats_the_file_name_which_fills_its_gaps():
     assert photograph.burned_in is None
 
 
+@pytest.mark.parametrize("number", ["ANONYMOUS", "Anon^", "0000", "N/A", "xxx", "Unknown Patient"])
+def test_what_stands_for_no_patient_is_none(number):
+    made = dataset(PICTURE, PatientID=number)
+    made.ImageLaterality, made.Laterality = "B", "R"
+    photograph = read_photograph(written(made), name="scan.dcm")
+    assert (photograph.patient, photograph.laterality) == (None, None)
+
+
 def test_patient_name_is_nowhere_in_what_is_read():
     data = written(dataset(PICTURE))
     photograph = read_photograph(data, name="a.dcm")
