@@ -116,9 +116,7 @@ def erase_patient(
         ReviewError: the record, a list or a backup cannot be changed.
     """
     file = existing_record(location)
-    _check(file, backups)
-    if not fold(patient):
-        raise MissingInputError("No patient was named. Write the patient as the viewer shows it.")
+    _check(file, backups, patient)
     if confirmed and not by.strip():
         raise ReviewError("Say who erases: --by NAME. The record keeps it.")
     with ReviewDatabase(location) as database:
@@ -147,7 +145,9 @@ def erase_patient(
     return erasure
 
 
-def _check(file: Path | None, backups: Iterable[Path]) -> None:
+def _check(file: Path | None, backups: Iterable[Path], patient: str) -> None:
+    if not fold(patient):
+        raise MissingInputError("No patient was named. Write the patient as the viewer shows it.")
     for backup in backups:
         if not backup.is_file():
             label = clean_name(backup.name)
