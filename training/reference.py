@@ -1,7 +1,7 @@
 """Write reference histograms into a bundle's manifest: `python -m training.reference`.
 
-The validation photographs are graded as a user would grade them. How all that `drcore watch` charts,
-from score to colour and light, is distributed there is what it compares with. Run it last:
+The validation photographs are graded as a user would grade them. How all that `drcore watch`
+charts, from score to colour and light, is distributed there is what it compares with. Run it last:
 calibrating drops the reference, and weights stay as they are.
 """
 
