@@ -1,8 +1,8 @@
 """Write reference histograms into a bundle's manifest: `python -m training.reference`.
 
-The validation photographs are graded as a user would grade them; how score, grades, gradability,
-sharpness, brightness and field of view are distributed is what `drcore watch` compares with. Run it
-last: calibrating drops the reference, and weights stay as they are.
+The validation photographs are graded as a user would grade them. How all that `drcore watch`
+charts, from score to colour and light, is distributed there is what it compares with. Run it last:
+calibrating drops the reference, and weights stay as they are.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ _WATCH = """\
 Control charts by week and by camera, from tables of results and from the record of decisions:
 score, grade shares, gradable share, sharpness, brightness, field of view, the finest network less
 the others; score, sharpness and brightness given the others; colour, colour given the spread of
-colours, saturation, direction of light; overrides and reading time from the record. A sentence says which limit was crossed.
+colours, saturation, direction of light; overrides and reading time from the record. A sentence says
+which limit was crossed.
 
 The reference is the bundle's (histograms in its manifest), else the first 500 photographs of each
 camera; --own-reference takes those in any case. The camera is the model in the DICOM header;

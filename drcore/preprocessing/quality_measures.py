@@ -95,7 +95,7 @@ def measure(
 def _colour_and_light(square: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, float]:
     """Measure the colour of the light and where it comes from, both as base 2 logarithms."""
     red, green, blue = (_LOG2[square[..., channel][mask]] for channel in range(3))
-    bright = _LOG2[square.max(axis=2)[mask]]
+    bright = np.maximum(np.maximum(red, green), blue)
     y, x = (place * (2 / SIDE) - 1 for place in np.nonzero(mask))
     plane = np.stack([np.ones_like(x), x, y])
     slope = np.linalg.lstsq(plane @ plane.T, plane @ bright, rcond=1e-6)[0]

@@ -116,9 +116,7 @@ def erase_patient(
         ReviewError: the record, a list or a backup cannot be changed.
     """
     file = existing_record(location)
-    _check(file, backups)
-    if not fold(patient):
-        raise MissingInputError("No patient was named. Write the patient as the viewer shows it.")
+    _check(file, backups, patient)
     if confirmed and not by.strip():
         raise ReviewError("Say who erases: --by NAME. The record keeps it.")
     with ReviewDatabase(location) as database:
@@ -128,14 +126,10 @@ def erase_patient(
         photographs = own | {one.sha256 for one in entries if one.sha256}
         holding = [one for one in backups if _holds(one, fold(patient), photographs)]
         erasure = Erasure(photographs=len(photographs), backups=[one.name for one in holding])
-
-        def work(connection: Connection) -> None:
-            rows = _find(connection, patient, photographs)
-            erasure.count(rows)
-            if confirmed and (entries or any(rows.numbers.values())):
-                _overwrite(connection, rows, erasure, len(entries), by)
-
-        database.run(work, "written" if confirmed else "read")
+        who, what = (by, "written") if confirmed else ("", "read")
+        database.run(
+            lambda c: _erase_rows(c, patient, photographs, erasure, len(entries), who), what
+        )
         if not entries and not erasure:
             raise MissingInputError(
                 f"There is nothing of patient {clean_name(patient)} in the record or in a stored "
@@ -151,7 +145,9 @@ def erase_patient(
     return erasure
 
 
-def _check(file: Path | None, backups: Iterable[Path]) -> None:
+def _check(file: Path | None, backups: Iterable[Path], patient: str) -> None:
+    if not fold(patient):
+        raise MissingInputError("No patient was named. Write the patient as the viewer shows it.")
     for backup in backups:
         if not backup.is_file():
             label = clean_name(backup.name)
@@ -183,6 +179,21 @@ def _find(connection: Connection, patient: str, photographs: Iterable[str]) -> _
             if row[1] in hashes or (named and fold(row[2] or "") == fold(patient))
         ]
     return _Rows(hashes, numbers)
+
+
+def _erase_rows(
+    connection: Connection,
+    patient: str,
+    photographs: Iterable[str],
+    erasure: Erasure,
+    entries: int,
+    by: str,
+) -> None:
+    """Count the rows of a patient, and overwrite them if somebody erases."""
+    rows = _find(connection, patient, photographs)
+    erasure.count(rows)
+    if by and (entries or any(rows.numbers.values())):
+        _overwrite(connection, rows, erasure, entries, by)
 
 
 def _overwrite(
@@ -304,10 +315,8 @@ def _erase_in_backup(backup: Path, patient: str, photographs: Collection[str], b
             def work(connection: Connection) -> None:
                 belongs = _photographs(connection)
                 own = {sha for sha, name in belongs.items() if fold(name or "") == fold(patient)}
-                rows = _find(connection, patient, own | set(photographs))
                 erasure.photographs = len(own)
-                erasure.count(rows)
-                _overwrite(connection, rows, erasure, 0, by)
+                _erase_rows(connection, patient, own | set(photographs), erasure, 0, by)
 
             database.run(work, "written")
         _compact_file(copy)
