@@ -286,7 +286,7 @@ def cross_validated(scored: Scored, fit: Fit | None = None, seed: int = 1) -> Ju
 
     Args:
         scored: graded photographs.
-        fit: gives a whole calibration; that of `calibrate` where left out.
+        fit: gives a whole calibration of the scores as they are; `fit_certainty` where left out.
         seed: of the folds.
     """
     result = Judged(
@@ -295,7 +295,7 @@ def cross_validated(scored: Scored, fit: Fit | None = None, seed: int = 1) -> Ju
     )  # fmt: skip
     for inside, outside in folds(scored, seed):
         chosen = scored.where(inside)
-        certainty = calibrate(chosen).certainty if fit is None else fit(chosen)
+        certainty = (fit or fit_certainty)(chosen)
         part = judge(certainty, scored.where(outside))
         for f in fields(Judged):
             getattr(result, f.name)[outside] = getattr(part, f.name)

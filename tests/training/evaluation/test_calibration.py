@@ -257,6 +257,13 @@ def test_too_few_of_a_grade_are_refused(seen: Scored) -> None:
         calibrate(seen.where(seen.truth < 4))
 
 
+def test_cross_validation_judges_the_scores_that_it_was_fitted_to() -> None:
+    """Weights of the scales that were given are not fitted again in the folds."""
+    part = drawn(400, seed=3)
+    other = replace(part, scales=2.0 * part.scales + 1.0)  # fused with weights of sum 1: far off
+    assert (cross_validated(other).grade == cross_validated(part).grade).all()
+
+
 def test_report_has_every_set_and_its_figures() -> None:
     part = drawn(200, seed=2)
     text = report(part, cross_validated(part))
