@@ -42,11 +42,20 @@ CLASSES = ("gradable", "blurred", "dark", "over-exposed", "cut", "not a retina")
 INPUT = 192
 """Side of the square that the network sees, in pixels."""
 
-BLOCKS = ((16, 3, 1), (24, 3, 2), (24, 3, 1), (40, 5, 2), (40, 5, 1), (80, 3, 2))
+BLOCKS = (
+    (16, 3, 1),
+    (24, 3, 2),
+    (24, 3, 1),
+    (40, 5, 2),
+    (40, 5, 1),
+    (80, 3, 2),
+    (80, 3, 1),
+    (80, 3, 1),
+)
 """Channels, side of the filters and stride of each block of the trunk. Where channels and
 resolution stay, the input is added to the output."""
 
-READ = (2, 4, 5)
+READ = (4, 7)
 """The blocks whose feature maps are read: mean, maximum, standard deviation and minimum."""
 
 FARTHEST = 6.0
@@ -136,7 +145,7 @@ def _network() -> _Network:
         return _loaded()
 
 
-def graph(weights: Mapping[str, NDArray[np.floating]]) -> Any:
+def graph(weights: Mapping[str, NDArray[Any]]) -> Any:
     """Build the network for the compiler.
 
     Args:
@@ -160,13 +169,13 @@ def graph(weights: Mapping[str, NDArray[np.floating]]) -> Any:
     return openvino.Model([linear(hidden, "last")], [picture], "gate")
 
 
-def trunk(weights: Mapping[str, NDArray[np.floating]]) -> Any:
+def trunk(weights: Mapping[str, NDArray[Any]]) -> Any:
     """Build the part of the network that is not trained.
 
     Args:
         weights: "stem.weight", "stem.bias" and, for each of `BLOCKS`, those of "0.expand",
             "0.depthwise" and "0.project" and so on, normalisation folded in; the first block has
-            no "expand".
+            no "expand". Weights in int8 are multiplied by "0.expand.scale", float32 (C, 1, 1, 1).
 
     Returns:
         `openvino.Model` from uint8 (1, 192, 192, 3) to the figures of the feature maps that are
@@ -178,7 +187,7 @@ def trunk(weights: Mapping[str, NDArray[np.floating]]) -> Any:
     return openvino.Model([figures], [picture], "gate-trunk")
 
 
-def _figures(weights: Mapping[str, NDArray[np.floating]]) -> tuple[Any, Any]:
+def _figures(weights: Mapping[str, NDArray[Any]]) -> tuple[Any, Any]:
     """The input of the trunk and its output."""
     import openvino.opset13 as ops
 
@@ -206,7 +215,7 @@ def _figures(weights: Mapping[str, NDArray[np.floating]]) -> tuple[Any, Any]:
 
 def _convolved(
     x: Any,
-    weights: Mapping[str, NDArray[np.floating]],
+    weights: Mapping[str, NDArray[Any]],
     name: str,
     stride: int = 1,
     *,
@@ -215,6 +224,8 @@ def _convolved(
     from openvino import opset13 as ops
 
     weight = weights[f"{name}.weight"].astype(np.float32)
+    if f"{name}.scale" in weights:  # kept as integers
+        weight = weight * weights[f"{name}.scale"]
     reach = weight.shape[-1] // 2
     layout = [stride] * 2, [reach - late] * 2, [reach] * 2, [1, 1]
     if name.endswith("depthwise"):  # each channel is its own group
@@ -235,7 +246,7 @@ def _statistics(x: Any) -> list[Any]:
     return [mean, ops.reduce_max(x, axes), deviation, ops.reduce_min(x, axes)]
 
 
-def _constant(values: NDArray[np.floating]) -> Any:
+def _constant(values: NDArray[Any]) -> Any:
     from openvino import opset13 as ops
 
     return ops.constant(values.astype(np.float32))

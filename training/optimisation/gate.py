@@ -135,7 +135,7 @@ def odds_of(head: GateHead, figures: NDArray[np.float32]) -> Floats:
 
 def publish(
     head: GateHead,
-    trunk: Mapping[str, NDArray[np.float16]],
+    trunk: Mapping[str, NDArray[Any]],
     folder: Path,
     about: Mapping[str, Any],
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,11 @@ from training.optimisation.initial_weights import imagenet_weights
 
 __all__ = ["reader", "trunk_weights"]
 
+_MANY = 30_000
+"""Weights of a layer from which on they are kept as integers of 8 bits, scaled by channel."""
 
-def trunk_weights() -> dict[str, NDArray[np.float16]]:
+
+def trunk_weights() -> dict[str, NDArray[Any]]:
     """Return ImageNet's weights for `drcore.preprocessing.gate.trunk`, normalisation folded in."""
     network = RamNetwork(PRESETS["ram-512"])
     network.load_state_dict(dict(imagenet_weights(network)), strict=False)
@@ -24,7 +28,7 @@ def trunk_weights() -> dict[str, NDArray[np.float16]]:
     for index in range(len(BLOCKS)):
         for part in ("expand", "depthwise", "project"):
             named[f"{index}.{part}"] = network.blocks[index].get_submodule(part)
-    weights: dict[str, NDArray[np.float16]] = {}
+    weights: dict[str, NDArray[Any]] = {}
     for name, layers in named.items():
         if isinstance(layers, nn.Identity):
             continue
@@ -33,8 +37,14 @@ def trunk_weights() -> dict[str, NDArray[np.float16]]:
             convolution.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight,
             norm.bias,
         )  # fmt: skip
-        for part, value in zip(("weight", "bias"), folded, strict=True):
-            weights[f"{name}.{part}"] = np.ascontiguousarray(value.detach().numpy(), np.float16)
+        weight, bias = (value.detach().numpy() for value in folded)
+        weights[f"{name}.bias"] = bias.astype(np.float16)
+        if weight.size < _MANY:
+            weights[f"{name}.weight"] = np.ascontiguousarray(weight, np.float16)
+            continue
+        scale = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / 127
+        weights[f"{name}.weight"] = np.ascontiguousarray(np.rint(weight / scale), np.int8)
+        weights[f"{name}.scale"] = scale.astype(np.float32)
     return weights
 
 
