@@ -15,8 +15,8 @@ from tqdm import tqdm
 from drcore.errors import DrcoreError
 from drcore.photographs.reader import read_photograph
 from drcore.preprocessing.field_of_view import find_field_of_view
-from drcore.preprocessing.gate import CLASSES, INPUT, seen
-from drcore.preprocessing.quality_measures import retina_square
+from drcore.preprocessing.gate import CLASSES
+from drcore.preprocessing.quality_measures import SIDE, retina_square
 from training.data.labels import Labelled
 from training.synthetic.distractors import DRAWN
 from training.synthetic.non_fundus import FAMILIES
@@ -37,6 +37,10 @@ _NOT_A_RETINA = 2 ** CLASSES.index("not a retina")
 _SHARES = {"aptos2019": 0.4, "eyepacs": 0.0}
 """By kind: the share of photographs that is used, where it is not all."""
 
+_QUALITIES = {"0": "good", "1": "usable", "2": "reject"}
+"""Labels of EyeQ as the table of equalised photographs writes them."""
+
+_SEVERE = 3
 _PHANTOMS, _DRAWN = 48, 1400
 
 
@@ -46,7 +50,7 @@ class Picture:
 
     Attributes:
         path: of the photograph, or a name.
-        kind: source and what was said of it, such as "eyeq reject".
+        kind: source and what was said of it, such as "eyeq reject"; "severe" are grades 3 and 4.
         classes: bits of the classes that it may belong to.
         group: photographs of one group are on one side of every division.
         held_out: True where it is only measured on.
@@ -63,10 +67,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class GateSquares:
-    """What the network sees of each picture as it is; arrays of the same length N.
+    """The field of view of each picture as it is; arrays of the same length N.
 
     Attributes:
-        squares: uint8 (N, 160, 160, 3).
+        squares: uint8 (N, 256, 256, 3), black around the field of view.
         classes: uint8, bits of the classes that it may belong to.
         kinds, groups, names: str.
         held_out: bool, only measured on.
@@ -84,9 +88,10 @@ def pictures_of(root: Path, rows: list[Labelled], seed: int = 0) -> list[Picture
     """List all pictures that the check is trained and measured on.
 
     Args:
-        root: folder with the tables quality.csv, healthy.csv and eophtha.csv; what is missing is
-            left out.
-        rows: graded photographs; those of another split than "train" are only measured on.
+        root: folder with the tables quality.csv, equalised.csv, healthy.csv and eophtha.csv; what
+            is missing is left out.
+        rows: graded photographs; those of another split than "train" are only measured on, and
+            their kind says so ("val idrid") where no reader judged their quality.
     """
     graded = {row.path.name: row for row in rows}
     found, labelled = [], set()
@@ -101,9 +106,11 @@ def pictures_of(root: Path, rows: list[Labelled], seed: int = 0) -> list[Picture
                     path.stem if known is None else known.patient,
                     held_out=known is not None and known.split != "train")
         )  # fmt: skip
+    found += [_graded(row) for row in rows if row.path.name not in labelled]
     found += [
-        Picture(row.path, row.dataset, GRADABLE, row.patient)
-        for row in rows if row.path.name not in labelled and row.split == "train"
+        Picture(root / "equalised" / row["image"], f"equalised {_QUALITIES[row['quality']]}",
+                _classes_of(_QUALITIES[row["quality"]]), row["patient"])
+        for row in _table(root / "equalised.csv") if row["quality"] in _QUALITIES
     ]  # fmt: skip
     found += [
         Picture(root / "healthy" / row["image"], "healthy", GRADABLE, row["patient"])
@@ -115,6 +122,12 @@ def pictures_of(root: Path, rows: list[Labelled], seed: int = 0) -> list[Picture
         if row["split"] == "train"
     ]
     return [*found, *_drawn(seed)]
+
+
+def _graded(row: Labelled) -> Picture:
+    held_out = row.split != "train"
+    kind = "val " * held_out + row.dataset + " severe" * (row.grade >= _SEVERE)
+    return Picture(row.path, kind, GRADABLE, row.patient, held_out)
 
 
 def _classes_of(quality: str) -> int:
@@ -169,7 +182,7 @@ def build(
     """Bring all pictures into squares, or open what an earlier run has made.
 
     Args:
-        file: receives the arrays (npz) and, beside it, the squares (npy); 77 kB a picture.
+        file: receives the arrays (npz) and, beside it, the squares (npy); 197 kB a picture.
     """
     pixels = file.with_suffix(".npy")
     if not file.exists():
@@ -181,7 +194,7 @@ def build(
 
 def _fill(pictures: list[Picture], file: Path, pixels: Path, seed: int, *, quiet: bool) -> None:
     squares = np.lib.format.open_memmap(
-        pixels, mode="w+", dtype=np.uint8, shape=(len(pictures), INPUT, INPUT, 3)
+        pixels, mode="w+", dtype=np.uint8, shape=(len(pictures), SIDE, SIDE, 3)
     )
     made: list[Picture] = []
     for picture in tqdm(pictures, disable=quiet):
@@ -194,7 +207,7 @@ def _fill(pictures: list[Picture], file: Path, pixels: Path, seed: int, *, quiet
         except DrcoreError as error:
             print(f"{picture.path.name} is left out: {error}")
             continue
-        squares[len(made)] = seen(retina_square(rgb, find_field_of_view(rgb)))
+        squares[len(made)] = retina_square(rgb, find_field_of_view(rgb))
         made.append(picture)
     squares.flush()
     np.savez_compressed(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from training.data.augmentation import compressed
 from training.synthetic.distractors import FROM_A_RETINA
 
-__all__ = ["RUINED", "SPOILT", "mild", "stored"]
+__all__ = ["RUINED", "SPOILT", "in_colours_of", "mild", "stored"]
 
 RGB = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -39,6 +39,30 @@ def mild(square: RGB, rng: Rng, *, recolour: bool = True) -> RGB:
         soft = cv2.GaussianBlur(square, (0, 0), 1.2)
         square = np.asarray(cv2.addWeighted(square, 1.7, soft, -0.7, 0), np.uint8)
     return _dated(square, rng) if rng.random() < 0.1 else square
+
+
+def in_colours_of(square: RGB, model: RGB) -> RGB:
+    """Give a photograph the histograms of another one, channel by channel.
+
+    What equalised the photographs whose colours are lost kept the order of the levels: this brings
+    them back to what a camera may have written.
+
+    Args:
+        square: uint8 (S, S, 3), the field of view, black around it.
+        model: the same of a photograph with colours.
+    """
+    inside, beside = _lit(square), _lit(model)
+    table = np.zeros((256, 1, 3), np.uint8)
+    for channel in range(3):
+        ranks = _ranks(square[..., channel][inside]), _ranks(model[..., channel][beside])
+        table[:, 0, channel] = np.interp(*ranks, np.arange(256)) + 0.5
+    return _within(np.asarray(cv2.LUT(square, table), np.uint8), inside)
+
+
+def _ranks(values: RGB) -> NDArray[np.float64]:
+    """By level, the share of values below it and half of those on it."""
+    counts = np.bincount(values, minlength=256)
+    return np.asarray((counts.cumsum() - counts / 2) / max(len(values), 1), np.float64)
 
 
 def _turned(square: RGB, rng: Rng) -> RGB:

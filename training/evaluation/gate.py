@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
+from scipy.stats import binomtest
 
 from drcore.evaluation.metrics import expected_calibration_error
 from training.data.gate_squares import GRADABLE, GateSquares
 
-__all__ = ["Calibration", "Judged", "calibrated", "figures", "left_out", "table"]
+__all__ = [
+    "Calibration",
+    "Judged",
+    "calibrated",
+    "figures",
+    "judged_by_folds",
+    "partitions",
+    "table",
+]
 
 Floats = NDArray[np.float64]
 
-_BARS = {"good": 0.04, "reject": 0.15, "healthy": 0.03}
-"""Shares of good and healthy refused and of rejects graded that are wanted at most."""
+_BARS = {"good": 0.04, "reject": 0.15, "healthy": 0.03, "severe": 0.02}
+"""Shares of good, healthy and severe refused and of rejects graded that are wanted at most."""
+
+_CAMERAS = ("drimdb", "healthy")
+"""Kinds that are left out as a whole: cameras that nobody thought of."""
+
+_FOLDS = 5
+_NEW = "without "
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +71,37 @@ class Calibration:
         return np.asarray(expit(self.slope * odds + self.offset), np.float64)
 
 
-def left_out(data: GateSquares) -> NDArray[np.bool_]:
-    """Return which examples the network that tells of foreign cameras is not trained on.
+def partitions(data: GateSquares) -> dict[str, NDArray[np.bool_]]:
+    """Return, by name, the pictures that a network is not trained on and is judged by.
 
-    DRIMDB and the healthy eyes wholly, a third of the patients of EyeQ, and half of the families of
-    other things.
+    A fifth of the patients, and of the families of other things, at a time; then all of DRIMDB, and
+    all healthy eyes of foreign cameras, which is the figure for a camera that nobody thought of.
     """
     codes = np.array([zlib.crc32(group.encode()) for group in data.groups])
-    patients = np.char.startswith(data.kinds, "eyeq") & (codes % 3 == 0)
-    families = (data.kinds == "drawn") & (codes % 2 == 0)
-    cameras = np.char.startswith(data.kinds, "drimdb") | (data.kinds == "healthy")
-    return np.asarray(patients | families | cameras)
+    first = np.array([kind.split()[0] for kind in data.kinds])
+    out = {f"fold {fold + 1}": codes % _FOLDS == fold for fold in range(_FOLDS)}
+    return out | {f"{_NEW}{camera}": first == camera for camera in _CAMERAS}
+
+
+def judged_by_folds(odds: Mapping[str, Floats], data: GateSquares) -> Judged:
+    """Put together what the networks of `partitions` say of pictures to train on.
+
+    Args:
+        odds: by name of the partition, float64 (N,); read where the partition is left out.
+        data: the N pictures.
+
+    Returns:
+        Each picture once, and those of cameras that were left out again under a kind that says so.
+    """
+    parts = [
+        (name, out & ~data.held_out, _NEW if name.startswith(_NEW) else "")
+        for name, out in partitions(data).items() if name in odds
+    ]  # fmt: skip
+    return Judged(
+        np.concatenate([np.char.add(before, data.kinds[out]) for _, out, before in parts]),
+        np.concatenate([data.classes[out] == GRADABLE for _, out, _ in parts]),
+        np.concatenate([odds[name][out] for name, out, _ in parts]),
+    )
 
 
 def calibrated(judged: Judged) -> Calibration:
@@ -93,20 +129,23 @@ def _farthest(judged: Judged, calibration: Calibration) -> float:
     found = _shares(judged, calibration)
     return max(
         entry["wrong"] / bar
-        for kind, entry in found.items() for word, bar in _BARS.items() if word in kind
+        for kind, entry in found.items() for word, bar in _BARS.items()
+        if word in kind and not kind.startswith(("equalised", _NEW))
     )  # fmt: skip
 
 
 def _shares(judged: Judged, calibration: Calibration) -> dict[str, dict[str, float]]:
-    """By kind: how many there are, and the share refused that is gradable or graded that is not."""
-    graded = calibration.scores(judged.odds) >= calibration.threshold
-    return {
-        str(kind): {
-            "photographs": int((judged.kinds == kind).sum()),
-            "wrong": float((graded != judged.gradable)[judged.kinds == kind].mean()),
-        }
-        for kind in np.unique(judged.kinds)
-    }
+    """By kind: how many, and the share of mistakes with its 95 % interval (Wilson)."""
+    mistaken = (calibration.scores(judged.odds) >= calibration.threshold) != judged.gradable
+    shares = {}
+    for kind in np.unique(judged.kinds):
+        here = mistaken[judged.kinds == kind]
+        interval = binomtest(int(here.sum()), len(here)).proportion_ci(method="wilson")
+        shares[str(kind)] = {
+            "photographs": len(here), "wrong": float(here.mean()),
+            "low": float(interval.low), "high": float(interval.high),
+        }  # fmt: skip
+    return shares
 
 
 def figures(unseen: Judged, held_out: Judged, calibration: Calibration) -> dict[str, Any]:
@@ -116,29 +155,32 @@ def figures(unseen: Judged, held_out: Judged, calibration: Calibration) -> dict[
         unseen: what was left out, judged by a network that was not trained on it.
         held_out: judged by the network that ships, which was not trained on them.
     """
-    eyeq = held_out.of("eyeq")
-    scores = calibration.scores(eyeq.odds)
     return {
         "threshold": calibration.threshold,
         "left_out": _shares(unseen, calibration),
         "held_out": _shares(held_out, calibration),
         "calibration": {
-            "photographs": len(scores),
-            "error": expected_calibration_error(
-                np.stack([1 - scores, scores], axis=1), eyeq.gradable.astype(np.int64), bins=10
-            ),
-            "reliability": _reliability(scores, eyeq.gradable),
+            name: _reliability(judged.of("eyeq"), calibration)
+            for name, judged in (("left out", unseen), ("held out", held_out))
         },
     }
 
 
-def _reliability(scores: Floats, gradable: NDArray[np.bool_]) -> list[dict[str, float]]:
+def _reliability(judged: Judged, calibration: Calibration) -> dict[str, Any]:
+    scores = calibration.scores(judged.odds)
     place = np.minimum((scores * 5).astype(int), 4)
-    return [
-        {"photographs": int((place == bin_).sum()), "score": float(scores[place == bin_].mean()),
-         "gradable": float(gradable[place == bin_].mean())}
-        for bin_ in np.unique(place)
-    ]  # fmt: skip
+    return {
+        "photographs": len(scores),
+        "error": expected_calibration_error(
+            np.stack([1 - scores, scores], axis=1), judged.gradable.astype(np.int64), bins=10
+        ),
+        "bins": [
+            {"photographs": int((place == bin_).sum()),
+             "score": float(scores[place == bin_].mean()),
+             "gradable": float(judged.gradable[place == bin_].mean())}
+            for bin_ in np.unique(place)
+        ],
+    }  # fmt: skip
 
 
 def table(result: dict[str, Any]) -> str:
@@ -147,20 +189,16 @@ def table(result: dict[str, Any]) -> str:
     for part in ("left_out", "held_out"):
         lines.append(f"{part.replace('_', ' ')}: refused though gradable, or graded though not")
         lines += [
-            f"  {kind:<24}{entry['wrong']:7.3f} of {entry['photographs']}"
+            f"  {kind:<24}{entry['wrong']:7.3f} ({entry['low']:.3f}-{entry['high']:.3f}) "
+            f"of {entry['photographs']}"
             for kind, entry in result[part].items()
         ]
-    calibration = result["calibration"]
-    lines.append(
-        f"calibration error {calibration['error']:.3f} on {calibration['photographs']} held out"
-    )
-    lines += [
-        f"  score {bin_['score']:.2f}: gradable {bin_['gradable']:.2f} of {bin_['photographs']}"
-        for bin_ in calibration["reliability"]
-    ]
+    for name, entry in result["calibration"].items():
+        lines.append(
+            f"calibration error, EyeQ {name}: {entry['error']:.3f} of {entry['photographs']}"
+        )
+        lines += [
+            f"  score {bin_['score']:.2f}: gradable {bin_['gradable']:.2f} of {bin_['photographs']}"
+            for bin_ in entry["bins"]
+        ]
     return "\n".join(lines)
-
-
-def is_gradable(data: GateSquares, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return what a reader said of examples."""
-    return np.asarray(data.classes[chosen] == GRADABLE)
