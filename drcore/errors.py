@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "CheckpointError", "DrcoreError", "MissingInputError", "PhotographError", "ReviewError",
-    "SourceError",
+    "CheckpointError", "DrcoreError", "MissingInputError", "PacsError", "PhotographError",
+    "ReviewError", "SourceError",
 ]  # fmt: skip
 
 
@@ -36,3 +36,11 @@ class MissingInputError(SourceError):
 
 class ReviewError(DrcoreError):
     """A decision of a reader cannot be stored or read back."""
+
+
+class PacsError(DrcoreError):
+    """A picture archive cannot be reached or refuses, or its settings are wrong."""
+
+    def __init__(self, message: str, *, is_outage: bool = False) -> None:
+        super().__init__(message)
+        self.is_outage = is_outage

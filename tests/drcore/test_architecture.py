@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 DRCORE_ALL = {
     "photographs", "preprocessing", "maps", "model", "grading", "sources", "results", "reviews",
-    "agreement", "export", "batch", "record", "evaluation", "monitoring",
+    "agreement", "export", "batch", "record", "evaluation", "monitoring", "pacs",
 }  # fmt: skip
 VIEWER_BASE = {"ui", "server", "worklist", "session", "image_viewer"}
 
@@ -31,9 +31,10 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "reviews": set(),
         "record": {"reviews"},
         "agreement": {"reviews"},
-        "export": DRCORE_ALL - {"export", "batch", "record", "evaluation", "monitoring"},
-        "evaluation": DRCORE_ALL - {"evaluation", "export", "record", "monitoring"},
+        "export": DRCORE_ALL - {"export", "batch", "record", "evaluation", "monitoring", "pacs"},
+        "evaluation": DRCORE_ALL - {"evaluation", "export", "record", "monitoring", "pacs"},
         "monitoring": {"model", "results", "reviews", "agreement", "evaluation"},
+        "pacs": DRCORE_ALL - {"pacs", "record", "evaluation", "monitoring"},
     },
     "viewer": {
         "ui": set(),
