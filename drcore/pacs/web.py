@@ -42,6 +42,7 @@ _NOBODY = "2.25.1"
 """A Study Instance UID that no study has: asking for it costs a server nothing."""
 
 _STUDY_FIELDS = ("StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedInstances")
+_ODD = re.compile(r"[^A-Za-z0-9._?-]+")
 _NO_SEARCH = frozenset({404, 405, 501})
 """Status of servers that cannot search, or not for what they do not have."""
 
@@ -86,15 +87,9 @@ class WebConnection:
         found: dict[str, FoundStudy] = {}
         for modality in query.modalities or ("",):
             asked = filters | ({"ModalitiesInStudy": modality} if modality else {})
-            search = partial(
-                self._client.search_for_studies, fields=_STUDY_FIELDS, search_filters=asked
-            )
-            for study in filter(None, map(found_study, self._pages(search, "0020000D", limit))):
-                if matches(query, study) and self._made_by(query.station, study.study_uid):
-                    found.setdefault(study.study_uid, study)
-                if len(found) == limit:
-                    return list(found.values())
-        return list(found.values())
+            for study in self._studies(query, asked, limit):
+                found.setdefault(study.study_uid, study)
+        return list(found.values())[:limit]
 
     def fetch(
         self,
@@ -162,6 +157,21 @@ class WebConnection:
         return results
 
     # --- searching ----------------------------------------------------------------------------
+
+    def _studies(self, query: Query, asked: dict[str, str], limit: int) -> list[FoundStudy]:
+        found: list[FoundStudy] = []
+        for filters in _spellings(asked):
+            search = partial(
+                self._client.search_for_studies, fields=_STUDY_FIELDS, search_filters=filters
+            )
+            found = [
+                study
+                for study in map(found_study, self._pages(search, "0020000D", limit))
+                if study and matches(query, study) and self._made_by(query.station, study.study_uid)
+            ]
+            if found:
+                break
+        return found
 
     def _pages(self, search: Callable[..., list[Json]], tag: str, limit: int) -> Iterator[Json]:
         """Yield results page after page, each once by the UID of a tag."""
@@ -320,6 +330,17 @@ def _filters(query: Query) -> dict[str, str]:
         "StudyInstanceUID": query.study_uid, "StudyDate": dates,
     }  # fmt: skip
     return {keyword: value for keyword, value in asked.items() if value}
+
+
+def _spellings(filters: dict[str, str]) -> list[dict[str, str]]:
+    """What to ask for: the values, and where they hold other than letters, once with wildcards.
+
+    Some servers, Orthanc 1.10 among them, do not decode what an address must encode.
+    """
+    plain = {keyword: _ODD.sub("*", value) for keyword, value in filters.items()}
+    if plain == filters or not any(value.strip("*") for value in plain.values()):
+        return [filters]
+    return [filters, plain]
 
 
 def _same(first: SentFile, file: Path) -> SentFile:

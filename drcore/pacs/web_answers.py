@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import requests
-from pydicom.uid import UID
+from pydicom.uid import RE_VALID_UID
 
 from drcore.errors import PacsError
 from drcore.pacs.connection import FoundStudy, Outcome
@@ -180,7 +181,10 @@ def _of_failure(error: Exception) -> tuple[str, bool]:
         ), False
     if isinstance(error, requests.exceptions.Timeout):
         return f"the server does not answer in time. {RETRY_LATER}", True
-    if isinstance(error, requests.exceptions.ConnectionError | OSError):
+    own = isinstance(error, requests.exceptions.RequestException)  # all of these are OSError
+    if isinstance(error, requests.exceptions.ConnectionError) or (
+        isinstance(error, OSError) and not own
+    ):
         return (
             f"the server cannot be reached, or breaks off. Check url and network. {RETRY_LATER}"
         ), True
@@ -192,7 +196,7 @@ def _of_failure(error: Exception) -> tuple[str, bool]:
 
 def _uid(item: dict[str, Any], tag: str) -> str:
     value = _first(item, tag)
-    return value if value and UID(value).is_valid else ""
+    return value if len(value) <= 64 and re.fullmatch(RE_VALID_UID, value) else ""
 
 
 def _first(item: dict[str, Any], tag: str) -> str:

@@ -148,8 +148,9 @@ def _mend(request: requests.PreparedRequest) -> None:
     if request.method == "POST":
         request.headers["Accept"] = "application/dicom+json"
     address, mark, query = (request.url or "").partition("?")
-    # Some servers, Orthanc 1.10 among them, take %2A and + for what they look like.
-    request.url = f"{address}{mark}{query.replace('+', '%20').replace('%2A', '*')}"
+    for encoded, plain in (("+", "%20"), ("%2A", "*"), ("%3F", "?"), ("%2C", ",")):
+        query = query.replace(encoded, plain)  # as some servers, Orthanc 1.10 among them, need it
+    request.url = f"{address}{mark}{query}"
 
 
 def _check(response: requests.Response, body: bytes) -> None:
