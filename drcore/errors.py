@@ -39,8 +39,12 @@ class ReviewError(DrcoreError):
 
 
 class PacsError(DrcoreError):
-    """A picture archive cannot be reached or refuses, or its settings are wrong."""
+    """A picture archive cannot be reached or refuses, or its settings are wrong.
 
-    def __init__(self, message: str, *, is_outage: bool = False) -> None:
+    Attributes:
+        retry_after: seconds that the archive asked to wait, 0 where it did not.
+    """
+
+    def __init__(self, message: str, *, is_outage: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(message)
-        self.is_outage = is_outage
+        self.is_outage, self.retry_after = is_outage, retry_after

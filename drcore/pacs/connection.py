@@ -46,12 +46,13 @@ class Patience:
             except PacsError as error:
                 if not error.is_outage or number == self.tries - 1:
                     raise
-            self.wait(number)
+                asked = error.retry_after
+            self.wait(number, asked)
         raise AssertionError  # the last try returned or raised
 
-    def wait(self, number: int) -> None:
-        """Pause after try `number`, counted from 0."""
-        time.sleep(min(self.pause * 2**number, self.longest))
+    def wait(self, number: int, asked: float = 0.0) -> None:
+        """Pause after try `number`, counted from 0, for as long as the server asked at least."""
+        time.sleep(min(max(self.pause * 2**number, asked), self.longest))
 
 
 @dataclass(frozen=True, slots=True)

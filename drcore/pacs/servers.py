@@ -27,7 +27,7 @@ __all__ = [
     "AE_TITLE", "DicomServer", "Server", "Tls", "WebServer", "load_servers", "server_named",
 ]  # fmt: skip
 
-AE_TITLE = r"^(?! )[\x20-\x5b\x5d-\x7e]{1,16}(?<! )$"
+AE_TITLE = r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
 """Printable ASCII but the backslash, no space at either end (PS3.5, value representation AE)."""
 
 _LARGEST = 100_000
