@@ -13,6 +13,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext, build_context, build_role
 
 from drcore.errors import PacsError
@@ -59,13 +60,23 @@ def associated(
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = server.timeout
     ae.connection_timeout = server.timeout
     roles = [build_role(sop_class, scu_role=True, scp_role=True) for sop_class in receives]
-    association = ae.associate(
-        server.host, server.port, _contexts(contexts), server.ae_title, MAX_PDU, [*roles],
-        tls_args=None if server.tls is None else (_tls(server.tls, server.name), server.host),
-        evt_handlers=[*bounds(MAX_BYTES), *handlers],
-    )  # fmt: skip
+    rejections: list[A_ASSOCIATE_RJ] = []
+
+    def look(event: evt.Event) -> None:
+        # One that comes at once is taken for a failure to connect by pynetdicom 3.0.
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            rejections.append(event.pdu)
+
+    try:
+        association = ae.associate(
+            server.host, server.port, _contexts(contexts), server.ae_title, MAX_PDU, [*roles],
+            tls_args=None if server.tls is None else (_tls(server.tls, server.name), server.host),
+            evt_handlers=[*bounds(MAX_BYTES), (evt.EVT_PDU_RECV, look), *handlers],
+        )  # fmt: skip
+    except OSError as error:  # its host has no address
+        raise _unreachable(server) from error
     if not association.is_established:
-        raise _why_not(association, server)
+        raise _rejected(rejections[0], server) if rejections else _why_not(association, server)
     try:
         yield association
     except BaseException:
@@ -136,29 +147,35 @@ _REJECTED = {
 }
 
 
+def _where(server: DicomServer) -> str:
+    return f"{server.name} ({server.host}:{server.port})"
+
+
+def _rejected(answer: A_ASSOCIATE_RJ, server: DicomServer) -> PacsError:
+    why = _REJECTED.get(
+        (answer.source or 0, answer.reason_diagnostic or 0),
+        "it refuses associations with {ours}. Ask who runs the archive",
+    ).format(ours=server.calling_ae_title, theirs=server.ae_title)
+    passing = answer.result == 2 or answer.source == 3
+    return PacsError(
+        f"{_where(server)}: the association was refused: {why}.{' Try again later.' * passing}",
+        is_outage=passing,
+    )
+
+
 def _why_not(association: Association, server: DicomServer) -> PacsError:
-    where = f"{server.name} ({server.host}:{server.port})"
-    if association.is_rejected:
-        answer: Any = association.acceptor.primitive
-        why = _REJECTED.get(
-            (answer.result_source, answer.diagnostic),
-            "it refuses associations with {ours}. Ask who runs the archive",
-        ).format(ours=server.calling_ae_title, theirs=server.ae_title)
-        passing = answer.result == 2 or answer.result_source == 3
-        return PacsError(
-            f"{where}: the association was refused: {why}.{' Try again later.' * passing}",
-            is_outage=passing,
-        )
+    where = _where(server)
     if association.rejected_contexts:
         return PacsError(
             f"{where}: it offers nothing of what was asked for (C-ECHO, C-FIND, C-GET or C-STORE). "
             "Ask who runs the archive to allow it."
         )
-    return _unreachable(server, where)
+    return _unreachable(server)
 
 
-def _unreachable(server: DicomServer, where: str) -> PacsError:
+def _unreachable(server: DicomServer) -> PacsError:
     """Find out by a connection of our own; the association does not tell."""
+    where = _where(server)
     try:
         with socket.create_connection((server.host, server.port), server.timeout) as connection:
             if server.tls is not None:
@@ -183,9 +200,7 @@ def _unreachable(server: DicomServer, where: str) -> PacsError:
 def broke_off(server: DicomServer, why: str = "") -> PacsError:
     """Return the error of a server that does not answer, or breaks off."""
     reason = why or f"it broke off, or gave no answer within {server.timeout:g} s"
-    return PacsError(
-        f"{server.name} ({server.host}:{server.port}): {reason}. Try again later.", is_outage=True
-    )
+    return PacsError(f"{_where(server)}: {reason}. Try again later.", is_outage=True)
 
 
 def refusal(status: Dataset) -> tuple[str, bool]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import replace
 from itertools import islice
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pynetdicom.association import Association
 
 from drcore.errors import PacsError
@@ -164,6 +165,5 @@ def value_of(answer: Dataset, keyword: str) -> str:
         return ""
     if value is None:
         return ""
-    several = not isinstance(value, str | bytes) and isinstance(value, Iterable)
-    text = "\\".join(str(one) for one in value) if several else str(value)
+    text = "\\".join(map(str, value)) if isinstance(value, MultiValue | list) else str(value)
     return printable(text.strip(" \0"))[:200]
