@@ -17,12 +17,12 @@ from drcore.errors import DrcoreError, PhotographError, SourceError
 from drcore.export.about import about_text, general_problems, shortened
 from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
 from drcore.export.case import Case, by_visit, header_of, is_from_dicom
-from drcore.export.cautions import laser_sentence
 from drcore.export.deidentification import Disclosure, pseudonym
 from drcore.export.final_grade import FINAL_COLUMNS, final_cells
 from drcore.export.overlays import OverlayWriter
 from drcore.export.result_json import result
-from drcore.export.standards.dicom_identity import anonymous_header, patient_name, study_of
+from drcore.export.standards.dicom_identity import patient_name, study_of
+from drcore.export.standards.documents import laser_remark
 from drcore.export.standards.fhir import report_bundle
 from drcore.files import replacing
 from drcore.results.columns import COLUMNS, row_of
@@ -286,30 +286,13 @@ def _numbered(groups: Iterable[tuple[tuple[int, T], ...]]) -> list[tuple[int, T]
 
 
 def _dicom(cases: Sequence[Case], run: _Run) -> None:
-    from drcore.export.legend import with_legend
-    from drcore.export.pictures import illustrate
-    from drcore.export.standards.dicom import overlay_capture, structured_report
+    from drcore.export.standards.documents import dicom_documents
 
     case = run.privacy.apply(cases[0])
-    header = header_of(case)
-    if header is None:
-        raise SourceError(f"{case.report.name}: the file is no DICOM file any more. Open it again.")
-    if run.privacy.deidentified:
-        header = anonymous_header(header)
-    names = run.privacy.with_names
     stem = photograph_stem(case.report.name, case.report.sha256)
-    report = structured_report(
-        case.report, header, made_at=run.made_at, patient_name=names, reading=case.reading,
-        remark=_laser(case),
-    )  # fmt: skip
-    run.archive.add("dicom", f"{stem}-report.dcm", report)
-    if run.privacy.may_show(case) and case.report.sha256 not in run.withheld:
-        picture = with_legend(illustrate(case, run.privacy).overlay, case)
-        overlay = overlay_capture(
-            case.report, picture, header, made_at=run.made_at, patient_name=names,
-            reading=case.reading,
-        )  # fmt: skip
-        run.archive.add("dicom", f"{stem}-overlay.dcm", overlay)
+    shown = case.report.sha256 not in run.withheld
+    for kind, data in dicom_documents(case, run.privacy, run.made_at, with_overlay=shown):
+        run.archive.add("dicom", f"{stem}-{kind}.dcm", data)
 
 
 def _fhir(visit: Visit[Case], run: _Run) -> None:
@@ -323,14 +306,10 @@ def _fhir(visit: Visit[Case], run: _Run) -> None:
         [case.report for case in told], made_at=run.made_at, study_uid=study,
         readings={case.report.sha256: case.reading for case in told},
         caution=visit.caution(dates=not run.privacy.deidentified),
-        remarks={case.report.sha256: _laser(case) for case in told},
+        remarks={case.report.sha256: laser_remark(case) for case in told},
     )  # fmt: skip
     text = json.dumps(bundle, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     run.archive.add("fhir", f"{run.name(visit)}-fhir.json", text)
-
-
-def _laser(case: Case) -> str:
-    return laser_sentence(case.report, (mark for _, mark in case.marks))
 
 
 def _is_shown(case: Case, kinds: Sequence[Kind]) -> bool:
