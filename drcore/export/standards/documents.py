@@ -31,7 +31,7 @@ def dicom_documents(
         picture may be shown.
 
     Raises:
-        SourceError: the photograph did not come from DICOM, or its header lacks what a report needs.
+        SourceError: it did not come from DICOM, or its header lacks what a report needs.
         PhotographError: it vanished, changed, or carries identity that nobody asked for.
     """
     from drcore.export.legend import with_legend
