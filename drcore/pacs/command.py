@@ -65,8 +65,8 @@ Receive photographs (DICOM C-STORE), grade them, and add a row for each to FOLDE
 Each file is on the disk (FOLDER/received/SOP-INSTANCE-UID.dcm) before its sender is told so.
 Whatever ends the listener, the next start goes on with what was stored but not graded. The same
 object sent twice is one row; another object of the same UID is refused. Accepted: ophthalmic
-photographs (8 and 16 bit), secondary capture, multi-frame true colour, VL photographs; uncompressed,
-JPEG baseline, JPEG 2000, RLE. Objects that drcore made are refused.
+photographs (8 and 16 bit), secondary capture, multi-frame true colour, VL photographs; as
+uncompressed, JPEG baseline, JPEG 2000 or RLE. Objects that drcore made are refused.
 
 With --send-to, structured report and overlay go to that archive, with the patient's name as in the
 photograph. They wait in FOLDER/outbox until the archive confirms them; what it refuses for good is
