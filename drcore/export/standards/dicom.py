@@ -10,7 +10,7 @@ import io
 import logging
 import warnings
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,8 +80,7 @@ def structured_report(
         and as preliminary while there is no final grade.
 
     Raises:
-        SourceError: the photograph failed, did not come from DICOM, or is not the one of the
-            report; or its header lacks what a report must refer to.
+        SourceError: see `overlay_capture`.
     """
     header, number = _origin(report, source)
     import highdicom as hd
@@ -94,9 +93,8 @@ def structured_report(
         document = hd.sr.ComprehensiveSR(
             evidence=[evidence],
             content=report_content(report, header, number, reading, comments),
-            series_instance_uid=_new_uid(uid_seed, "series"),
+            **_new_uids(uid_seed),
             series_number=_SERIES_NUMBERS["SR"],
-            sop_instance_uid=_new_uid(uid_seed, "instance"),
             instance_number=1,
             manufacturer=MANUFACTURER,
             is_complete=True,
@@ -165,10 +163,14 @@ def overlay_capture(
         raise _unfit(header, error) from error
 
 
-def _new_uid(seed: str, part: str) -> str:
+def _new_uids(seed: str) -> dict[str, Any]:
+    """Return the UIDs of a document and of the series that it is alone in."""
     import highdicom as hd
 
-    return derived_uid(f"{part} {seed}") if seed else str(hd.UID())
+    return {
+        f"{part}_instance_uid": derived_uid(f"{part} {seed}") if seed else str(hd.UID())
+        for part in ("series", "sop")
+    }
 
 
 def _secondary_capture(
@@ -185,9 +187,8 @@ def _secondary_capture(
         # Facing the patient: rows run to the patient's left, columns to the feet.
         patient_orientation=("L", "F"),
         laterality={"OD": "R", "OS": "L", None: None}[laterality],
-        series_instance_uid=_new_uid(uid_seed, "series"),
+        **_new_uids(uid_seed),
         series_number=_SERIES_NUMBERS["OT"],
-        sop_instance_uid=_new_uid(uid_seed, "instance"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
