@@ -77,12 +77,25 @@ def associated(
         raise _unreachable(server) from error
     if not association.is_established:
         raise _rejected(rejections[0], server) if rejections else _why_not(association, server)
+    _keep_answers(association)
     try:
         yield association
     except BaseException:
         association.abort()
         raise
     association.release()
+
+
+def _keep_answers(association: Association) -> None:
+    """Let no answer be lost to the thread of an association.
+
+    Between messages that thread looks for requests of the peer. It is paused for each message, but
+    in pynetdicom 3.0 may pass its pause once more and then throws away the answer that it finds. We
+    are asked nothing over an association that we began, so it needs to find nothing.
+    """
+    dimse: Any = association.dimse
+    get = dimse.get_msg
+    dimse.get_msg = lambda block=False: get(block=True) if block else (None, None)
 
 
 def _contexts(contexts: Sequence[tuple[str, Sequence[str]]]) -> list[PresentationContext]:
@@ -101,6 +114,8 @@ def bounds(limit: int) -> list[Handler]:
 
     def opened(event: evt.Event) -> None:
         transport: Any = event.assoc.dul.socket
+        # Command and data are two small packets: the second would wait for the first's answer.
+        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         receive = transport.recv
         count = 0
 

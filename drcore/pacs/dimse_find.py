@@ -143,8 +143,9 @@ def _answers(association: Association, server: DicomServer, asked: Dataset) -> G
         if "Status" not in status:
             raise broke_off(server)
         if status.Status in {0xFF00, 0xFF01}:
-            if answer is not None:
-                yield answer
+            if answer is None:
+                raise PacsError(f"{server.name}: an answer is damaged. Ask who runs the archive.")
+            yield answer
         elif status.Status != 0:
             why, passing = refusal(status)
             raise PacsError(f"{server.name}: {why}", is_outage=passing)
