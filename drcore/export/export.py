@@ -17,12 +17,12 @@ from drcore.errors import DrcoreError, PhotographError, SourceError
 from drcore.export.about import about_text, general_problems, shortened
 from drcore.export.archive import ExportArchive, photograph_stem, safe_stem
 from drcore.export.case import Case, by_visit, header_of, is_from_dicom
+from drcore.export.cautions import laser_sentence
 from drcore.export.deidentification import Disclosure, pseudonym
 from drcore.export.final_grade import FINAL_COLUMNS, final_cells
 from drcore.export.overlays import OverlayWriter
 from drcore.export.result_json import result
 from drcore.export.standards.dicom_identity import patient_name, study_of
-from drcore.export.standards.documents import laser_remark
 from drcore.export.standards.fhir import report_bundle
 from drcore.files import replacing
 from drcore.results.columns import COLUMNS, row_of
@@ -286,13 +286,15 @@ def _numbered(groups: Iterable[tuple[tuple[int, T], ...]]) -> list[tuple[int, T]
 
 
 def _dicom(cases: Sequence[Case], run: _Run) -> None:
-    from drcore.export.standards.documents import dicom_documents
+    from drcore.export.dicom_documents import overlay_document, report_document
 
-    case = run.privacy.apply(cases[0])
-    stem = photograph_stem(case.report.name, case.report.sha256)
-    shown = case.report.sha256 not in run.withheld
-    for kind, data in dicom_documents(case, run.privacy, run.made_at, with_overlay=shown):
-        run.archive.add("dicom", f"{stem}-{kind}.dcm", data)
+    report = run.privacy.apply(cases[0]).report
+    stem = photograph_stem(report.name, report.sha256)
+    document = report_document(cases[0], run.privacy, made_at=run.made_at)
+    run.archive.add("dicom", f"{stem}-report.dcm", document)
+    if run.privacy.may_show(cases[0]) and report.sha256 not in run.withheld:
+        overlay = overlay_document(cases[0], run.privacy, made_at=run.made_at)
+        run.archive.add("dicom", f"{stem}-overlay.dcm", overlay)
 
 
 def _fhir(visit: Visit[Case], run: _Run) -> None:
@@ -306,10 +308,14 @@ def _fhir(visit: Visit[Case], run: _Run) -> None:
         [case.report for case in told], made_at=run.made_at, study_uid=study,
         readings={case.report.sha256: case.reading for case in told},
         caution=visit.caution(dates=not run.privacy.deidentified),
-        remarks={case.report.sha256: laser_remark(case) for case in told},
+        remarks={case.report.sha256: _laser(case) for case in told},
     )  # fmt: skip
     text = json.dumps(bundle, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     run.archive.add("fhir", f"{run.name(visit)}-fhir.json", text)
+
+
+def _laser(case: Case) -> str:
+    return laser_sentence(case.report, (mark for _, mark in case.marks))
 
 
 def _is_shown(case: Case, kinds: Sequence[Kind]) -> bool:

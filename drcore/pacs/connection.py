@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeVar
 
 from drcore.errors import PacsError
 from drcore.pacs.servers import DicomServer, WebServer
+from drcore.text import printable
 
 __all__ = [
     "Connection", "Fetched", "FoundStudy", "Outcome", "Patience", "Query", "SentFile", "connect",
@@ -73,6 +74,21 @@ class Query:
     last_date: str = ""
     modalities: tuple[str, ...] = ()
     station: str = ""
+
+    def check(self) -> None:
+        """Refuse a query that asks for everything, or for a day that is none.
+
+        Raises:
+            PacsError: it does.
+        """
+        if self == Query():
+            raise PacsError(
+                "Say which studies to look for: patient, accession number, dates, modality or "
+                "station. A whole archive is not listed."
+            )
+        for day in (self.first_date, self.last_date):
+            if day and not (len(day) == 8 and day.isascii() and day.isdigit()):
+                raise PacsError(f"{printable(day)[:40]} is no date. Write it as 20260131.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,14 +52,7 @@ def find_studies(server: DicomServer, query: Query, limit: int) -> list[FoundStu
 
 
 def _identifier(query: Query) -> Dataset:
-    if query == Query():
-        raise PacsError(
-            "Say which studies to look for: patient, accession number, dates, modality or station. "
-            "A whole archive is not listed."
-        )
-    for day in (query.first_date, query.last_date):
-        if day and not (len(day) == 8 and day.isascii() and day.isdigit()):
-            raise PacsError(f"{printable(day)[:40]} is no date. Write it as 20260131.")
+    query.check()
     asked = Dataset()
     for keyword in _RETURNED:
         setattr(asked, keyword, "")

@@ -15,7 +15,7 @@ from drcore.batch.pipeline import BATCH, grade_batch
 from drcore.errors import DrcoreError, SourceError
 from drcore.export.case import Case
 from drcore.export.deidentification import Disclosure
-from drcore.export.standards.documents import dicom_documents
+from drcore.export.dicom_documents import overlay_document, report_document
 from drcore.files import replacing
 from drcore.grading.grader import Grader
 from drcore.grading.report import GradeReport
@@ -167,9 +167,9 @@ def write_documents(item: PhotographSource, report: GradeReport, folder: Path) -
     try:
         case = Case(report, item.source()[0])
         now = datetime.now(UTC).astimezone()
-        for kind, data in dicom_documents(case, PRIVACY, now):
+        for kind, document in (("report", report_document), ("overlay", overlay_document)):
             with replacing(folder / f"{kind}.dcm") as part:
-                part.write_bytes(data)
+                part.write_bytes(document(case, PRIVACY, made_at=now, same_uids=True))
     except DrcoreError as error:
         return [str(error)]
     return []

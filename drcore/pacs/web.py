@@ -7,21 +7,29 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydicom
 from dicomweb_client.api import DICOMwebClient
-from pydicom.dataset import Dataset
 
-from drcore.errors import PacsError, SourceError
-from drcore.files import replacing
-from drcore.pacs.connection import Fetched, FoundStudy, Outcome, Patience, Query, SentFile
-from drcore.pacs.web_answers import StoreAnswer, described, found_study, instance_of, store_answer
+from drcore.errors import PacsError, PhotographError, SourceError
+from drcore.pacs.connection import Fetched, FoundStudy, Patience, Query, SentFile
+from drcore.pacs.received import check_received, file_of, store
+from drcore.pacs.web_answers import (
+    FoundInstance,
+    StoreAnswer,
+    described,
+    found_study,
+    instance_of,
+    store_answer,
+)
 from drcore.pacs.web_session import RefusedError, WebSession
+from drcore.photographs.dicom_elements import Identifiers, read_identifiers
 from drcore.photographs.photograph import MAX_BYTES
-from drcore.text import clean_name
+from drcore.text import clean_name, one_line
 
 if TYPE_CHECKING:
     from drcore.pacs.servers import WebServer
@@ -63,7 +71,9 @@ class WebConnection:
 
     def __init__(self, server: WebServer, patience: Patience) -> None:
         self._server, self._patience = server, patience
-        self._client = DICOMwebClient(server.url.rstrip("/"), session=WebSession(server))
+        self._client = DICOMwebClient(
+            server.url.rstrip("/"), session=WebSession(server), permissive_uid=True
+        )
         self._client.set_http_retry_params(retry=False)  # ours heeds Retry-After
         self._client.set_chunk_size(MAX_BYTES + (1 << 20))  # never chunked: some proxies refuse
 
@@ -78,12 +88,8 @@ class WebConnection:
 
     def find(self, query: Query, limit: int = 1000) -> list[FoundStudy]:
         """Look for studies."""
+        query.check()
         filters = _filters(query)
-        if not (filters or query.modalities or query.station):
-            raise PacsError(
-                f"{self._server.name}: give a patient ID, an accession number, a date or another "
-                "condition to search by."
-            )
         found: dict[str, FoundStudy] = {}
         for modality in query.modalities or ("",):
             asked = filters | ({"ModalitiesInStudy": modality} if modality else {})
@@ -111,10 +117,10 @@ class WebConnection:
         failures: list[PacsError] = []
         new = 0
         for number, instance in enumerate(wanted, start=1):
-            file = folder / f"{instance.uid}.dcm"
+            file = file_of(folder, instance.uid)
             try:
                 if not file.is_file():
-                    self._fetch_one(study.study_uid, instance.series, instance.uid, file)
+                    self._fetch_one(study.study_uid, instance, folder)
                     new += 1
                 files.append(file)
             except PacsError as error:
@@ -134,27 +140,39 @@ class WebConnection:
         self, files: Sequence[Path], *, progress: Callable[[int], None] | None = None
     ) -> list[SentFile]:
         """Store files in the archive; what it has already is not sent again."""
-        sent: dict[str, SentFile] = {}
+        settled: dict[str, SentFile] = {}
         results: list[SentFile] = []
-        gone = ""
         for number, file in enumerate(files, start=1):
-            try:
-                dataset, uid, study = self._read(file)
-                if gone:
-                    result = SentFile(file, uid, "failed", gone, is_outage=True)
-                elif uid in sent:
-                    result = _same(sent[uid], file)
-                else:
-                    result = self._send_one(file, dataset, uid, study)
-                    if result.is_outage and not self._answers():
-                        gone = result.why
-                sent[uid] = result
-            except PacsError as error:
-                result = SentFile(file, "", "failed", str(error))
-            results.append(result)
+            results.append(self._settle(file, settled))
             if progress is not None:
                 progress(number)
         return results
+
+    def _settle(self, file: Path, settled: dict[str, SentFile]) -> SentFile:
+        """Send a file, unless the same was sent or the server has gone."""
+        try:
+            data = _read(file)
+            known = read_identifiers(data, clean_name(file.name))
+            uid = known.sop_instance
+            first = settled.get(uid)
+            is_other = first is not None and _read(first.file) != data
+        except PhotographError as error:
+            return SentFile(file, "", "failed", str(error))
+        gone = next((one for one in settled.values() if one.is_outage), None)
+        if first is None and gone is not None and not self._answers():
+            result = SentFile(file, uid, "failed", gone.why, is_outage=True)
+        elif first is None:
+            result = self._send_one(file, data, known)
+        elif not is_other:
+            result = replace(first, file=file)
+        else:
+            result = SentFile(
+                file, uid, "failed",
+                f"{clean_name(file.name)}: {clean_name(first.file.name)} has the same SOP Instance "
+                "UID and other content. Send one of the two.",
+            )  # fmt: skip
+        settled.setdefault(uid, result)
+        return result
 
     # --- searching ----------------------------------------------------------------------------
 
@@ -214,44 +232,26 @@ class WebConnection:
 
     # --- fetching and sending -----------------------------------------------------------------
 
-    def _fetch_one(self, study: str, series: str, uid: str, file: Path) -> None:
+    def _fetch_one(self, study: str, instance: FoundInstance, folder: Path) -> None:
         def action() -> bytes:
-            dataset = self._client.retrieve_instance(study, series, uid)
-            if (dataset.get("SOPInstanceUID"), dataset.get("StudyInstanceUID")) != (uid, study):
-                raise PacsError("the server sent another instance than was asked for. Report it.")
+            dataset = self._client.retrieve_instance(study, instance.series, instance.uid)
             buffer = io.BytesIO()
             pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
-            return buffer.getvalue()
+            data = buffer.getvalue()
+            check_received(data, instance.uid, study=study)
+            return data
 
-        data = self._ask(action)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(file) as part:
-                part.write_bytes(data)
-        except OSError as error:
-            raise SourceError(
-                f"{clean_name(file.parent.name)}: the folder cannot be written to "
-                f"({error.strerror or error}). Free some space, or choose another."
-            ) from error
+        store(folder, instance.uid, self._ask(action))
 
-    @staticmethod
-    def _read(file: Path) -> tuple[Dataset, str, str]:
-        try:
-            dataset = pydicom.dcmread(file) if file.stat().st_size <= MAX_BYTES else Dataset()
-            return dataset, str(dataset.SOPInstanceUID), str(dataset.StudyInstanceUID)
-        except Exception as error:
-            raise PacsError(
-                f"{clean_name(file.name)}: it cannot be sent, for it is no DICOM file of a study, "
-                f"or has more than {MAX_BYTES >> 20} MiB. Choose another."
-            ) from error
-
-    def _send_one(self, file: Path, dataset: Dataset, uid: str, study: str) -> SentFile:
+    def _send_one(self, file: Path, data: bytes, known: Identifiers) -> SentFile:
+        uid, study = known.sop_instance, known.study
         tried = False
 
         def action() -> StoreAnswer:
             nonlocal tried
             if self._has(study, uid):  # after a try that broke off, it may be ours
                 return StoreAnswer("sent" if tried else "already there")
+            dataset = pydicom.dcmread(io.BytesIO(data))
             tried = True
             answer = store_answer(self._client.store_instances([dataset]), uid)
             if answer is None:  # the server does not say
@@ -343,6 +343,11 @@ def _spellings(filters: dict[str, str]) -> list[dict[str, str]]:
     return [filters, plain]
 
 
-def _same(first: SentFile, file: Path) -> SentFile:
-    outcome: Outcome = "failed" if first.outcome == "failed" else "already there"
-    return SentFile(file, first.sop_instance_uid, outcome, first.why, first.is_outage)
+def _read(file: Path) -> bytes:
+    try:
+        if file.stat().st_size <= MAX_BYTES:
+            return file.read_bytes()
+        why = f"it has more than {MAX_BYTES >> 20} MiB"
+    except OSError as error:
+        why = f"it cannot be read ({error.strerror or one_line(error)})"
+    raise PhotographError(f"{clean_name(file.name)}: {why}. Choose another file.")

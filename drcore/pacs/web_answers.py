@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import requests
-from pydicom.uid import RE_VALID_UID
 
-from drcore.errors import PacsError
+from drcore.errors import DrcoreError, PacsError
 from drcore.pacs.connection import FoundStudy, Outcome
 from drcore.pacs.web_session import RefusedError
+from drcore.photographs.dicom_elements import is_uid
 from drcore.sources.remote_client import RETRY_LATER, retry_after
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def described(error: Exception, server: WebServer) -> PacsError:
         An error whose message begins with the server's name.
     """
     asked = 0.0
-    if isinstance(error, PacsError):
+    if isinstance(error, DrcoreError):
         why, passing = str(error), error.is_outage
     elif isinstance(error, RefusedError):
         why, passing = _of_status(error.status, server)
@@ -196,7 +195,7 @@ def _of_failure(error: Exception) -> tuple[str, bool]:
 
 def _uid(item: dict[str, Any], tag: str) -> str:
     value = _first(item, tag)
-    return value if len(value) <= 64 and re.fullmatch(RE_VALID_UID, value) else ""
+    return value if is_uid(value) else ""
 
 
 def _first(item: dict[str, Any], tag: str) -> str:
