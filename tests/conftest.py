@@ -17,6 +17,8 @@ from tests.support.photographs import dicom_file, encode, stored_as
 from training.synthetic.phantom import make_phantom
 from training.synthetic.recipe import PhantomRecipe
 
+pytest_plugins = ["tests.support.second_chance"]
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import time
 
 import pytest
+
+from tests.support.browser import PATIENCE, wait_until_still
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -21,7 +22,7 @@ def audit():
     found: list[str] = []
 
     def run(page, state: str) -> list[str]:
-        time.sleep(1.5)  # transitions change colours
+        wait_until_still(page)  # transitions change colours
         result = axe.run(page, options={"runOnly": {"type": "tag", "values": LEVELS}}).response
         for rule in result["violations"]:
             for node in rule["nodes"]:
@@ -40,7 +41,7 @@ def test_every_page_in_every_state(browser, server, batch_root, sample_images, a
     shutil.copy(sample_images / "phantom_mild_OS.jpg", folder / "1_OS.jpg")
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=theme)
     page = context.new_page()
-    page.set_default_timeout(180_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(server.url)
     page.get_by_text("Model ready").wait_for()
     audit(page, "landing")

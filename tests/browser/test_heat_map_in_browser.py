@@ -6,13 +6,19 @@ import re
 
 import pytest
 
-PATIENCE = 180_000
-"""Milliseconds for what needs the model, on a machine that is busy with other work."""
+from tests.support.browser import (
+    PANELS,
+    PATIENCE,
+    STAGE,
+    drag,
+    eventually,
+    resting_box,
+    wait_for_photograph,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-STAGE = 'document.querySelector("[data-stage]")'
-PANELS = f'[...{STAGE}.shadowRoot.querySelectorAll(".panel")]'
 # Of the last panel: pixels of outlines, and the largest opacity of the fill, 0-255.
 DRAWN = f"""() => {{
     const panel = {PANELS}.at(-1);
@@ -33,7 +39,7 @@ DRAWN = f"""() => {{
 def page(browser, server):
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(server.url)
     page.get_by_text("Research use only. Not a medical device.").wait_for()
     yield page
@@ -43,37 +49,31 @@ def page(browser, server):
 def opened(page, *files) -> None:
     """Upload, start to read, and wait for the first photograph."""
     page.locator("input[type=file]").first.set_input_files(list(files))
-    start = page.get_by_role("button", name="Start reading")
-    start.wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Start reading").wait_for()
     page.get_by_role("textbox", name="Your name or initials").fill("Dr. L")
-    start.click()
-    page.locator("h1.name", has_text=files[0].name).wait_for(timeout=PATIENCE)
-    page.wait_for_function(
-        f"() => {STAGE} && {STAGE}.dataset.photograph && "
-        f"{STAGE}.dataset.photograph === {STAGE}.dataset.stage",
-        timeout=PATIENCE,
-    )
+    wait_for_photograph(page, files[0].name)
 
 
 def test_a_region_says_what_it_adds_and_the_card_agrees(page, sample_images):
     opened(page, sample_images / "phantom_severe_OS.jpg")
-    page.wait_for_function(f"() => {STAGE}.dataset.painted === 'fused'")
+    wait_until(page, f"() => {STAGE}.painted", "fused")
     drawn = page.evaluate(DRAWN)
     assert drawn["lines"] > 500
     assert 0 < drawn["fill"] <= 0.31 * 255  # what lies below is never hidden
-    tip, panel = page.locator(".tip"), page.locator(".panel").last.bounding_box()
+    tip, panel = page.locator(".tip"), resting_box(page, page.locator(".panel").last)
+    told = ""
     for step in range(400):  # over the retina, until something stands out
         across, down = step % 20 / 20, step // 20 / 20
         page.mouse.move(
             panel["x"] + panel["width"] * (0.1 + 0.8 * across),
             panel["y"] + panel["height"] * (0.2 + 0.6 * down),
         )
-        if tip.is_visible():
+        if told := tip.inner_text() if tip.is_visible() else "":
             break
     said = re.fullmatch(
         r"This region \(([\d.]+) disc areas\) adds ([\d.]+) to the score of ([\d.]+),\s"
         r"(< 1|\d+) % of all that raises it",
-        tip.inner_text(),
+        told,
     )
     discs, adds, score = (float(said.group(n)) for n in (1, 2, 3))
     assert 0 < discs < 49
@@ -104,7 +104,7 @@ def test_a_healthy_eye_is_one_large_image_without_outlines(page, sample_images):
     assert page.locator(".panel").count() == 1
     assert "hard to tell apart" in page.locator(".verdict").inner_text()
     page.keyboard.press("h")
-    page.wait_for_function(f"() => {STAGE}.dataset.painted === 'fused'")
+    wait_until(page, f"() => {STAGE}.painted", "fused")
     assert page.locator(".panel").count() == 2
     assert page.locator(".panel .label").last.inner_text().startswith("Raw heat map")
     assert page.locator(".line").inner_text().startswith("Warning: raw map")
@@ -114,28 +114,33 @@ def test_a_healthy_eye_is_one_large_image_without_outlines(page, sample_images):
 
 
 def test_every_sentence_of_the_card_can_be_reached(page, sample_images):
-    from playwright.sync_api import expect
-
     opened(page, sample_images / "phantom_mild_OS.jpg")
-    for width, height in ((1280, 720), (1366, 768)):
-        page.set_viewport_size({"width": width, "height": height})
-        page.locator(".verdict").hover()
-        page.mouse.wheel(0, -5000)
-        expect(page.locator(".verdict .outcome")).to_be_in_viewport(timeout=30000)  # has scrolled
-        # The referral and the first warning stand first, without scrolling.
-        frame = page.locator(".st-key-room-right > :first-child").bounding_box()
+
+    def frame() -> dict[str, float]:
+        return page.locator(".st-key-room-right > :first-child").bounding_box()
+
+    def gravest_first() -> None:
+        page.locator(".st-key-room-right > :first-child").evaluate("(card) => card.scrollTo(0, 0)")
+        card = frame()
         for part in (".verdict .outcome", ".verdict li >> nth=0"):
             box = page.locator(part).bounding_box()
-            assert frame["y"] <= box["y"] < frame["y"] + frame["height"] - box["height"]
+            assert card["y"] <= box["y"] < card["y"] + card["height"] - box["height"]
+
+    def reached(sentence) -> None:
+        sentence.scroll_into_view_if_needed()
+        box, card = sentence.bounding_box(), frame()
+        assert box["y"] >= card["y"] - 1
+        assert box["y"] + box["height"] <= card["y"] + card["height"] + 1
+        assert page.evaluate(
+            "([x, y]) => document.elementFromPoint(x, y)?.closest('.verdict li') != null",
+            [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2],
+        )
+
+    for width, height in ((1280, 720), (1366, 768)):
+        page.set_viewport_size({"width": width, "height": height})
+        eventually(page, gravest_first)
         for sentence in page.locator(".verdict li").all():
-            sentence.scroll_into_view_if_needed()
-            box = sentence.bounding_box()
-            assert box["y"] >= frame["y"] - 1
-            assert box["y"] + box["height"] <= frame["y"] + frame["height"] + 1
-            assert page.evaluate(
-                "([x, y]) => document.elementFromPoint(x, y)?.closest('.verdict li') != null",
-                [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2],
-            )
+            eventually(page, lambda one=sentence: reached(one))
 
 
 def test_laser_scars_that_a_reader_marks_are_told(page, sample_images):
@@ -143,12 +148,7 @@ def test_laser_scars_that_a_reader_marks_are_told(page, sample_images):
     page.locator("h1.name").click()
     page.keyboard.press("m")
     page.get_by_role("button", name="laser scar", exact=True).click()
-    panel = page.locator(".panel").first.bounding_box()
-    x, y = panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 40, y + 20, steps=4)
-    page.mouse.up()
+    drag(page, page.locator(".panel").first, (40, 20))
     page.locator(".verdict li", has_text="Laser scars (marked by Dr. L)").wait_for()
     page.keyboard.press("m")
     page.locator(".line", has_text="Laser scars are marked").wait_for()

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-import time
 
 import pytest
 
 from drcore.reviews.store import ReviewStore
-from tests.browser.test_review_in_browser import PATIENCE, STAGE, wait_for_map, wait_until
+from tests.support.browser import (
+    PATIENCE,
+    STAGE,
+    drag,
+    eventually,
+    resting_box,
+    wait_for_photograph,
+    wait_until,
+    wait_until_still,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -17,6 +26,7 @@ OVERFLOW = """() => {
     const main = document.querySelector('[data-testid=stMain]');
     return main.scrollHeight - main.clientHeight;
 }"""
+SCROLLED = "() => document.querySelector('[data-testid=stMain]').scrollTop"
 BAR = (
     """() => document.querySelector('[data-stage]').shadowRoot.querySelector('.bar').offsetHeight"""
 )
@@ -50,7 +60,7 @@ def opened(browser, server, pair):
         assert page.locator(".st-key-queue, [data-stage]").count() == 0
         page.get_by_role("textbox", name=NAME).fill(reader)
         page.get_by_text(mode).first.click()
-        wait_for_map(page, "77_OD")
+        wait_for_photograph(page, "77_OD")
         return page
 
     yield reading
@@ -60,9 +70,10 @@ def opened(browser, server, pair):
 
 def chosen(page, value) -> None:
     """Wait until a grade is chosen, and said to be."""
+    from playwright.sync_api import expect
+
     button = page.locator(f".st-key-choose-{value} button[aria-pressed=true]")
-    button.wait_for()
-    assert button.inner_text().startswith("\u2713")
+    expect(button).to_have_text(re.compile("^\u2713"), timeout=PATIENCE)
 
 
 def test_keys_and_that_nothing_is_lost(opened, server):
@@ -82,28 +93,28 @@ def test_keys_and_that_nothing_is_lost(opened, server):
     wait_until(page, "() => document.activeElement.tagName", "BODY")
     chosen(page, 3)  # letters of the note were no keys
     page.keyboard.press("ArrowRight")
-    wait_for_map(page, "77_OS")
-    assert page.locator(".st-key-queue .unsaved .note").inner_text() == "Grade 3: not saved"
+    wait_for_photograph(page, "77_OS")
+    page.locator(".st-key-queue .unsaved .note", has_text="Grade 3: not saved").wait_for()
 
     asked = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
     page.reload()
-    wait_for_map(page, "77_OS")
+    wait_for_photograph(page, "77_OS")
     assert asked == ["beforeunload"]
     page.keyboard.press("ArrowLeft")
-    wait_for_map(page, "77_OD")
+    wait_for_photograph(page, "77_OD")
     chosen(page, 3)
     assert note.input_value() == "drusen 2s!"
     assert page.get_by_placeholder(NAME).input_value() == "KN"  # asked once
 
     page.keyboard.press("s")
     page.get_by_text("77_OD.jpg, grade 3").wait_for()
-    wait_for_map(page, "77_OS")
+    wait_for_photograph(page, "77_OS")
     page.locator('.st-key-queue .decided[title="77_OD.jpg"]').wait_for()
     page.keyboard.press("j")
-    wait_for_map(page, "78_OS")
+    wait_for_photograph(page, "78_OS")
     page.keyboard.press("Control+z")
-    wait_for_map(page, "77_OD")
+    wait_for_photograph(page, "77_OD")
     chosen(page, 3)
     with ReviewStore(server.reviews) as record:
         assert not [one for one in record.decisions() if one.reader == "KN"]
@@ -112,6 +123,9 @@ def test_keys_and_that_nothing_is_lost(opened, server):
     with ReviewStore(server.reviews) as record:
         (made,) = [one for one in record.decisions() if one.reader == "KN"]
     assert (made.grade, made.note) == (3, "drusen 2s!")
+    page.reload()
+    wait_for_photograph(page, "77_OD")
+    assert asked == ["beforeunload"]  # nothing is unsaved any more
 
 
 def test_five_saves_in_a_moment_are_five_saves(opened, server):
@@ -136,11 +150,12 @@ def test_a_masked_list_stays_masked_when_it_is_loaded_again(opened):
     page = opened("MR", "Masked first read")
     for _ in range(2):
         page.get_by_text("Masked reading", exact=True).wait_for()
+        page.locator(".st-key-queue .chip").nth(2).wait_for(state="attached")
         assert page.locator(".st-key-queue .chip").all_inner_texts() == ["", "", ""]
         assert page.locator(".verdict .digit").count() == 0
         assert page.get_by_role("button", name="Hide heat map").count() == 0
         page.reload()
-        wait_for_map(page, "77_OD")
+        wait_for_photograph(page, "77_OD")
 
 
 def test_tools_of_the_stage(opened, server):
@@ -166,16 +181,12 @@ def test_tools_of_the_stage(opened, server):
     wait_until(page, f"() => {STAGE}.zoom", "1.000")
 
     page.keyboard.press("b")
-    box = page.locator(".panel").first.bounding_box()
-    x, y = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.5
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 58, y, steps=3)
-    page.mouse.up()
+    panel = page.locator(".panel").first
+    drag(page, panel, (58, 0))
     said = page.locator(".ruler text").first.text_content()
     diameters, pixels = float(said.split()[0]), float(said.split()[-2])
     # The field fills the panel but for its margin, and is seven disc diameters wide.
-    assert diameters == pytest.approx(58 / (box["width"] * 0.985 / 7), rel=0.03)
+    assert diameters == pytest.approx(58 / (panel.bounding_box()["width"] * 0.985 / 7), rel=0.03)
     assert pixels == pytest.approx(diameters * 1008 / 7, rel=0.05)
     page.keyboard.press("Escape")
     page.locator(".ruler text").first.wait_for(state="detached")
@@ -198,10 +209,10 @@ def test_tools_of_the_stage(opened, server):
     page.keyboard.press("Escape")
 
     page.reload()
-    wait_for_map(page, "77_OD")
+    wait_for_photograph(page, "77_OD")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
-    assert page.locator("nav.skip a:focus").inner_text() == "Skip to grading"
+    page.locator("nav.skip a:focus", has_text="Skip to grading").wait_for()
     page.keyboard.press("Enter")
     page.locator(".st-key-decide button:focus").first.wait_for()
 
@@ -210,14 +221,17 @@ def test_nothing_is_cut_wrapped_or_covered_on_small_screens(opened):
     page = opened("SC")
     page.get_by_role("button", name="Other eye").wait_for()
     assert page.evaluate(BAR) < 40
-    for width, tall in ((1440, 900), (1366, 768), (1280, 720)):
-        page.set_viewport_size({"width": width, "height": tall})
-        time.sleep(0.5)
+
+    def fits() -> None:
         assert page.evaluate(OVERFLOW) <= 0
         links = page.get_by_test_id("stHeader").get_by_role("link").all()
         notice = page.locator(".notice").bounding_box()
         assert max(_right(link) for link in links) <= notice["x"]
         assert notice["y"] + notice["height"] <= page.locator(".verdict").bounding_box()["y"]
+
+    for width, tall in ((1440, 900), (1366, 768), (1280, 720)):
+        page.set_viewport_size({"width": width, "height": tall})
+        eventually(page, fits)
 
 
 def _right(link) -> float:
@@ -228,45 +242,63 @@ def _right(link) -> float:
 def test_a_tablet_held_upright(opened):
     size = {"width": 820, "height": 1180}
     page = opened("TB", viewport=size, has_touch=True, reduced_motion="reduce")
+    save = "document.querySelector('.st-key-save button')"
+    assert page.evaluate(f"() => getComputedStyle({save}).transitionDuration") == "0s"
     for button in ("Save and next", "2 Moderate"):
-        box = page.get_by_role("button", name=button).bounding_box()
+        box = resting_box(page, page.get_by_role("button", name=button))
         assert box["height"] >= 40
         assert box["y"] + box["height"] <= 1180
     notice = page.locator(".notice").bounding_box()
     assert notice["y"] + notice["height"] <= page.locator("h1.name").bounding_box()["y"]
-    assert page.evaluate("() => getComputedStyle(document.querySelector('.st-key-save button'))"
-                         ".transitionDuration") == "0s"  # fmt: skip
 
-    screen = page.context.new_cdp_session(page)
-
-    def swipe(x: float, y: float, up: float) -> None:
-        touch, steps = "Input.dispatchTouchEvent", 10
-        screen.send(touch, {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
-        for step in range(1, steps + 1):
-            point = {"x": x, "y": y - up * step / steps}
-            screen.send(touch, {"type": "touchMove", "touchPoints": [point]})
-        screen.send(touch, {"type": "touchEnd", "touchPoints": []})
-
-    scrolled = "() => document.querySelector('[data-testid=stMain]').scrollTop"
-    panel = page.locator(".panel").first.bounding_box()
+    panel, outside = page.locator(".panel").first, page.locator(".verdict .outcome")
     page.keyboard.press("+")
     page.keyboard.press("+")
     page.wait_for_function(f"() => Number({STAGE}.zoom) > 1.5")
     before = page.evaluate(f"() => {STAGE}.middle")
-    swipe(panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2, 100)
-    page.wait_for_function(f"(before) => {STAGE}.middle !== before", arg=before)
-    assert page.evaluate(scrolled) == 0
-    outside = page.locator(".verdict .outcome").bounding_box()
-    swipe(outside["x"] + 100, outside["y"] + 20, 200)
-    page.wait_for_function(f"() => ({scrolled})() > 50")
+
+    def moved() -> None:
+        swipe(page, panel, 100)
+        assert page.evaluate(f"() => {STAGE}.middle") != before
+
+    def scrolled() -> None:
+        swipe(page, outside, 200)
+        assert page.evaluate(SCROLLED) > 50
+
+    eventually(page, moved)
+    assert page.evaluate(SCROLLED) == 0
+    eventually(page, scrolled)
 
     painted = f"() => {STAGE}.painted"
     wait_until(page, painted, "fused")
-    stage = page.locator(".panels").bounding_box()
-    peek = page.get_by_role("button", name="Hold to peek").bounding_box()
+    stage = resting_box(page, page.locator(".panels"))
+    button = page.get_by_role("button", name="Hold to peek")
+    peek = resting_box(page, button)
     assert peek["y"] + peek["height"] <= stage["y"] + stage["height"]
-    page.mouse.move(peek["x"] + 20, peek["y"] + 20)
+    button.hover()
     page.mouse.down()
     wait_until(page, painted, "")
+    # Held, although the page is drawn again meanwhile.
+    page.keyboard.press("2")
+    chosen(page, 2)
+    page.keyboard.press("Shift+S")
+    page.get_by_text("77_OD.jpg, grade 2").wait_for()
+    wait_until_still(page)
+    assert page.evaluate(painted) == ""
     page.mouse.up()
     wait_until(page, painted, "fused")
+
+
+def swipe(page, locator, up: float) -> None:
+    """Move a finger upwards from the middle of an element, and lift it."""
+    box = resting_box(page, locator)
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    screen = page.context.new_cdp_session(page)
+    touch, steps = "Input.dispatchTouchEvent", 10
+    screen.send(touch, {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for step in range(1, steps + 1):
+        point = {"x": x, "y": y - up * step / steps}
+        screen.send(touch, {"type": "touchMove", "touchPoints": [point]})
+    screen.send(touch, {"type": "touchEnd", "touchPoints": []})
+    screen.detach()
+    resting_box(page, locator)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
-import time
 
 import pytest
 
 from drcore.reviews.store import ReviewStore
-
-PATIENCE = 180_000
-"""Milliseconds for what needs the model, on a machine that is busy with other work."""
+from tests.support.browser import (
+    PANELS,
+    PATIENCE,
+    STAGE,
+    drag,
+    resting_box,
+    wait_for_photograph,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -41,45 +46,27 @@ def page(browser, app_url):
         ),
     )
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(app_url)
     yield page
     context.close()
     assert outside == []
 
 
-STAGE = 'document.querySelector("[data-stage]").dataset'
-PANELS = 'document.querySelector("[data-stage]").shadowRoot.querySelectorAll(".panel")'
+SEEN = ".st-key-viewing [data-seen]"
 PAINTED = f"() => {STAGE}.painted"
-OPACITY = f"() => [...{PANELS}].at(-1).querySelector('.map').style.opacity"
+OPACITY = f"() => {PANELS}.at(-1).querySelector('.map').style.opacity"
 # Of the middle of each panel: the colours of the photograph as drawn.
-DRAWN = f"""() => [...{PANELS}].map((panel) => {{
+DRAWN = f"""() => {PANELS}.map((panel) => {{
     const canvas = panel.querySelector('.photo');
     const ink = canvas.getContext("2d");
     return [...ink.getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data];
 }})"""
 
 
-def wait_for_map(page, name: str) -> None:
-    """Start to read the list, if that was not done, and wait for a photograph of it."""
-    start = page.get_by_role("button", name="Start reading")
-    start.or_(page.locator("h1.name")).first.wait_for(timeout=PATIENCE)
-    if start.is_visible():
-        start.click()
-    page.locator("h1.name", has_text=name).wait_for(timeout=PATIENCE)
-    page.wait_for_function(
-        f"() => document.querySelector('[data-stage]') && {STAGE}.photograph !== '' && "
-        f"{STAGE}.photograph === {STAGE}.stage",
-        timeout=PATIENCE,
-    )
-    # Streamlit's own shortcuts are missing for a moment while a page is loaded.
-    page.locator(".stApp[data-test-script-state=notRunning]").wait_for(timeout=PATIENCE)
-
-
-def wait_until(page, script: str, expected) -> None:
-    page.wait_for_function(
-        f"(expected) => JSON.stringify(({script})()) === JSON.stringify(expected)", arg=expected
-    )
+def wait_until_seen(page, scales: str) -> None:
+    """Wait until the browser reports which maps were seen; with the next key the server knows."""
+    page.locator(f"{SEEN}[data-seen='{scales}']").wait_for(state="attached")
 
 
 def show_map(page) -> None:
@@ -98,17 +85,18 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     page.locator("input[type=file]").first.set_input_files(
         [sample_images / "phantom_severe_OS.jpg", sample_images / "phantom_moderate_OD.jpg"]
     )
-    wait_for_map(page, "phantom_severe_OS.jpg")
+    wait_for_photograph(page, "phantom_severe_OS.jpg")
     graded = page.locator(".verdict .grade").count() == 1
-    assert page.locator(".st-key-queue button").count() == 2
+    page.locator(".st-key-queue button").nth(1).wait_for()
 
     show_map(page)
     wait_until(page, PAINTED, "fused")
+    assert page.locator(".st-key-queue button").count() == 2
     assert page.get_by_role("img", name="Fundus image phantom_severe_OS.jpg").count() == 2
     assert page.get_by_role("img", name="Heat map").count() == 1
 
     # Zoom into the photograph; both panels follow, and nothing below loses the zoom.
-    box = page.locator(".st-key-stage-view").bounding_box()
+    box = resting_box(page, page.locator(".st-key-stage-view"))
     page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5)
     page.mouse.wheel(0, -600)
     page.wait_for_function(f"() => Number({STAGE}.zoom) > 1.5")
@@ -177,7 +165,7 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
     page.keyboard.press("s")
     page.get_by_text("Saved ", exact=False).first.wait_for()
     page.get_by_text(f"phantom_severe_OS.jpg, grade {mine}").wait_for()
-    wait_for_map(page, "phantom_moderate_OD.jpg")
+    wait_for_photograph(page, "phantom_moderate_OD.jpg")
 
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download all grades").click()
@@ -192,7 +180,7 @@ def test_upload_look_overrule_download(page, sample_images, tmp_path):
 
     # A click in the list goes back; the decision is there.
     page.locator(".st-key-queue button").first.click()
-    wait_for_map(page, "phantom_severe_OS.jpg")
+    wait_for_photograph(page, "phantom_severe_OS.jpg")
     page.get_by_text(f"Grade {mine} (Dr. A, ").wait_for()
 
 
@@ -212,10 +200,11 @@ def test_the_record_tells_whether_the_map_was_seen(page, phantom, encoded, recor
         page.locator("h1.name").click()
         page.keyboard.press("u")
         page.locator(".st-key-choose-ungradable button[kind=primary]").wait_for()
+        before = page.locator(SEEN).get_attribute("data-view")
         page.keyboard.press("Shift+S")  # the second one is the last of the list: the same key
         page.locator(".st-key-choose-ungradable button[kind=secondary]").wait_for()
         page.get_by_text(f"{names[note]}, ungradable").wait_for()
-        time.sleep(1)  # so that the next look is told before the next decision
+        page.locator(f"{SEEN}:not([data-view='{before}'])").wait_for(state="attached")
 
     exposures = {first: 0.05, second: 1.0}
     page.locator("input[type=file]").first.set_input_files(
@@ -228,29 +217,27 @@ def test_the_record_tells_whether_the_map_was_seen(page, phantom, encoded, recor
             for name, exposure in exposures.items()
         ]
     )
-    wait_for_map(page, first)  # not fit for grading: the map starts hidden
+    page.get_by_role("textbox", name="Your name or initials").fill("Dr. B")
+    wait_for_photograph(page, first)  # not fit for grading: the map starts hidden
     wait_until(page, PAINTED, "")
-    page.get_by_placeholder("Your name or initials").fill("Dr. B")
-    page.get_by_placeholder("Your name or initials").press("Enter")
-    time.sleep(1)
+    wait_until_seen(page, "")
     decide("hidden")
     page.keyboard.press("h")
     wait_until(page, PAINTED, "fused")
-    time.sleep(0.5)
+    wait_until_seen(page, "fused")
     page.get_by_role("button", name="128 px", exact=True).click()
     wait_until(page, PAINTED, "128")
-    time.sleep(1)
+    wait_until_seen(page, "fused 128")
     page.locator("h1.name").click()
     page.keyboard.press("h")
     wait_until(page, PAINTED, "")
     decide("shown for a while")
 
     page.keyboard.press("ArrowRight")
-    wait_for_map(page, second)
-    time.sleep(1)
+    wait_for_photograph(page, second)
     show_map(page)
     wait_until(page, PAINTED, "128")
-    time.sleep(1)
+    wait_until_seen(page, "128")
     decide("shown from the start")
     assert written() == [
         ("hidden", False, ()),
@@ -265,9 +252,8 @@ def test_keys_of_one_moment_are_all_obeyed(page, sample_images):
     page.locator("input[type=file]").first.set_input_files(
         [sample_images / first, sample_images / second]
     )
-    wait_for_map(page, first)
+    wait_for_photograph(page, first)
     leave_fields(page)
-    time.sleep(1)
     page.evaluate("""() => {
         for (const key of ["3", "ArrowRight"]) {
             const code = key === "3" ? "Digit3" : key;
@@ -276,28 +262,29 @@ def test_keys_of_one_moment_are_all_obeyed(page, sample_images):
             }
         }
     }""")
-    wait_for_map(page, second)
+    wait_for_photograph(page, second)
     page.keyboard.press("ArrowLeft")
-    wait_for_map(page, first)
+    wait_for_photograph(page, first)
     page.locator(".st-key-choose-3 button[kind=primary]").wait_for()
 
 
 def test_the_plain_address_offers_the_last_list_until_it_is_cleared(page, app_url, sample_images):
     link = page.get_by_role("link", name="Continue your last list")
-    page.get_by_role("button", name="Mild", exact=True).wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Mild", exact=True).wait_for()
     assert not link.is_visible()
     # A click on the picture, not on the button below it.
-    page.locator(".st-key-sample-phantom_mild_OS img").click(force=True)
-    wait_for_map(page, "phantom_mild_OS")
+    tile = resting_box(page, page.locator(".st-key-sample-phantom_mild_OS img"))
+    page.mouse.click(tile["x"] + tile["width"] / 2, tile["y"] + tile["height"] / 2)
+    wait_for_photograph(page, "phantom_mild_OS")
     page.goto(app_url)
     link.click()
-    wait_for_map(page, "phantom_mild_OS")
+    wait_for_photograph(page, "phantom_mild_OS")
     page.locator(".st-key-list-popover button").first.click()
     page.get_by_role("button", name="Clear").click()
     page.get_by_role("button", name="Remove list").click()
-    page.get_by_role("button", name="Mild", exact=True).wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Mild", exact=True).wait_for()
     page.goto(app_url)
-    page.get_by_role("button", name="Mild", exact=True).wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Mild", exact=True).wait_for()
     assert not link.is_visible()
 
 
@@ -311,7 +298,7 @@ def test_a_hostile_name_is_only_text(page, sample_images):
             }
         ]
     )
-    wait_for_map(page, "<img src=x")
+    wait_for_photograph(page, "<img src=x")
     assert page.locator("img[src=x]").count() == 0
     assert page.locator(".st-key-queue .name").inner_text().startswith("<img src=x")
     assert "owned" not in page.title()
@@ -321,19 +308,11 @@ def test_a_mark_is_kept_where_it_was_drawn(page, sample_images, record):
     page.locator("input[type=file]").first.set_input_files(
         [sample_images / "phantom_moderate_OD.jpg"]
     )
-    wait_for_map(page, "phantom_moderate_OD.jpg")
-    page.get_by_placeholder("Your name or initials").fill("Dr. M")
-    page.get_by_placeholder("Your name or initials").press("Enter")
-    leave_fields(page)
-    time.sleep(1)
+    page.get_by_role("textbox", name="Your name or initials").fill("Dr. M")
+    wait_for_photograph(page, "phantom_moderate_OD.jpg")
     page.keyboard.press("m")
     page.get_by_role("button", name="haemorrhage", exact=True).click()
-    panel = page.locator(".panel").first.bounding_box()
-    x, y = panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 40, y + 20, steps=4)
-    page.mouse.up()
+    x, y = drag(page, page.locator(".panel").first, (40, 20))
     page.wait_for_selector(".mark.mine:not(.pending)", state="attached")
     with ReviewStore(record) as reviews:
         ((_, mark),) = [one for one in reviews.marks() if one[1].reader == "Dr. M"]
@@ -344,6 +323,6 @@ def test_a_mark_is_kept_where_it_was_drawn(page, sample_images, record):
     assert page.locator(".mark").count() == 2  # in both panels
 
     page.mouse.click(x + 20, y + 10)  # a click on a mark of one's own takes it back
-    page.wait_for_function(f"() => [...{PANELS}].every((panel) => !panel.querySelector('.mark'))")
+    page.wait_for_function(f"() => {PANELS}.every((panel) => !panel.querySelector('.mark'))")
     with ReviewStore(record) as reviews:
         assert not [one for one in reviews.marks() if one[1].reader == "Dr. M"]

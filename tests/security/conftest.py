@@ -54,7 +54,7 @@ def app_of(monkeypatch, tmp_path, tiny_bundle):
         engine = Engine(lambda: grader)
         engine.wait(60)
         monkeypatch.setattr(state, "engine", lambda: engine)
-        app = AppTest.from_file(str(REPOSITORY / "viewer/navigation.py"), default_timeout=120).run()
+        app = AppTest.from_file(str(REPOSITORY / "viewer/navigation.py"), default_timeout=180).run()
         if page:
             app.switch_page(page).run()
         assert not app.exception

@@ -8,9 +8,7 @@ import pytest
 
 from drcore.reviews.store import ReviewStore
 from tests.support.app_server import chromium
-
-PATIENCE = 240_000
-"""Milliseconds for what needs the model, on a machine that is busy with other work."""
+from tests.support.browser import PATIENCE, wait_until_still
 
 TRAP = "window.caught = []; window.owned = () => window.caught.push('ran'); window.alert = owned"
 HARM = """() => {
@@ -89,7 +87,7 @@ def test_an_enemy_in_the_browser(server, watched, guard, stems, titles, encoded,
     for name in titles:
         page.get_by_role("link", name=re.compile(f"{name}$")).first.click()
         page.get_by_text("Research use only. Not a medical device.").wait_for()
-        page.wait_for_timeout(1000)
+        wait_until_still(page)
         assert page.evaluate(HARM) == [], name
     with ReviewStore(folder / "reviews.sqlite3") as store:
         kept = store.decisions()

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.app_server import app_server, chromium
+from tests.support.browser import PATIENCE
 
 ROLES = """
 read = ["anna@clinic.example", "Bert@clinic.example"]
@@ -176,30 +177,30 @@ def test_two_readers_in_one_browser_and_an_expired_login(openid):
         context = browser.new_context()
         first = context.new_page()
         first.goto(running.url)
-        first.get_by_role("button", name="Sign in").click(timeout=60_000)
-        first.get_by_text("Signed in as anna@clinic.example").wait_for(timeout=60_000)
-        first.get_by_text("Grade fundus images").wait_for()
+        first.get_by_role("button", name="Sign in").click(timeout=PATIENCE)
+        first.get_by_text("Signed in as anna@clinic.example").wait_for(timeout=PATIENCE)
+        first.get_by_text("Grade fundus images").wait_for(timeout=PATIENCE)
 
         second = context.new_page()
         second.goto(running.url)
-        second.get_by_text("Signed in as anna@clinic.example").wait_for(timeout=60_000)
+        second.get_by_text("Signed in as anna@clinic.example").wait_for(timeout=PATIENCE)
         identity.reader = "bert@clinic.example"
-        second.get_by_role("button", name="Sign out").click()
-        second.get_by_role("button", name="Sign in").click(timeout=60_000)
-        second.get_by_text("Signed in as bert@clinic.example").wait_for(timeout=60_000)
+        second.get_by_role("button", name="Sign out").click(timeout=PATIENCE)
+        second.get_by_role("button", name="Sign in").click(timeout=PATIENCE)
+        second.get_by_text("Signed in as bert@clinic.example").wait_for(timeout=PATIENCE)
 
         # The page of the first reader is no longer hers to use.
-        first.get_by_role("link", name="Batch").click()
+        first.get_by_role("link", name="Batch").click(timeout=PATIENCE)
         first.get_by_text("bert@clinic.example has signed in in this browser").wait_for(
-            timeout=60_000
+            timeout=PATIENCE
         )
         first.reload()
-        first.get_by_text("Signed in as bert@clinic.example").wait_for(timeout=60_000)
+        first.get_by_text("Signed in as bert@clinic.example").wait_for(timeout=PATIENCE)
         context.close()
 
         identity.ago = 13 * 3600
         late = browser.new_page()
         late.goto(running.url)
-        late.get_by_role("button", name="Sign in").click(timeout=60_000)
-        late.get_by_text("Your login has expired. Sign in again").wait_for(timeout=60_000)
+        late.get_by_role("button", name="Sign in").click(timeout=PATIENCE)
+        late.get_by_text("Your login has expired. Sign in again").wait_for(timeout=PATIENCE)
         assert late.get_by_text("Grade fundus images").count() == 0

@@ -20,6 +20,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
+THROTTLE = "DRCORE_TEST_CPU_THROTTLE"
+"""Environment variable: by how much Chromium runs slower, such as 4."""
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -113,8 +115,30 @@ def chromium(*arguments: str):
     browser = _playwright(sync_api).chromium.launch(
         executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments]
     )
+    if slower := float(os.environ.get(THROTTLE, "0")):
+        _throttle(browser, slower)
     yield browser
     browser.close()
+
+
+def _throttle(browser, rate: float) -> None:
+    """Slow the scripts of every page down, so that tests that depend on timing are found."""
+    new_context = browser.new_context
+
+    def throttled(**options):
+        context = new_context(**options)
+        new_page = context.new_page
+
+        def page():
+            page = new_page()
+            slow = {"rate": rate}
+            context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", slow)
+            return page
+
+        context.new_page = page
+        return context
+
+    browser.new_context = throttled
 
 
 @functools.cache

@@ -37,9 +37,9 @@ def open_app(monkeypatch, tmp_path, grader_of):
 
     def opened(grade: int = 4, page: str | None = None) -> AppTest:
         engine = Engine(lambda: grader_of(grade))
-        engine.wait(60)
+        engine.wait(180)
         monkeypatch.setattr(state, "engine", lambda: engine)
-        app = AppTest.from_file(str(VIEWER / "navigation.py"), default_timeout=60).run()
+        app = AppTest.from_file(str(VIEWER / "navigation.py"), default_timeout=180).run()
         if page:
             app.switch_page(page).run()
         assert not app.exception
@@ -86,7 +86,7 @@ def start_reading():
 def graded(app: AppTest) -> AppTest:
     """Wait until the background has graded everything, then run the page again."""
     worklist = app.session_state["worklist"]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while worklist.pending:
         assert time.monotonic() < deadline, "the background did not grade"
         time.sleep(0.05)

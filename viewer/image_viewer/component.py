@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from viewer.worklist.worklist import Entry, Worklist
 
 _SCRIPTS = (
-    "ui/links.js", "image_viewer/pictures.js", "image_viewer/maps.js", "image_viewer/controls.js",
-    "image_viewer/marks.js", "image_viewer/panels.js", "image_viewer/drawing.js",
-    "image_viewer/tools.js", "image_viewer/stage.js",
+    "ui/links.js", "ui/single_run.js", "image_viewer/pictures.js", "image_viewer/maps.js",
+    "image_viewer/controls.js", "image_viewer/marks.js", "image_viewer/panels.js",
+    "image_viewer/drawing.js", "image_viewer/tools.js", "image_viewer/stage.js",
 )  # fmt: skip
 
 

@@ -214,7 +214,6 @@ class Stage extends Tools {
 
   detach() {
     for (const [target, name, handler] of this.handlers) target.removeEventListener(name, handler);
-    this.held = false;
     clearTimeout(this.asking);
   }
 
@@ -331,8 +330,9 @@ export default function (component) {
   const root = component.parentElement;
   if (!stages.has(root)) stages.set(root, new Stage(root));
   const stage = stages.get(root);
-  stage.detach();
-  stage.attach();
-  stage.update(component);
-  return () => stage.detach();
+  return singleRun(() => {
+    stage.attach();
+    stage.update(component);
+    return () => stage.detach();
+  });
 }

@@ -22,7 +22,7 @@ class Tools extends Drawing {
       this.peek.setPointerCapture(event.pointerId);
       this.hold(true);
     };
-    this.peek.onpointerup = this.peek.onpointercancel = () => this.hold(false);
+    this.peek.onpointerup = this.peek.onlostpointercapture = () => this.hold(false);
     this.peek.oncontextmenu = (event) => event.preventDefault();
     this.box.append(this.peek);
   }

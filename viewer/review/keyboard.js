@@ -6,6 +6,7 @@ const TYPED = "textarea, select, [contenteditable=true], "
 
 // One key after the other: each waits until the server has obeyed the one before. What is pressed in
 // one moment would reach the server as one message, in which a second save of the same button is lost.
+// A save that was lost with the connection does not hold up the keys for ever.
 const PATIENCE = 8000; // ms
 const queue = [];
 let version = "";
@@ -23,9 +24,16 @@ function obeyNext() {
   while (!busy && queue.length) {
     const button = buttonOf(...queue.shift());
     if (!button || button.getAttribute("aria-pressed") === "true") continue;
-    busy = setTimeout(() => { busy = 0; obeyNext(); }, PATIENCE);
+    busy = setTimeout(askAgain, PATIENCE);
     button.click();
   }
+}
+
+// A slow server still draws: a key that did not wait for it could reach the wrong image.
+function askAgain() {
+  const idle = document.querySelector(".stApp[data-test-script-state=notRunning]");
+  busy = idle ? 0 : setTimeout(askAgain, PATIENCE);
+  obeyNext();
 }
 
 function queued(event) {
@@ -42,7 +50,7 @@ function queued(event) {
   obeyNext();
 }
 
-export default function ({ data }) {
+function begin({ data }) {
   const mark = requestAnimationFrame(() => {
     for (const choice of document.querySelectorAll("[class*='st-key-choose-']")) {
       const chosen = choice.classList.contains(`st-key-${data.chosen}`);
@@ -91,3 +99,5 @@ export default function ({ data }) {
     window.removeEventListener("beforeunload", leaving);
   };
 }
+
+export default function (component) { return singleRun(() => begin(component)); }

@@ -31,4 +31,6 @@ def keyboard(worklist: Worklist, entry: Entry) -> None:
 
 @cache
 def _component() -> Any:
-    return st.components.v2.component("drcore_keyboard", js=script("review/keyboard.js"))
+    return st.components.v2.component(
+        "drcore_keyboard", js=script("ui/single_run.js", "review/keyboard.js")
+    )

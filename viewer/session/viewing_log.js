@@ -11,7 +11,8 @@ let leftAt = 0;
 
 const leave = (event) => { if (toAnotherPage(event)) leftAt = Date.now(); };
 
-export default function ({ data, setStateValue }) {
+function begin({ data, parentElement, setStateValue }) {
+  const { dataset } = parentElement.getRootNode().host ?? parentElement;
   let before = [];
 
   const tally = () => {
@@ -48,6 +49,8 @@ export default function ({ data, setStateValue }) {
     const report = JSON.stringify([mine.scales, Math.round(mine.away / 1000)]);
     if (report === mine.sent) return;
     mine.sent = report;
+    dataset.view = data.view;
+    dataset.seen = mine.scales.join(" ");
     setStateValue("views", Object.fromEntries([...tallies].filter(([, t]) => t.sent)
       .map(([view, t]) => [view, { scales: t.scales, away: t.away / 1000 }])));
   };
@@ -61,3 +64,5 @@ export default function ({ data, setStateValue }) {
     document.removeEventListener("click", leave, true);
   };
 }
+
+export default function (component) { return singleRun(() => begin(component)); }

@@ -140,5 +140,5 @@ def _ignore() -> None:
 @cache
 def _watch() -> Any:
     return st.components.v2.component(
-        "drcore_viewing_log", js=script("ui/links.js", "session/viewing_log.js")
+        "drcore_viewing_log", js=script("ui/links.js", "ui/single_run.js", "session/viewing_log.js")
     )

@@ -352,12 +352,12 @@ def huge(encoded, kind: str, side: int) -> bytes:
 def test_declared_size_is_checked_before_anything_is_decoded(encoded, kind, side):
     assert side * side > MAX_PIXELS
     data = huge(encoded, kind, side)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(PhotographError, match=r"bomb\.jpg: .*megapixels.*Export it smaller"):
         read_photograph(data, name="bomb.jpg")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 100 * 1024  # KiB; the picture would take 450 MiB or more
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "TIFF16", "PNG16"])
@@ -377,10 +377,10 @@ def test_pixel_limit_holds_for_arrays_too():
 def test_deep_png_that_declares_far_more_than_it_holds_is_refused_fast(encoded):
     data = bytearray(encoded(PICTURE.astype(np.uint16) * 257, "PNG16"))
     data[16:24] = (12_000).to_bytes(4, "big") * 2  # within the pixel limit, 864 MB
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(PhotographError, match="damaged"):
         read_photograph(bytes(data))
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_deep_png_whose_chunk_declares_gigabytes_is_refused_without_them(encoded):

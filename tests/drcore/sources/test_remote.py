@@ -428,7 +428,7 @@ def test_the_network_is_waited_for_once_not_for_each(
 ) -> None:
     _upload(s3, folder)
     busy = most = 0
-    lock = threading.Lock()
+    lock, enough = threading.Lock(), threading.Event()
     reading = Remote.read
 
     def slow(self: Remote, limit: int = 10**9) -> bytes:
@@ -436,7 +436,9 @@ def test_the_network_is_waited_for_once_not_for_each(
         with lock:
             busy += 1
             most = max(most, busy)
-        time.sleep(0.2)
+        if most >= 5:
+            enough.set()
+        enough.wait(20)
         with lock:
             busy -= 1
         return reading(self, limit)

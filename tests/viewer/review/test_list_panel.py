@@ -26,7 +26,7 @@ def reload(open_app, monkeypatch):
         if restarted:
             monkeypatch.setattr(current_list, "_STORES", {})
             app.session_state["worklist"] = None  # nothing of the old server is left
-        again = AppTest.from_file(app._script_path, default_timeout=60)
+        again = AppTest.from_file(app._script_path, default_timeout=180)
         again.query_params["list"] = token or app.query_params["list"]
         again.run()
         assert not again.exception
@@ -163,7 +163,7 @@ def test_a_list_that_cannot_be_kept_is_told(open_app, upload, phantom, encoded, 
     app = open_app()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DRCORE_WORKLISTS", str(tmp_path / "file"))
-    again = AppTest.from_file(app._script_path, default_timeout=60).run()
+    again = AppTest.from_file(app._script_path, default_timeout=180).run()
     assert not again.exception
     assert "cannot be saved on this server" in html(again)
     upload(again, ("1_OD.jpg", encoded(phantom(seed=1).rgb, "JPEG")))

@@ -62,7 +62,7 @@ def opened(monkeypatch, tmp_path):
     store.add(read(1, 1, "BS", mode="second reader", role="second"))
 
     def panel(mode: str | None = None, reader: str = "CT") -> AppTest:
-        app = AppTest.from_function(script, default_timeout=60)
+        app = AppTest.from_function(script, default_timeout=180)
         worklist = Worklist()
         for number in range(4):
             entry = worklist.add(f"{number}.jpg", bytes([number]))

@@ -36,7 +36,7 @@ def reopened(app: AppTest, monkeypatch) -> AppTest:
     token = app.query_params["list"]
     monkeypatch.setattr(current_list, "_STORES", {})
     app.session_state["worklist"] = None
-    again = AppTest.from_file(app._script_path, default_timeout=60)
+    again = AppTest.from_file(app._script_path, default_timeout=180)
     again.query_params["list"] = token
     return graded(again.run())
 
