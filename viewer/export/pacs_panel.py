@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PARAMETER = "send"
 """Of the page's address, so that a reload finds the transfer again."""
 
+MAX_REASONS = 5
+"""Sentences on failures above the table, which has all."""
+
 _SCOPES: dict[Scope, str] = {
     "image": "Current image",
     "patient": "Current patient",
@@ -104,8 +107,8 @@ def show(job: SendJob) -> None:
     by = f" by {job.reader}" if job.reader else ""
     st.text(f"{job.done} of {_count(job.total)} in {job.server}, {job.made_at:%Y-%m-%d %H:%M}{by}.")
     whys = dict.fromkeys(item.why for item in job.items if item.outcome == "failed")
-    if len(whys) == 1:
-        messages.problem(next(iter(whys)))
+    for why in list(whys)[:MAX_REASONS]:
+        messages.problem(why)
     st.dataframe(_table(job), hide_index=True, height=min(420, 38 + 35 * job.total))
     panel.left_out(job.left_out)
     if job.held_back:

@@ -97,7 +97,7 @@ def _search(names: list[str]) -> None:
             last = st.date_input(
                 "Examined until", None, min_value=_EARLIEST, key="pacs-last", format="YYYY-MM-DD"
             )
-        st.caption("* stands for any characters, ? for one. Leave blank what may be anything.")
+        st.caption("Wildcards: \\* for any characters, ? for one. Leave blank to match everything.")
         if st.form_submit_button("Search", key="pacs-find", type="primary"):
             with st.spinner("Searching\u2026"):
                 _find(server, patient.strip(), accession.strip(), first, last)
@@ -134,8 +134,10 @@ def _studies(server: str, found: list[FoundStudy]) -> None:
         _table(shown), hide_index=True, on_select="rerun", selection_mode="multi-row",
         height=min(420, 38 + 35 * len(shown)), key="pacs-studies",
     )  # fmt: skip
-    more = "" if len(found) == len(shown) else f" More match; only {MAX_FOUND} are shown."
-    st.caption(f"Tick the studies to fetch, or fetch all.{more}")
+    if len(found) > len(shown):
+        st.caption(f"More than {MAX_FOUND} match; narrow the search to see the others.")
+    if len(shown) > 1:
+        st.caption("Tick the studies to fetch, or fetch all.")
     picked = [shown[row] for row in event["selection"]["rows"] if row < len(shown)]
     chosen = picked or shown
     label = f"Fetch {'' if picked else 'all '}{len(chosen)} studies"
