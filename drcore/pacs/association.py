@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from drcore.text import one_line, printable
 __all__ = ["MAX_CONTEXTS", "MAX_PDU", "associated", "bounds", "broke_off", "refusal"]
 
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # our errors say it better
+warnings.filterwarnings("ignore", module=r"pydicom\.")  # of values that archives write
 _config.LOG_HANDLER_LEVEL = "none"
 _config.STORE_SEND_CHUNKED_DATASET = True  # files leave byte for byte, and not through memory
 

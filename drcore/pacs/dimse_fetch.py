@@ -158,6 +158,7 @@ def _objects(
         uid: (series, value_of(answer, "SOPClassUID"))
         for answer in answers
         if is_uid(uid := value_of(answer, "SOPInstanceUID"))
+        and value_of(answer, "SeriesInstanceUID") in {"", series}
     }
 
 
