@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from viewer.review import pacs_panel
 from viewer.server.shipped import shipped
 from viewer.session import state
 from viewer.ui import uploads
@@ -64,6 +65,7 @@ def add_more(worklist: Worklist) -> None:
     key = f"add-{state.session().uploads}"
     with st.popover("Add images", icon=":material/add:", width="stretch", key=key):
         uploader(worklist)
+        pacs_panel.offer()
         st.caption("Sample images")
         with st.container(gap=None):
             for file in samples():

@@ -32,6 +32,7 @@ _REFUSED: dict[Permission, str] = {
     "study_rules": "may not change the study's rules",
     "export_identity": "may not export patients' identity: export de-identified",
     "monitor": "may not see Monitor",
+    "pacs": "may not use the PACS",
 }
 _MOST_BROWSERS = 10_000
 _LAST: OrderedDict[str, str] = OrderedDict()
