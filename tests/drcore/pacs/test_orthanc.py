@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import urllib.error
 
 import numpy as np
 import pytest
@@ -21,9 +23,12 @@ from pydicom.uid import (
 
 from drcore.errors import PacsError
 from drcore.pacs.connection import Patience, Query, connect
+from drcore.pacs.listen_command import Listener, ListenOptions
+from drcore.pacs.receiver import Address
 from drcore.pacs.servers import DicomServer, Tls
 from tests.support.archives import SERIES, STUDY, certificates, photograph, photographs
 from tests.support.orthanc import AE_TITLE, Orthanc, orthanc_server
+from tests.support.photographs import dicom_file
 
 ONCE = Patience(tries=1)
 FOUND = Query(study_uid=STUDY)
@@ -149,3 +154,40 @@ def test_tls(tmp_path):
         assert len(orthanc.sop_instances()) == 2
         with pytest.raises(PacsError, match="Check port and tls"):
             connect(server(orthanc, timeout=2.0), ONCE).echo()
+
+
+def test_what_it_routes_to_the_listener_comes_back_as_report_and_overlay(
+    orthanc, tmp_path, phantom, grader
+):
+    file = tmp_path / "1.dcm"
+    file.write_bytes(dicom_file(phantom(seed=1).rgb, StudyInstanceUID=STUDY))
+    connection = connect(server(orthanc), ONCE)
+    connection.send([file])
+    servers = tmp_path / "servers.toml"
+    servers.write_text(
+        f'[servers.clinic]\nkind = "dicom"\nhost = "127.0.0.1"\nport = {orthanc.dicom_port}\n'
+        f'ae_title = "{AE_TITLE}"\ntimeout = 20\n'
+    )
+    listener = Listener(
+        ListenOptions(
+            Address("127.0.0.1", 0, "GRADER", (AE_TITLE,)), tmp_path / "out", send_to="clinic",
+            servers=str(servers),
+        ),
+        grader,
+    )  # fmt: skip
+    try:
+        there = {"AET": "GRADER", "Host": "127.0.0.1", "Port": listener.receiver.port}
+        orthanc.rest("/modalities/grader", "PUT", json.dumps(there).encode())
+        routed = orthanc.rest("/instances")
+        orthanc.rest("/modalities/grader/store", "POST", json.dumps(routed).encode())
+        assert listener.work() == 1
+        assert listener.outbox.send_once() == ""
+        (study,) = connection.find(FOUND)
+        assert set(study.modalities) == {"OP", "SR", "OT"}
+        with pytest.raises(urllib.error.HTTPError):  # routed on once more, it ends here
+            orthanc.rest(
+                "/modalities/grader/store", "POST", json.dumps(orthanc.rest("/instances")).encode()
+            )
+        assert listener.work(patience=0) == 0
+    finally:
+        listener.close()
