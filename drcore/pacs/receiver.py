@@ -29,7 +29,8 @@ KEPT_FREE = 512 << 20
 """Bytes of the disk that are left to others."""
 
 _BUSY, _REFUSED = 0xA700, 0xC000
-IDLE_SECONDS = 60
+NEGOTIATION_SECONDS, IDLE_SECONDS = 10, 60
+"""How long a caller may take to ask for an association, and to send the next message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ class Receiver:
         self._ae.require_calling_aet = list(address.accept_from)
         self._ae.maximum_associations = MOST_ASSOCIATIONS
         self._ae.maximum_pdu_size = MAX_PDU
-        self._ae.network_timeout = self._ae.dimse_timeout = self._ae.acse_timeout = IDLE_SECONDS
+        self._ae.acse_timeout = NEGOTIATION_SECONDS
+        self._ae.network_timeout = self._ae.dimse_timeout = IDLE_SECONDS
         self._ae.add_supported_context(VERIFICATION)
         for sop_class in PHOTOGRAPHS:
             self._ae.add_supported_context(sop_class, list(SYNTAXES))

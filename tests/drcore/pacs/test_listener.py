@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,15 @@ def test_a_file_beyond_the_limit_ends_the_association(listening, options, files,
         assert sent.outcome == "failed"
         assert [one.outcome for one in send(listener.receiver.port, *files)] == ["sent"] * 3
         assert len(list(listener.queue.received.iterdir())) == 3
+
+
+def test_a_message_that_claims_to_be_huge_is_not_waited_for(listening, options, files):
+    with listening(options) as listener:
+        here = ("127.0.0.1", listener.receiver.port)
+        with socket.create_connection(here, timeout=5) as hostile:
+            hostile.sendall(b"\x01\x00\xff\xff\xff\xff" + b"x" * 100)  # an association of 4 GB
+            assert hostile.recv(1) == b""
+        assert [one.outcome for one in send(here[1], files[0])] == ["sent"]
 
 
 def test_encrypted_and_with_certificates_of_both_sides(listening, options, files, tmp_path):
