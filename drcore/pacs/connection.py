@@ -196,7 +196,7 @@ class Connection(Protocol):
             progress: called with the number of instances so far.
 
         Raises:
-            PacsError: nothing could be fetched.
+            PacsError: the archive failed before anything was fetched.
             SourceError: the folder cannot be written to.
         """
         ...

@@ -45,6 +45,7 @@ class _Taker:
 
     folder: Path
     study: str
+    plan: _Plan
     progress: Callable[[int], None] | None
     new: list[str] = field(default_factory=list)
     there: set[str] = field(default_factory=set)
@@ -55,6 +56,11 @@ class _Taker:
         """Store one object; returns the status for the archive."""
         request: Any = event.request
         uid = str(request.AffectedSOPInstanceUID or "")
+        if self.plan.is_known and uid not in self.plan.objects:
+            self.problems["The archive sent an object that was not asked for; it is left out."] = (
+                None
+            )
+            return 0xA900
         try:
             data = event.encoded_dataset()
             check_received(data, uid, study=self.study)
@@ -85,7 +91,7 @@ def fetch_study(
     if not is_uid(study.study_uid):
         raise PacsError(f"{server.name}: the study's UID is none. Look for the study again.")
     plan = patience.of(lambda: _plan(server, study.study_uid, modalities))
-    taker = _Taker(folder, study.study_uid, progress)
+    taker = _Taker(folder, study.study_uid, plan, progress)
     failure: PacsError | None = None
     for number in range(patience.tries):
         if plan.is_known and not _missing(plan, folder):
@@ -93,7 +99,7 @@ def fetch_study(
             break
         try:
             failure = None
-            _get(server, plan, taker)
+            _get(server, taker)
         except PacsError as error:
             failure = error
         if taker.unwritable is not None:
@@ -102,10 +108,11 @@ def fetch_study(
             break
         if number < patience.tries - 1:
             patience.wait(number, failure.retry_after)
-    return _fetched(plan, taker, failure)
+    return _fetched(taker, failure)
 
 
-def _fetched(plan: _Plan, taker: _Taker, failure: PacsError | None) -> Fetched:
+def _fetched(taker: _Taker, failure: PacsError | None) -> Fetched:
+    plan = taker.plan
     wanted = set(plan.objects) if plan.is_known else taker.there
     files = [file_of(taker.folder, uid) for uid in sorted(wanted)]
     present = tuple(file for file in files if file.is_file())
@@ -165,9 +172,10 @@ def _objects(
 # --- fetching it --------------------------------------------------------------------------------
 
 
-def _get(server: DicomServer, plan: _Plan, taker: _Taker) -> None:
-    kinds = {kind for _, kind in plan.objects.values() if is_uid(kind)}
-    if not kinds or any(not is_uid(kind) for _, kind in plan.objects.values()):
+def _get(server: DicomServer, taker: _Taker) -> None:
+    told = {kind for _, kind in taker.plan.objects.values()}
+    kinds = {kind for kind in told if is_uid(kind)}
+    if not kinds or kinds != told:
         kinds |= set(FETCHED)
     # One context for each way to encode: an archive then sends objects as it has them.
     contexts = [(kind, [syntax]) for kind in sorted(kinds) for syntax in SYNTAXES]
@@ -177,7 +185,7 @@ def _get(server: DicomServer, plan: _Plan, taker: _Taker) -> None:
         server, [(_GET, list(NATIVE)), *contexts],
         receives=sorted({kind for kind, _ in contexts}), handlers=handlers,
     ) as association:  # fmt: skip
-        for asked in _requests(plan, taker):
+        for asked in _requests(taker.plan, taker):
             _ask(association, server, asked)
             if taker.unwritable is not None:
                 return
@@ -217,7 +225,7 @@ def _ask(association: Association, server: DicomServer, asked: Dataset) -> None:
         if "Status" not in status:
             raise broke_off(server)
         code = int(status.Status)
-        # B000: some objects could not be sent; which, the files that are missing tell.
-        if code not in {0x0000, 0xFF00, 0xB000}:
+        # B000, A702: some or all objects could not be sent; which, the missing files tell.
+        if code not in {0x0000, 0xFF00, 0xB000, 0xA702}:
             why, passing = refusal(status)
             raise PacsError(f"{server.name}: {why}", is_outage=passing)

@@ -43,11 +43,6 @@ def find_studies(server: DicomServer, query: Query, limit: int) -> list[FoundStu
             for answer in _answers(association, server, asked):
                 if (study := _study(answer)) is not None and matches(query, study):
                     found.setdefault(study.study_uid, study)
-                if len(found) > _MOST:
-                    raise PacsError(
-                        f"{server.name}: more than {_MOST} studies match. Narrow the search, by "
-                        "dates for example."
-                    )
         kept = (_narrowed(association, server, study, query) for study in found.values())
         return list(islice((study for study in kept if study is not None), limit))
 
@@ -139,9 +134,14 @@ def _below(level: str, study: str, **keys: str) -> Dataset:
 def _answers(association: Association, server: DicomServer, asked: Dataset) -> Generator[Dataset]:
     if not association.is_established:
         raise broke_off(server)
-    for status, answer in association.send_c_find(asked, FIND):
+    for number, (status, answer) in enumerate(association.send_c_find(asked, FIND)):
         if "Status" not in status:
             raise broke_off(server)
+        if number > _MOST:
+            raise PacsError(
+                f"{server.name}: there are more than {_MOST} matches. Narrow the search, by dates "
+                "for example."
+            )
         if status.Status in {0xFF00, 0xFF01}:
             if answer is None:
                 raise PacsError(f"{server.name}: an answer is damaged. Ask who runs the archive.")

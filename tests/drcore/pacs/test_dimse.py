@@ -266,7 +266,17 @@ def test_an_object_of_another_study_or_name_is_not_stored(archive, tmp_path):
     assert [file.name for file in fetched.files] == [f"{SERIES}.3.dcm"]
     assert (fetched.new, fetched.missing) == (1, 2)
     assert any("another study" in problem for problem in fetched.problems)
+    assert any("not asked for" in problem for problem in fetched.problems)
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [f"{SERIES}.3.dcm"]
+
+
+def test_what_was_not_asked_for_is_not_stored(archive, tmp_path):
+    archive.hold(photograph(1))
+    archive.disguise = {f"{SERIES}.1": photograph(7)}
+    fetched = connect(archive.server(), ONCE).fetch(FOUND, tmp_path)
+    assert (fetched.files, fetched.missing) == ((), 1)
+    assert "not asked for" in fetched.problems[0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_series_of_a_modality_are_fetched(archive, tmp_path):
