@@ -120,9 +120,9 @@ def _add_query(part: argparse.ArgumentParser) -> None:
     part.add_argument("--patient", default="", metavar="ID", help="PatientID")
     part.add_argument("--accession", default="", metavar="NUMBER")
     part.add_argument("--study", default="", metavar="UID", help="Study Instance UID")
-    part.add_argument("--from", dest="first", default="", type=_day, metavar="DATE",
+    part.add_argument("--from", dest="first", type=_day, metavar="DATE",
                       help="first day of the study, 2026-01-31")  # fmt: skip
-    part.add_argument("--to", dest="last", default="", type=_day, metavar="DATE", help="last day")
+    part.add_argument("--to", dest="last", type=_day, metavar="DATE", help="last day")
     part.add_argument(
         "--modality", action="append", default=[], type=_modality,
         help="OP, OPT, ...; fetch takes only series of these. May be repeated",

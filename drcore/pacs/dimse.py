@@ -11,12 +11,10 @@ from drcore.pacs.connection import Fetched, FoundStudy, Patience, Query, SentFil
 from drcore.pacs.dimse_fetch import fetch_study
 from drcore.pacs.dimse_find import find_studies
 from drcore.pacs.dimse_send import send_files
-from drcore.pacs.object_kinds import NATIVE
+from drcore.pacs.object_kinds import NATIVE, VERIFICATION
 from drcore.pacs.servers import DicomServer
 
 __all__ = ["DimseConnection"]
-
-_VERIFICATION = "1.2.840.10008.1.1"
 
 
 class DimseConnection:
@@ -31,7 +29,7 @@ class DimseConnection:
         self._patience.of(self._echo)
 
     def _echo(self) -> None:
-        with associated(self.server, [(_VERIFICATION, list(NATIVE))]) as association:
+        with associated(self.server, [(VERIFICATION, list(NATIVE))]) as association:
             status = association.send_c_echo()
             if "Status" not in status:
                 raise broke_off(self.server)

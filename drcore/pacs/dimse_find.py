@@ -13,6 +13,7 @@ from pynetdicom.association import Association
 from drcore.errors import PacsError
 from drcore.pacs.association import associated, broke_off, refusal
 from drcore.pacs.connection import FoundStudy, Query
+from drcore.pacs.matching import matches
 from drcore.pacs.object_kinds import NATIVE
 from drcore.pacs.servers import DicomServer
 from drcore.photographs.dicom_elements import is_uid
@@ -40,7 +41,7 @@ def find_studies(server: DicomServer, query: Query, limit: int) -> list[FoundStu
         for modality in query.modalities or ("",):
             asked.ModalitiesInStudy = modality
             for answer in _answers(association, server, asked):
-                if (study := _study(answer)) is not None:
+                if (study := _study(answer)) is not None and matches(query, study):
                     found.setdefault(study.study_uid, study)
                 if len(found) > _MOST:
                     raise PacsError(
@@ -93,8 +94,7 @@ def _narrowed(
 ) -> FoundStudy | None:
     """Check what an archive may have ignored: modality and station are optional keys of a study."""
     if not query.station and (not query.modalities or study.modalities):
-        matches = not query.modalities or set(study.modalities) & set(query.modalities)
-        return study if matches else None
+        return study
     asked = _below("SERIES", study.study_uid, Modality="", StationName="")
     series = [
         (value_of(answer, "Modality"), value_of(answer, "StationName"))

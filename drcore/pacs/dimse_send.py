@@ -13,7 +13,7 @@ from drcore.errors import PacsError, PhotographError
 from drcore.pacs.association import associated, broke_off, refusal
 from drcore.pacs.connection import Patience, SentFile
 from drcore.pacs.dimse_find import FIND, find_below, value_of
-from drcore.pacs.object_kinds import NATIVE, kind_name, syntax_name
+from drcore.pacs.object_kinds import NATIVE, VERIFICATION, kind_name, syntax_name
 from drcore.pacs.servers import DicomServer
 from drcore.photographs.dicom_elements import Identifiers, read_identifiers
 from drcore.text import clean_name, one_line
@@ -146,7 +146,8 @@ def _send_once(sending: _Sending) -> dict[str, SentFile]:
 
 def _contexts(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, Sequence[str]]]:
     """The contexts to ask for: each encoding by itself, and both native ones for either."""
-    wanted = {(FIND, native) for native in NATIVE}
+    # With a kind that every archive takes, the others fail one by one, and not the association.
+    wanted = {(kind, native) for kind in (FIND, VERIFICATION) for native in NATIVE}
     for sop_class, syntax in pairs:
         wanted.add((sop_class, syntax))
         if syntax in NATIVE:

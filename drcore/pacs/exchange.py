@@ -122,8 +122,8 @@ def _code(results: Sequence[SentFile]) -> int:
 def _found(options: argparse.Namespace) -> tuple[Connection, list[FoundStudy]]:
     query = Query(
         patient_id=options.patient, accession=options.accession, study_uid=options.study,
-        first_date=options.first, last_date=options.last, modalities=tuple(options.modality),
-        station=options.station,
+        first_date=options.first or "", last_date=options.last or "",
+        modalities=tuple(options.modality), station=options.station,
     )  # fmt: skip
     connection = connect(server_named(options.name, options.servers))
     studies = connection.find(query, max(1, options.limit))

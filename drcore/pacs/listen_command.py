@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drcore.errors import PacsError
+from drcore.grading.grader import Grader
 from drcore.grading.installed import open_grader
 from drcore.pacs.connection import connect
 from drcore.pacs.grading_queue import GradingQueue
@@ -60,14 +61,17 @@ class Listener:
 
     Args:
         options: of the command line.
+        grader: of the photographs.
+
+    Raises:
+        DrcoreError: nothing can be listened on or written, or there is no such server.
     """
 
-    def __init__(self, options: ListenOptions) -> None:
+    def __init__(self, options: ListenOptions, grader: Grader) -> None:
         self.options = options
         self._tell_lock = threading.Lock()
         server = server_named(options.send_to, options.servers) if options.send_to else None
         connection = None if server is None else connect(server)
-        grader = open_grader(options.weights, options.device)
         self.queue = GradingQueue(
             options.folder, grader, with_documents=server is not None, workers=options.workers
         )
@@ -113,7 +117,7 @@ class Listener:
 
 @contextlib.contextmanager
 def _running(options: ListenOptions) -> Generator[Listener]:
-    listener = Listener(options)
+    listener = Listener(options, open_grader(options.weights, options.device))
     try:
         if listener.outbox is not None:
             listener.outbox.start()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["FETCHED", "NATIVE", "PHOTOGRAPHS", "SYNTAXES", "kind_name", "syntax_name"]
+__all__ = [
+    "FETCHED", "NATIVE", "PHOTOGRAPHS", "SYNTAXES", "VERIFICATION", "kind_name", "syntax_name",
+]  # fmt: skip
+
+VERIFICATION = "1.2.840.10008.1.1"
 
 PHOTOGRAPHS = {
     "1.2.840.10008.5.1.4.1.1.77.1.5.1": "Ophthalmic Photography 8 Bit Image",

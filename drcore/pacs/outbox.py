@@ -50,7 +50,8 @@ class Outbox:
         """End after what is under way; the rest waits for the next start."""
         self._ended.set()
         self._wake.set()
-        self._thread.join(patience)
+        if self._thread.is_alive():
+            self._thread.join(patience)
 
     @property
     def waiting(self) -> int:

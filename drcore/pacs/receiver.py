@@ -16,7 +16,7 @@ from pynetdicom import AE, evt
 
 from drcore.errors import DrcoreError, PacsError, SourceError
 from drcore.pacs.association import MAX_PDU, bounds
-from drcore.pacs.object_kinds import PHOTOGRAPHS, SYNTAXES
+from drcore.pacs.object_kinds import PHOTOGRAPHS, SYNTAXES, VERIFICATION
 from drcore.pacs.received import check_received, file_of, store
 from drcore.photographs.photograph import MAX_BYTES
 from drcore.sources.sniff import HEAD_BYTES, sniff
@@ -24,13 +24,13 @@ from drcore.text import one_line, printable
 
 __all__ = ["Address", "Receiver"]
 
-_VERIFICATION = "1.2.840.10008.1.1"
 MOST_ASSOCIATIONS = 10
 KEPT_FREE = 512 << 20
 """Bytes of the disk that are left to others."""
 
 _BUSY, _REFUSED = 0xA700, 0xC000
-IDLE_SECONDS = 60
+NEGOTIATION_SECONDS, IDLE_SECONDS = 10, 60
+"""How long a caller may take to ask for an association, and to send the next message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,9 @@ class Receiver:
         self._ae.require_calling_aet = list(address.accept_from)
         self._ae.maximum_associations = MOST_ASSOCIATIONS
         self._ae.maximum_pdu_size = MAX_PDU
-        self._ae.network_timeout = self._ae.dimse_timeout = self._ae.acse_timeout = IDLE_SECONDS
-        self._ae.add_supported_context(_VERIFICATION)
+        self._ae.acse_timeout = NEGOTIATION_SECONDS
+        self._ae.network_timeout = self._ae.dimse_timeout = IDLE_SECONDS
+        self._ae.add_supported_context(VERIFICATION)
         for sop_class in PHOTOGRAPHS:
             self._ae.add_supported_context(sop_class, list(SYNTAXES))
         self._server = self._listen(address)
@@ -145,7 +146,7 @@ class Receiver:
                 return self._refuse(_BUSY, "the disk is full")
             outcome = store(self._folder, uid, data)
         if outcome == "different":
-            return self._refuse(_REFUSED, f"{uid}: another object of this UID is stored already")
+            return self._refuse(_REFUSED, f"another object of this UID is stored already ({uid})")
         if outcome == "new":
             self._received(file_of(self._folder, uid))
         self.counts["stored" if outcome == "new" else "received again"] += 1

@@ -17,6 +17,7 @@ from dicomweb_client.api import DICOMwebClient
 
 from drcore.errors import PacsError, PhotographError, SourceError
 from drcore.pacs.connection import Fetched, FoundStudy, Patience, Query, SentFile
+from drcore.pacs.matching import matches
 from drcore.pacs.received import check_received, file_of, store
 from drcore.pacs.web_answers import (
     FoundInstance,
@@ -34,7 +35,7 @@ from drcore.text import clean_name, one_line
 if TYPE_CHECKING:
     from drcore.pacs.servers import WebServer
 
-__all__ = ["WebConnection", "matches"]
+__all__ = ["WebConnection"]
 
 # Both repeat what a server or a file says, and our errors say it better.
 warnings.filterwarnings("ignore", module=r"(pydicom|dicomweb_client)\.")
@@ -293,32 +294,6 @@ class WebConnection:
         except Exception as error:  # noqa: BLE001 - of several libraries
             # Not "from error": its text may hold what was searched for, and tracebacks are printed.
             raise described(error, self._server) from None
-
-
-def matches(query: Query, study: FoundStudy) -> bool:
-    """Whether a study is what was asked for; some servers ignore what they cannot filter by.
-
-    Args:
-        query: as asked.
-        study: as found.
-
-    Returns:
-        False where the study differs in what the query names.
-    """
-    return (
-        _like(query.patient_id, study.patient_id)
-        and _like(query.accession, study.accession)
-        and query.study_uid in {"", study.study_uid}
-        and (not query.first_date or query.first_date <= study.date)
-        and (not query.last_date or "" < study.date <= query.last_date)
-        and (not (query.modalities and study.modalities)
-             or not set(query.modalities).isdisjoint(study.modalities))
-    )  # fmt: skip
-
-
-def _like(pattern: str, value: str) -> bool:
-    wanted = re.escape(pattern.strip()).replace(r"\*", ".*").replace(r"\?", ".")
-    return not wanted or re.fullmatch(wanted, value.strip(), re.IGNORECASE) is not None
 
 
 def _filters(query: Query) -> dict[str, str]:

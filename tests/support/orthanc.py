@@ -104,7 +104,7 @@ class Orthanc:
         request = urllib.request.Request(f"{url}{path}", data=body, method=method)  # noqa: S310
         with opener.open(request, timeout=30) as answer:
             data = answer.read()
-        return json.loads(data) if data[:1] in b"[{" else data
+        return json.loads(data) if data[:1] in (b"[", b"{") else data
 
     def sop_instances(self) -> list[str]:
         """The SOP Instance UIDs that it holds."""
