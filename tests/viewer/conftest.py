@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from drcore.grading.grader import Grader
-from tests.support.archive import MemoryArchive
+from tests.support.memory_archive import MemoryArchive
 from viewer.server import pacs
 from viewer.server.model_loader import Engine
 from viewer.session import state

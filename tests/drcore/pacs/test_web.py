@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from drcore.errors import PacsError
 from drcore.pacs import connection, web, web_session
 from drcore.pacs.connection import FoundStudy, Patience, Query, connect
 from drcore.pacs.servers import WebServer
+from tests.support.archives import certificates
 from tests.support.orthanc import PASSWORD, USER
 from tests.support.photographs import dicom_file
 
@@ -58,7 +60,9 @@ def waits(monkeypatch) -> list[float]:
 
 
 @contextmanager
-def serving(answer: Callable[[str, str, bytes], Answer]) -> Iterator[tuple[str, list[str]]]:
+def serving(
+    answer: Callable[[str, str, bytes], Answer], tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, list[str]]]:
     """A server on loopback; yields its address and the requests that it had."""
     asked: list[str] = []
 
@@ -82,10 +86,13 @@ def serving(answer: Callable[[str, str, bytes], Answer]) -> Iterator[tuple[str, 
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    scheme = "https" if tls else "http"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/rs", asked
+        yield f"{scheme}://127.0.0.1:{server.server_address[1]}/rs", asked
     finally:
         server.shutdown()
         thread.join()
@@ -381,3 +388,17 @@ def test_a_token_is_sent_and_follows_no_redirection(monkeypatch):
     monkeypatch.delenv("WEB_TOKEN")
     with pytest.raises(PacsError, match="WEB_TOKEN"):
         connect(web_server(url, **TOKEN))
+
+
+def test_only_the_authority_that_is_named_is_trusted(tmp_path, monkeypatch):
+    certificates(tmp_path)
+    (tmp_path / "other").mkdir()
+    certificates(tmp_path / "other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    with serving(lambda *_: as_json(), context) as (url, _):
+        connect(web_server(url, ca=str(tmp_path / "ca.pem"))).echo()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        other = web_server(url, ca=str(tmp_path / "other" / "ca.pem"))
+        with pytest.raises(PacsError, match="certificate of the server cannot be verified"):
+            connect(other).echo()

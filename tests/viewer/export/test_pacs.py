@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import streamlit as st
+from PIL import Image, ImageDraw, ImageFont
 
-from tests.support.archive import parsed
+from tests.support.memory_archive import parsed
 from viewer.export import pacs_panel
 
 
@@ -78,14 +80,24 @@ def test_an_outage_ends_it_and_nothing_is_lost(listed, archive):
     assert outcomes(listed) == ["Sent", "Sent"]
 
 
-def test_deidentified_documents_hold_no_patient(listed, archive):
-    listed.radio(key="send-telling").set_value("deidentified").run()
-    listed.checkbox(key="send-overlay").uncheck().run()
-    listed.segmented_control(key="send-scope").set_value("image").run()
-    sent(listed)
-    (data,) = archive.stored.values()
-    assert not [text for text in (b"Jane", b"P-7", b"A-1", b"one.dcm") if text in data]
-    assert list(listed.dataframe[0].value["Image"]) != ["one.dcm"]
+def test_deidentified_overlays_with_writing_wait_for_a_person(
+    archive, open_app, upload, phantom, dicom_of
+):
+    picture = Image.fromarray(np.array(phantom(seed=1).rgb))
+    font = ImageFont.load_default(22)
+    ImageDraw.Draw(picture).text((70, 140), "Jane Doe 02.01.60", fill=(255, 255, 0), font=font)
+    app = upload(open_app(), ("one.dcm", dicom_of(np.array(picture))))
+    app.switch_page("export/page.py").run()
+    app.radio(key="send-telling").set_value("deidentified").run()
+    app.segmented_control(key="send-scope").set_value("image").run()
+    sent(app)
+    assert outcomes(app) == ["Sent", "Failed"]
+    assert list(app.dataframe[0].value["Image"]) != ["one.dcm"] * 2
+    next(box for box in app.checkbox if "I checked this image" in box.label).check().run()
+    sent(app, "export-again")
+    assert outcomes(app) == ["Sent", "Sent"]
+    everything = b"".join(archive.stored.values())
+    assert not [text for text in (b"Jane", b"P-7", b"A-1", b"one.dcm") if text in everything]
 
 
 def test_roles_say_who_sends_and_who_sends_identity(
