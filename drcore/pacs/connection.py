@@ -140,7 +140,7 @@ class SentFile:
         file: as given.
         sop_instance_uid: of the file; empty where it could not be read.
         outcome: "sent" when the server confirmed it, "already there" when the server had it.
-        why: a sentence where it failed.
+        why: a sentence where it failed, or was stored with a warning.
         is_outage: whether sending again later may succeed.
     """
 

@@ -57,7 +57,9 @@ def jobs() -> JobRegistry[SendJob]:
 
 
 def current() -> SendJob | None:
-    """Return the transfer of this session, or of the page's address after a reload."""
+    """Return the transfer of this session, or of the page's address, if this reader may see it."""
+    if not (pacs.configured() and signed_in.permits("pacs")):
+        return None
     return current_job(jobs(), PARAMETER)
 
 

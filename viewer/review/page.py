@@ -28,7 +28,7 @@ else:
     st.header("Grade fundus images")
     resume_link.last_list("")
     upload.uploader(worklist)
-    st.caption(upload.PRIVACY)
+    st.caption(upload.privacy())
     pacs_panel.offer()
     st.subheader("Or try a sample image")
     upload.sample_gallery(worklist)
