@@ -81,7 +81,9 @@ class Query:
         Raises:
             PacsError: it does.
         """
-        if self == Query():
+        names = f"{self.patient_id}{self.accession}".strip("*? ")
+        others = (self.study_uid, self.first_date, self.last_date, self.modalities, self.station)
+        if not names and not any(others):
             raise PacsError(
                 "Say which studies to look for: patient, accession number, dates, modality or "
                 "station. A whole archive is not listed."

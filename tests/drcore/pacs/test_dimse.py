@@ -222,7 +222,11 @@ def test_keys_that_the_archive_ignores_are_checked_here(archive):
 
 @pytest.mark.parametrize(
     ("query", "told"),
-    [(Query(), "whole archive is not listed"), (Query(first_date="2026-1-1"), "is no date")],
+    [
+        (Query(), "whole archive is not listed"),
+        (Query(patient_id="*"), "whole archive is not listed"),
+        (Query(first_date="2026-1-1"), "is no date"),
+    ],
 )
 def test_a_query_for_everything_is_refused(archive, query, told):
     with pytest.raises(PacsError, match=told):
