@@ -1,4 +1,4 @@
-"""The command line: `drcore grade`, `drcore model`, `drcore record`, `drcore view`."""
+"""The command line: `drcore grade`, `drcore model`, `drcore pacs`, `drcore view` and others."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from drcore.errors import DrcoreError, MissingInputError
 from drcore.evaluation.arguments import add_commands as add_evaluation
 from drcore.eye import FIELD_DEGREES, degrees_of
 from drcore.monitoring.arguments import add_commands as add_monitoring
+from drcore.pacs.command import add_commands as add_pacs
 from drcore.record.command import add_commands
 
 # Everything else is imported where it is used: `drcore --help` answers at once.
@@ -190,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     model.set_defaults(run=_model)
     add_commands(commands)
+    add_pacs(commands)
 
     view = commands.add_parser(
         "view", help="start the viewer in the browser", description=_VIEW_HELP,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "RETRY_LATER", "CheckpointError", "DrcoreError", "MissingInputError", "PhotographError",
-    "ReviewError", "SourceError",
+    "RETRY_LATER", "CheckpointError", "DrcoreError", "MissingInputError", "PacsError",
+    "PhotographError", "ReviewError", "SourceError",
 ]  # fmt: skip
 
 RETRY_LATER = "Try again later."
@@ -39,3 +39,15 @@ class MissingInputError(SourceError):
 
 class ReviewError(DrcoreError):
     """A decision of a reader cannot be stored or read back."""
+
+
+class PacsError(DrcoreError):
+    """A picture archive cannot be reached or refuses, or its settings are wrong.
+
+    Attributes:
+        retry_after: seconds that the archive asked to wait, 0 where it did not.
+    """
+
+    def __init__(self, message: str, *, is_outage: bool = False, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.is_outage, self.retry_after = is_outage, retry_after

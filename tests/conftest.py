@@ -12,6 +12,7 @@ from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle, save_bundle
 from drcore.preprocessing.network_input import Preprocessing
 from tests.support.networks import random_network
+from tests.support.orthanc import Orthanc, orthanc_server
 from tests.support.photographs import dicom_file, encode, stored_as
 from training.synthetic.phantom import make_phantom
 from training.synthetic.recipe import PhantomRecipe
@@ -111,3 +112,17 @@ def make_network():
 def dicom_of():
     """The function `dicom_file`."""
     return dicom_file
+
+
+@pytest.fixture(scope="session")
+def running_orthanc(tmp_path_factory: pytest.TempPathFactory):
+    """An archive that all tests share; skips where Orthanc is not installed."""
+    with orthanc_server(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
+
+
+@pytest.fixture
+def orthanc(running_orthanc: Orthanc) -> Orthanc:
+    """The shared archive, empty."""
+    running_orthanc.clear()
+    return running_orthanc

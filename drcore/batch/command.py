@@ -38,7 +38,7 @@ from drcore.sources.remote_client import was_outage
 from drcore.sources.source import PhotographSource
 from drcore.text import cell, clean_name
 
-__all__ = ["OUTAGE", "GradeOptions", "grade"]
+__all__ = ["OUTAGE", "GradeOptions", "grade", "refuse_other_model"]
 
 OUTAGE = 3
 """Exit code of a run that could not fetch some photographs."""
@@ -216,7 +216,7 @@ class _Run:
         self.before = sum(has_row) - len(self.again)
         grader = _open_grader(options) if missing else None
         if grader is not None:
-            _refuse_other_model(table, grader, options.csv)
+            refuse_other_model(table, grader, options.csv)
             table.start()
         table.csv_file.rename(renames)
         set_aside(table.csv_file, self.gone, options.csv)
@@ -356,7 +356,8 @@ def _open_grader(options: GradeOptions) -> Grader:
     return grader
 
 
-def _refuse_other_model(table: ResultTable, grader: Grader, csv: str) -> None:
+def refuse_other_model(table: ResultTable, grader: Grader, csv: str) -> None:
+    """Raise `SourceError` where a table has rows of another model than the grader's."""
     others = sorted(table.model_versions - {grader.version})
     if others:
         raise SourceError(

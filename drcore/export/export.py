@@ -22,7 +22,7 @@ from drcore.export.deidentification import Disclosure, pseudonym
 from drcore.export.final_grade import FINAL_COLUMNS, final_cells
 from drcore.export.overlays import OverlayWriter
 from drcore.export.result_json import result
-from drcore.export.standards.dicom_identity import anonymous_header, patient_name, study_of
+from drcore.export.standards.dicom_identity import patient_name, study_of
 from drcore.export.standards.fhir import report_bundle
 from drcore.files import replacing
 from drcore.results.columns import COLUMNS, row_of
@@ -286,29 +286,14 @@ def _numbered(groups: Iterable[tuple[tuple[int, T], ...]]) -> list[tuple[int, T]
 
 
 def _dicom(cases: Sequence[Case], run: _Run) -> None:
-    from drcore.export.legend import with_legend
-    from drcore.export.pictures import illustrate
-    from drcore.export.standards.dicom import overlay_capture, structured_report
+    from drcore.export.dicom_documents import overlay_document, report_document
 
-    case = run.privacy.apply(cases[0])
-    header = header_of(case)
-    if header is None:
-        raise SourceError(f"{case.report.name}: the file is no DICOM file any more. Open it again.")
-    if run.privacy.deidentified:
-        header = anonymous_header(header)
-    names = run.privacy.with_names
-    stem = photograph_stem(case.report.name, case.report.sha256)
-    report = structured_report(
-        case.report, header, made_at=run.made_at, patient_name=names, reading=case.reading,
-        remark=_laser(case),
-    )  # fmt: skip
-    run.archive.add("dicom", f"{stem}-report.dcm", report)
-    if run.privacy.may_show(case) and case.report.sha256 not in run.withheld:
-        picture = with_legend(illustrate(case, run.privacy).overlay, case)
-        overlay = overlay_capture(
-            case.report, picture, header, made_at=run.made_at, patient_name=names,
-            reading=case.reading,
-        )  # fmt: skip
+    report = run.privacy.apply(cases[0]).report
+    stem = photograph_stem(report.name, report.sha256)
+    document = report_document(cases[0], run.privacy, made_at=run.made_at)
+    run.archive.add("dicom", f"{stem}-report.dcm", document)
+    if run.privacy.may_show(cases[0]) and report.sha256 not in run.withheld:
+        overlay = overlay_document(cases[0], run.privacy, made_at=run.made_at)
         run.archive.add("dicom", f"{stem}-overlay.dcm", overlay)
 
 

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from drcore.errors import DrcoreError, PhotographError
 from drcore.eye import Laterality, degrees_of
+from drcore.photographs.dicom_elements import (
+    BODY,
+    TRANSFER_SYNTAX,
+    UNDEFINED,
+    names_its_kind,
+    walk_elements,
+)
 from drcore.photographs.dicom_frames import frame_sha256
 from drcore.photographs.dicom_layout import JPEG, JPEG_2000, NATIVE, RLE, Layout, read_layout
 from drcore.photographs.dicom_pixels import with_own_colours
@@ -29,19 +36,7 @@ __all__ = ["DicomSource", "Header", "holds_dicom", "read_header"]
 
 DicomSource = str | Path | bytes | bytearray | memoryview | BinaryIO
 
-MAX_ELEMENTS = 200_000
-"""Elements of a header at most, nested ones counted: twenty times a talkative camera's."""
-
 _PIXEL_DATA = 0x7FE00010
-_TRANSFER_SYNTAX = 0x00020010
-_BODY = 0x00030000
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_UNDEFINED = 0xFFFFFFFF
-_LONG_KINDS = frozenset(
-    {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-)
-"""Value representations whose length takes four bytes (PS3.5 7.1.2)."""
-_LONGEST_VALUE = 1 << 20
 _IMAGE_KEYWORDS = (
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "WindowCenter",
@@ -194,10 +189,10 @@ def _parse(data: bytes, label: str) -> tuple[str, Dataset, int]:
     start = 132 if data[128:132] == b"DICM" else 0
     place, syntax = start, ""
     if data[start : start + 2] == b"\x02\x00":
-        meta, place = _walk(data, start, {_TRANSFER_SYNTAX}, _BODY)
-        value = meta.get(_TRANSFER_SYNTAX, b"")
+        meta, place = walk_elements(data, start, {TRANSFER_SYNTAX}, BODY)
+        value = meta.get(TRANSFER_SYNTAX, b"")
         syntax = value[8:].rstrip(b"\0 ").decode("ascii", "replace")
-    explicit = _names_its_kind(data, place)
+    explicit = names_its_kind(data, place)
     if start == place:  # no meta information: one of the two native kinds
         syntax = "1.2.840.10008.1.2" + (".1" if explicit else "")
     if syntax not in {*NATIVE, JPEG, *JPEG_2000, RLE}:
@@ -207,7 +202,7 @@ def _parse(data: bytes, label: str) -> tuple[str, Dataset, int]:
             "photograph uncompressed, or as JPEG baseline, JPEG 2000 or RLE."
         )
     tags = {tag_for_keyword(keyword) for keyword in (*_IMAGE_KEYWORDS, *_IDENTITY_KEYWORDS)}
-    found, place = _walk(data, place, {tag for tag in tags if tag is not None}, _PIXEL_DATA)
+    found, place = walk_elements(data, place, {tag for tag in tags if tag is not None}, _PIXEL_DATA)
     if data[place : place + 4] != struct.pack("<HH", 0x7FE0, 0x0010):
         raise PhotographError(
             f"{label}: this DICOM file holds no photograph (there is no pixel data). Choose an "
@@ -215,51 +210,6 @@ def _parse(data: bytes, label: str) -> tuple[str, Dataset, int]:
         )
     wanted = io.BytesIO(b"".join(found[tag] for tag in sorted(found)))
     return syntax, read_dataset(wanted, not explicit, is_little_endian=True), place
-
-
-def _names_its_kind(data: bytes, place: int) -> bool:
-    """Whether the element there is explicit: two capitals stand where else the length would."""
-    return re.fullmatch(rb"[A-Z]{2}", data[place + 4 : place + 6]) is not None
-
-
-def _walk(data: bytes, place: int, wanted: set[int], stop: int) -> tuple[dict[int, bytes], int]:
-    """Walk over elements without parsing them, up to the first tag that is not below `stop`.
-
-    pydicom builds an object for everything that it passes, nested or not: a header made of a
-    million empty items would cost gigabytes. Here it costs a number.
-
-    Returns:
-        The encoded elements whose tags are wanted, and where the walk stopped.
-    """
-    found: dict[int, bytes] = {}
-    explicit = _names_its_kind(data, place)
-    depth = 0
-    for _ in range(MAX_ELEMENTS):
-        if place + 8 > len(data):
-            return found, len(data)
-        group, element = struct.unpack_from("<HH", data, place)
-        tag = group << 16 | element
-        if depth == 0 and tag >= stop:
-            return found, place
-        (length,) = struct.unpack_from("<L", data, place + 4)
-        body = place + 8
-        if tag in {_ITEM_END, _SEQUENCE_END}:
-            depth -= 1
-        elif explicit and tag != _ITEM and _names_its_kind(data, place):
-            if data[place + 4 : place + 6] in _LONG_KINDS:
-                (length,) = struct.unpack_from("<L", data, place + 8)
-                body = place + 12
-            else:
-                (length,) = struct.unpack_from("<H", data, place + 6)
-        if depth < 0:
-            raise ValueError("a sequence ends that never began")
-        if length == _UNDEFINED:
-            depth += 1
-            length = 0
-        elif depth == 0 and tag in wanted and length <= _LONGEST_VALUE:
-            found[tag] = data[place : body + length]
-        place = body + length
-    raise ValueError(f"it has more than {MAX_ELEMENTS} elements")
 
 
 def _header(data: bytes, label: str, dataset: Dataset, layout: Layout, place: int) -> Header:
@@ -308,7 +258,7 @@ def _pixel_bounds(data: bytes, place: int, layout: Layout, label: str) -> tuple[
     start = place + (12 if explicit else 8)
     length = int.from_bytes(data[start - 4 : start], "little")
     compressed = layout.syntax not in NATIVE
-    if compressed != (length == _UNDEFINED):
+    if compressed != (length == UNDEFINED):
         raise PhotographError(
             f"{label}: the DICOM header contradicts itself on whether the pixels are compressed. "
             "Export the photograph again."

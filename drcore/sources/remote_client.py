@@ -18,7 +18,8 @@ from urllib.parse import urljoin, urlsplit
 from drcore.errors import RETRY_LATER, DrcoreError, PhotographError, SourceError
 
 __all__ = [
-    "CREDENTIALS", "describe_error", "file_system", "may_be_asked", "was_outage", "with_retries",
+    "CREDENTIALS", "describe_error", "file_system", "may_be_asked", "retry_after", "was_outage",
+    "with_retries",
 ]  # fmt: skip
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -132,7 +133,7 @@ def with_retries(
                 failure.is_outage = passing and was_outage(why)
                 # Not "from error": its text may hold credentials, and tracebacks are printed.
                 raise failure from None
-            pause = max(PAUSE * 2**number, _retry_after(error))
+            pause = max(PAUSE * 2**number, retry_after(error))
         time.sleep(min(pause, MAX_PAUSE))
     raise AssertionError  # the last try returned or raised
 
@@ -189,7 +190,7 @@ def _describe_status(status: int) -> tuple[str, bool]:
     return f"the server refuses (status {status}).", False
 
 
-def _retry_after(error: BaseException | None) -> float:
+def retry_after(error: BaseException | None) -> float:
     """Seconds that the server asks to wait; 0 where it does not."""
     while error is not None:
         headers = getattr(error, "headers", None)

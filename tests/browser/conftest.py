@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.app_server import app_server, chromium
+from tests.support.orthanc import PASSWORD, USER
 
 
 @pytest.fixture(scope="session")
@@ -14,9 +15,20 @@ def batch_root(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory, batch_root):
+def pacs_file(tmp_path_factory):
+    """The file of PACS servers, read anew for each page; nothing answers at the address in it."""
+    file = tmp_path_factory.mktemp("pacs") / "pacs.toml"
+    file.write_text('[servers.clinic]\nkind = "web"\nurl = "http://127.0.0.1:1/rs"\n')
+    return file
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, batch_root, pacs_file):
     """The app as a user starts it."""
-    environment = {"OMP_NUM_THREADS": "1", "DRCORE_BATCH_ROOT": str(batch_root)}
+    environment = {
+        "OMP_NUM_THREADS": "1", "DRCORE_BATCH_ROOT": str(batch_root),
+        "DRCORE_PACS": str(pacs_file), "WEB_USER": USER, "WEB_PASSWORD": PASSWORD,
+    }  # fmt: skip
     with app_server(tmp_path_factory.mktemp("app"), environment) as running:
         yield running
 

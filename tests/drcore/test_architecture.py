@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 DRCORE_ALL = {
     "photographs", "preprocessing", "maps", "model", "grading", "sources", "results", "reviews",
-    "agreement", "export", "batch", "record", "evaluation", "monitoring",
+    "agreement", "export", "batch", "record", "evaluation", "monitoring", "pacs",
 }  # fmt: skip
 VIEWER_BASE = {"ui", "server", "worklist", "session", "image_viewer"}
 
@@ -31,9 +31,10 @@ ALLOWED: dict[str, dict[str, set[str]]] = {
         "reviews": set(),
         "record": {"reviews"},
         "agreement": {"reviews"},
-        "export": DRCORE_ALL - {"export", "batch", "record", "evaluation", "monitoring"},
-        "evaluation": DRCORE_ALL - {"evaluation", "export", "record", "monitoring"},
+        "export": DRCORE_ALL - {"export", "batch", "record", "evaluation", "monitoring", "pacs"},
+        "evaluation": DRCORE_ALL - {"evaluation", "export", "record", "monitoring", "pacs"},
         "monitoring": {"model", "results", "reviews", "agreement", "evaluation"},
+        "pacs": DRCORE_ALL - {"pacs", "record", "evaluation", "monitoring"},
     },
     "viewer": {
         "ui": set(),
@@ -187,9 +188,10 @@ def fresh(code: str) -> str:
 
 
 def test_importing_the_core_imports_nothing_heavy():
-    loaded = set(fresh("import drcore, sys; print(*sys.modules, sep='\\n')").split())
-    assert "drcore.errors" in loaded
-    heavy = {"torch", "cv2", "numpy", "PIL", "pandas", "streamlit", "plotly", "sqlalchemy"}
+    loaded = set(fresh("import drcore.cli, sys; print(*sys.modules, sep='\\n')").split())
+    assert {"drcore.errors", "drcore.pacs.command"} <= loaded
+    heavy = {"torch", "cv2", "numpy", "PIL", "pandas", "streamlit", "plotly", "sqlalchemy",
+             "pydicom", "pynetdicom", "dicomweb_client", "requests"}  # fmt: skip
     assert not loaded & (heavy | {"training", "viewer"})
 
 

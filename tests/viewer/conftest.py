@@ -11,6 +11,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from drcore.grading.grader import Grader
+from tests.support.memory_archive import MemoryArchive
+from viewer.server import pacs
 from viewer.server.model_loader import Engine
 from viewer.session import state
 
@@ -116,3 +118,14 @@ def on_stage():
         return json.loads(found[0].mixed.json or found[0].json) if found else None
 
     return told
+
+
+@pytest.fixture
+def archive(monkeypatch, tmp_path):
+    """An empty archive in memory, the PACS "clinic" of the viewer."""
+    file = tmp_path / "pacs.toml"
+    file.write_text('[servers.clinic]\nkind = "web"\nurl = "https://clinic.example/rs"\n')
+    monkeypatch.setenv("DRCORE_PACS", str(file))
+    made = MemoryArchive()
+    monkeypatch.setattr(pacs, "connection", lambda _: made)
+    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from drcore.export.case import Case
     from drcore.export.deidentification import Disclosure
     from viewer.export.job import ExportJob
+    from viewer.export.pacs_job import SendJob
+
+    Holding = ExportJob | SendJob
 
 MAX_SHOWN = 24
 """Images to check at once; the others follow after these."""
@@ -24,8 +27,11 @@ SIDE = 1000
 """Longest side of an image in pixels: burned-in letters can be read."""
 
 
-def show(job: ExportJob, *, on_confirm: Callable[[ExportJob, frozenset[str]], None]) -> None:
-    """Show the images; `on_confirm` gets the export and the SHA-256 of those that may go."""
+J = TypeVar("J", "ExportJob", "SendJob")
+
+
+def show(job: J, *, on_confirm: Callable[[J, frozenset[str]], None], again: str = "Export") -> None:
+    """Show the images; `on_confirm` gets the job and the SHA-256 of those that may go."""
     shown = job.held_back[:MAX_SHOWN]
     st.subheader("Held back: is there writing on the retina?")
     st.write(
@@ -47,13 +53,13 @@ def show(job: ExportJob, *, on_confirm: Callable[[ExportJob, frozenset[str]], No
         key=f"held-back-{job.token}-{len(confirmed)}", disabled=not confirmed,
     )  # fmt: skip
     st.button(
-        f"Export again with {images}",
+        f"{again} again with {images}",
         key="export-again", disabled=not (checked and confirmed), icon=":material/ios_share:",
         on_click=on_confirm, args=(job, frozenset(confirmed)),
     )  # fmt: skip
 
 
-def _confirmed(job: ExportJob, case: Case, column: DeltaGenerator) -> bool:
+def _confirmed(job: Holding, case: Case, column: DeltaGenerator) -> bool:
     """Show one image; return False if the person omits it."""
     sha256 = case.report.sha256
     with column:

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from viewer.export import panel, record_downloads
+from viewer.export import pacs_panel, panel, record_downloads
 from viewer.session import page, state
 
 page.open_page()
 worklist = state.worklist()
-job = panel.current()
+job, sending = panel.current(), pacs_panel.current()
 
 with st.sidebar:
     record_downloads.all_grades(worklist)
@@ -15,7 +15,10 @@ with st.sidebar:
 
 if job is not None:
     panel.show(job)
+elif sending is not None:
+    pacs_panel.show(sending)
 elif worklist.total:
     panel.choose(worklist)
+    pacs_panel.choose(worklist)
 else:
     panel.empty()

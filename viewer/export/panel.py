@@ -17,7 +17,7 @@ from viewer.session import reader as signed_in
 from viewer.session import reading_mode, state
 from viewer.session.current_job import current_job, forget_job, start_job
 from viewer.ui import messages
-from viewer.worklist.cases import SCOPES, Scope, entries_of, select_cases
+from viewer.worklist.cases import Scope, entries_of, select_cases
 
 if TYPE_CHECKING:
     from drcore.export.deidentification import Disclosure
@@ -89,9 +89,9 @@ def choose(worklist: Worklist) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Images")
-        counts = {scope: len(entries_of(worklist, scope)) for scope in SCOPES}
+        counts = {scope: len(entries_of(worklist, scope)) for scope in _SCOPES}
         scope = st.segmented_control(
-            "Images", SCOPES, default="all", required=True, key="export-scope",
+            "Images", list(_SCOPES), default="all", required=True, key="export-scope",
             format_func=lambda name: f"{_SCOPES[name]} ({counts[name]})",
             label_visibility="collapsed", persist_state="session",
         )  # fmt: skip
@@ -143,7 +143,7 @@ def show(job: ExportJob) -> None:
         messages.problem(job.error)
     elif job.exported is not None:
         _download(job)
-    _left_out(job.problems)
+    left_out(job.problems)
     if job.held_back:
         held_back.show(job, on_confirm=_again)
     st.button(
@@ -166,7 +166,7 @@ def _download(job: ExportJob) -> None:
     )  # fmt: skip
 
 
-def _left_out(problems: tuple[str, ...]) -> None:
+def left_out(problems: tuple[str, ...]) -> None:
     """List what is not included; names in it are untrusted, so it never becomes Markdown."""
     if not problems:
         return
@@ -246,7 +246,7 @@ def _begin(
             )
             return
         job = ExportJob(
-            found.cases, kinds, made_at=_now(), privacy=privacy,
+            found.cases, kinds, made_at=now(), privacy=privacy,
             page=page, left_out=found.left_out,
         )  # fmt: skip
     except (DrcoreError, OSError) as error:
@@ -261,12 +261,12 @@ def _again(job: ExportJob, confirmed: frozenset[str]) -> None:
     """Create the export once more, with pictures that a person has looked at."""
     known = st.session_state.get(CONFIRMED, frozenset())
     st.session_state[CONFIRMED] = known | confirmed
-    new = job.again(confirmed, _now())
+    new = job.again(confirmed, now())
     forget_job(jobs(), PARAMETER, job)
     start_job(jobs(), PARAMETER, new)
 
 
-def _now() -> datetime:
+def now() -> datetime:
     """Return the time in the browser's zone, or in the server's if that is unknown."""
     try:
         return datetime.now(ZoneInfo(st.context.timezone or ""))

@@ -5,6 +5,7 @@ import streamlit as st
 from viewer.review import (
     downloads,
     list_panel,
+    pacs_panel,
     reading_mode_panel,
     resume_link,
     start_panel,
@@ -17,7 +18,9 @@ page.open_page()
 worklist = state.worklist()
 side = st.sidebar.container()
 
-if len(worklist) and not reading_mode.chosen():
+if pacs_panel.is_open():
+    pacs_panel.show(worklist)
+elif len(worklist) and not reading_mode.chosen():
     start_panel.show(worklist)
 elif len(worklist):
     workspace.show(worklist)
@@ -25,7 +28,8 @@ else:
     st.header("Grade fundus images")
     resume_link.last_list("")
     upload.uploader(worklist)
-    st.caption(upload.PRIVACY)
+    st.caption(upload.privacy())
+    pacs_panel.offer()
     st.subheader("Or try a sample image")
     upload.sample_gallery(worklist)
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from drcore.errors import DrcoreError
+from viewer.review import pacs_panel
+from viewer.server import pacs
 from viewer.server.shipped import shipped
 from viewer.session import state
 from viewer.ui import uploads
@@ -30,10 +32,15 @@ _TITLES = {
 }
 """Titles of the samples, in the order shown."""
 
-PRIVACY = (
-    "Images stay on the computer running this viewer and are not sent anywhere else. Your worklist "
-    "is kept for 30 days after last use, or until you clear it."
-)
+_KEPT = "Your worklist is kept for 30 days after last use, or until you clear it."
+
+
+def privacy() -> str:
+    """Return where images are kept, and whether they leave."""
+    stay = "Images stay on the computer running this viewer"
+    if pacs.configured():
+        return f"{stay}; only what you send to a PACS leaves it. {_KEPT}"
+    return f"{stay} and are not sent anywhere else. {_KEPT}"
 
 
 def uploader(worklist: Worklist) -> None:
@@ -64,6 +71,7 @@ def add_more(worklist: Worklist) -> None:
     key = f"add-{state.session().uploads}"
     with st.popover("Add images", icon=":material/add:", width="stretch", key=key):
         uploader(worklist)
+        pacs_panel.offer()
         st.caption("Sample images")
         with st.container(gap=None):
             for file in samples():

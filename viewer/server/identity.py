@@ -17,7 +17,7 @@ from viewer.server.settings import proxy_addresses, reader_header, roles_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Permission = Literal["read", "arbitrate", "study_rules", "export_identity", "monitor"]
+Permission = Literal["read", "arbitrate", "study_rules", "export_identity", "monitor", "pacs"]
 PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
 
 _KEYS = {"claim", "hours", *PERMISSIONS}

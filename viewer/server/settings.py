@@ -87,6 +87,11 @@ def roles_file() -> str:
     return os.environ.get("DRCORE_ROLES", "").strip()
 
 
+def pacs_file() -> str:
+    """Return the path of DRCORE_PACS, which names picture archives; empty where there is none."""
+    return os.environ.get("DRCORE_PACS", "").strip()
+
+
 def trouble() -> str:
     """Say which setting is not valid, before anybody's photographs meet it; empty if all are."""
     degrees = os.environ.get("DRCORE_FIELD_DEGREES", "").strip()

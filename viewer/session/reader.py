@@ -32,6 +32,7 @@ _REFUSED: dict[Permission, str] = {
     "study_rules": "may not change the study's rules",
     "export_identity": "may not export patients' identity: export de-identified",
     "monitor": "may not see Monitor",
+    "pacs": "may not use the PACS",
 }
 _NO_TOOLBAR = '[data-testid="stElementToolbar"] { display: none !important; }'
 """Every table of Streamlit has one, with a download of what it shows as CSV."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from drcore.text import fold
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from viewer.worklist.entry import Entry
     from viewer.worklist.worklist import Worklist
 
-Scope = Literal["all", "reviewed", "patient"]
-
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+Scope = Literal["all", "reviewed", "patient", "image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ def entries_of(worklist: Worklist, scope: Scope) -> list[Entry]:
     selected = worklist.selected
     if selected is None:
         return []
-    patient = selected.patient
+    patient = selected.patient if scope == "patient" else None
     return [
         entry
         for entry in everything

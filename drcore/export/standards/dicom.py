@@ -10,7 +10,7 @@ import io
 import logging
 import warnings
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from drcore.export.standards.codes import (
     model_name,
 )
 from drcore.export.standards.dicom_content import MANUFACTURER, report_comments, report_content
-from drcore.export.standards.dicom_identity import identity_of
+from drcore.export.standards.dicom_identity import derived_uid, identity_of
 from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.dicom_header import DicomSource, Header, read_header
 
@@ -57,6 +57,7 @@ def structured_report(
     patient_name: bool = False,
     reading: ReadingStatus | None = None,
     remark: str = "",
+    uid_seed: str = "",
 ) -> bytes:
     """Write readers' and model's result as a Comprehensive SR document (PS3.16 TID 1500).
 
@@ -69,6 +70,7 @@ def structured_report(
         patient_name: copy the patient's name too. An archive that compares names may want it.
         reading: what readers said of the photograph; nobody has read it where left out.
         remark: see `drcore.export.cautions.laser_sentence`.
+        uid_seed: documents made with the same text have the same UIDs; new ones where left out.
 
     Returns:
         A DICOM file in the photograph's study, in a series of its own: the readers' final grade
@@ -78,8 +80,7 @@ def structured_report(
         and as preliminary while there is no final grade.
 
     Raises:
-        SourceError: the photograph failed, did not come from DICOM, or is not the one of the
-            report; or its header lacks what a report must refer to.
+        SourceError: see `overlay_capture`.
     """
     header, number = _origin(report, source)
     import highdicom as hd
@@ -92,9 +93,8 @@ def structured_report(
         document = hd.sr.ComprehensiveSR(
             evidence=[evidence],
             content=report_content(report, header, number, reading, comments),
-            series_instance_uid=hd.UID(),
+            **_new_uids(uid_seed),
             series_number=_SERIES_NUMBERS["SR"],
-            sop_instance_uid=hd.UID(),
             instance_number=1,
             manufacturer=MANUFACTURER,
             is_complete=True,
@@ -119,6 +119,7 @@ def overlay_capture(
     made_at: datetime | None = None,
     patient_name: bool = False,
     reading: ReadingStatus | None = None,
+    uid_seed: str = "",
 ) -> bytes:
     """Write the overlay as a Secondary Capture image.
 
@@ -131,6 +132,7 @@ def overlay_capture(
             follow; now, where left out.
         patient_name: copy the patient's name too.
         reading: what readers said of the photograph; its description says whether one has read it.
+        uid_seed: documents made with the same text have the same UIDs; new ones where left out.
 
     Returns:
         A DICOM file in the photograph's study, in a series of its own, that refers to the
@@ -144,7 +146,7 @@ def overlay_capture(
     _check_picture(overlay, header)
     try:
         evidence = _evidence(header, patient_name=patient_name)
-        image = _secondary_capture(evidence, overlay, report.laterality)
+        image = _secondary_capture(evidence, overlay, report.laterality, uid_seed)
         _sign(image, report, made_at, header)
         image.SourceImageSequence = [_reference(evidence, number if header.frames > 1 else None)]
         image.SeriesDescription = "Overlay of the grade's evidence, research use only"
@@ -161,8 +163,18 @@ def overlay_capture(
         raise _unfit(header, error) from error
 
 
+def _new_uids(seed: str) -> dict[str, Any]:
+    """Return the UIDs of a document and of the series that it is alone in."""
+    import highdicom as hd
+
+    return {
+        f"{part}_instance_uid": derived_uid(f"{part} {seed}") if seed else str(hd.UID())
+        for part in ("series", "sop")
+    }
+
+
 def _secondary_capture(
-    evidence: Dataset, overlay: NDArray[np.uint8], laterality: Laterality | None
+    evidence: Dataset, overlay: NDArray[np.uint8], laterality: Laterality | None, uid_seed: str
 ) -> Dataset:
     import highdicom as hd
 
@@ -175,9 +187,8 @@ def _secondary_capture(
         # Facing the patient: rows run to the patient's left, columns to the feet.
         patient_orientation=("L", "F"),
         laterality={"OD": "R", "OS": "L", None: None}[laterality],
-        series_instance_uid=hd.UID(),
+        **_new_uids(uid_seed),
         series_number=_SERIES_NUMBERS["OT"],
-        sop_instance_uid=hd.UID(),
         instance_number=1,
         manufacturer=MANUFACTURER,
         transfer_syntax_uid="1.2.840.10008.1.2.1",

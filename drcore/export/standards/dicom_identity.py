@@ -11,9 +11,10 @@ from drcore.photographs.dicom_header import Header
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["anonymous_header", "patient_name", "study_of"]
+__all__ = ["anonymous_header", "derived_uid", "patient_name", "study_of"]
 
 _UIDS = uuid.uuid5(uuid.NAMESPACE_OID, "drcore de-identified")
+_DOCUMENTS = uuid.uuid5(uuid.NAMESPACE_OID, "drcore documents")
 _REPLACED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 METHOD = "drcore: identity removed, UIDs replaced"
 
@@ -41,6 +42,18 @@ def anonymous_header(header: Header) -> Header:
     kept.PatientIdentityRemoved = "YES"
     kept.DeidentificationMethod = METHOD
     return replace(header, label=header.sha256[0][:16], patient=None, dataset=kept)
+
+
+def derived_uid(text: str) -> str:
+    """Return the UID of a document that is made of known content: the same for the same text.
+
+    Args:
+        text: all that tells the document from others.
+
+    Returns:
+        A UID of the form of PS3.5 B.2.
+    """
+    return f"2.25.{uuid.uuid5(_DOCUMENTS, text).int}"
 
 
 def patient_name(header: Header) -> str:

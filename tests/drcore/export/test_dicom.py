@@ -19,7 +19,10 @@ from pydicom.dataset import Dataset
 
 from drcore.agreement.adjudication import StudyRules, reading_status
 from drcore.errors import SourceError
+from drcore.export.case import Case
 from drcore.export.cautions import model_remarks
+from drcore.export.deidentification import Disclosure
+from drcore.export.dicom_documents import overlay_document, report_document
 from drcore.export.standards.dicom import overlay_capture, structured_report
 from drcore.icdr import MODEL_NOTICE
 from drcore.maps.overlay import overlay
@@ -281,3 +284,25 @@ def test_validator_finds_no_error(
     assert ("ComprehensiveSR" if kind != "overlay" else "SCImage") in said
     # That our own scheme is unknown to it is as it should be.
     assert not [line for line in said.splitlines() if line.startswith("Error")]
+
+
+def test_documents_of_the_same_content_have_the_same_uids(report, source):
+    made = Decision(
+        sha256=report.sha256, image=report.name, model_version=report.model_version,
+        machine_status=report.status, machine_grade=report.grade, machine_score=report.score,
+        action="change", grade=2, note="", reader="AB", decided_at=MADE_AT,
+    )  # fmt: skip
+    unread, read = Case(report, source), Case(report, source, decisions=((1, made),))
+    privacies = (Disclosure(), Disclosure(deidentified=True))
+
+    def uids(case, privacy, day: int, write=report_document) -> tuple[str, str]:
+        moment = MADE_AT.replace(day=day)
+        found = opened(write(case, privacy, made_at=moment, same_uids=True))
+        return found.SOPInstanceUID, found.SeriesInstanceUID
+
+    all_uids = [uids(case, one, 1) for case in (unread, read) for one in privacies]
+    assert all_uids == [uids(case, one, 2) for case in (unread, read) for one in privacies]
+    all_uids.append(uids(unread, privacies[0], 1, overlay_document))
+    assert len({uid for pair in all_uids for uid in pair}) == 10
+    new = [opened(report_document(unread, privacies[0], made_at=MADE_AT)) for _ in range(2)]
+    assert len({one.SOPInstanceUID for one in new}) == 2

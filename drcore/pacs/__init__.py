@@ -1,0 +1,1 @@
+"""Picture archives: echo, find, fetch and send through DICOM and DICOMweb, and a listener."""
