@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from drcore.errors import DrcoreError, PacsError
+from drcore.errors import RETRY_LATER, DrcoreError, PacsError
 from drcore.pacs.connection import FoundStudy, Outcome
 from drcore.pacs.web_session import RefusedError
 from drcore.photographs.dicom_elements import is_uid
-from drcore.sources.remote_client import RETRY_LATER, retry_after
+from drcore.sources.remote_client import retry_after
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -11,9 +11,8 @@ import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from drcore.errors import PacsError
+from drcore.errors import RETRY_LATER, PacsError
 from drcore.photographs.photograph import MAX_BYTES
-from drcore.sources.remote_client import RETRY_LATER
 
 if TYPE_CHECKING:
     from drcore.pacs.servers import WebServer
