@@ -89,7 +89,8 @@ def _inset_outside(region: Region, rim: Circle) -> bool:
 def _inset_in_corner(region: Region, rim: Circle) -> bool:
     """True where a small disc stands out of a photograph without a rim of its own."""
     share = rim.radius / max(region.filled.shape)
-    return region.solidity < 0.99 and 0.1 < share < 0.3 and rim.seen > 1.65
+    large = region.area > 0.5  # else it lies in a larger frame, with writing perhaps
+    return large and region.solidity < 0.99 and 0.1 < share < 0.3 and rim.seen > 1.65
 
 
 def _notched(region: Region, first: Circle, second: Circle) -> bool:
