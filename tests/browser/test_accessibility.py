@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 
+from drcore.reviews.store import ReviewStore
 from tests.support.browser import PATIENCE, wait_until_still
+from tests.support.reviews import decision
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -36,6 +38,18 @@ def audit():
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_page_in_every_state(browser, server, batch_root, sample_images, audit, theme):
+    with ReviewStore(server.reviews) as record:
+        for number in range(16):  # for charts and tables
+            record.add(
+                decision(
+                    sha256=f"{theme}{number}".encode().hex().ljust(64, "0"),
+                    patient=f"{number}",
+                    reader="AX",
+                    grade=2 + number % 2,
+                    action="change",
+                    seconds=20.0,
+                )
+            )
     folder = batch_root / "screening"
     folder.mkdir(exist_ok=True)
     shutil.copy(sample_images / "phantom_mild_OS.jpg", folder / "1_OS.jpg")
@@ -79,8 +93,14 @@ def test_every_page_in_every_state(browser, server, batch_root, sample_images, a
         page.locator(".st-key-list-front").get_by_role("button", name=name).first.click()
         audit(page, name)
         page.keyboard.press("Escape")
-    for name in ("Agreement", "Monitor", "Workload", "Model", "Export"):
+    drawn = {
+        "Agreement": "table.figures", "Monitor": ".stPlotlyChart .main-svg",
+        "Workload": "h2:text('Workload')", "Model": ".st-key-model-card",
+        "Export": "h2:text('Export')",
+    }  # fmt: skip
+    for name, part in drawn.items():
         page.get_by_role("link", name=name).first.click()
+        page.locator(part).first.wait_for()
         audit(page, name)
     page.get_by_role("button", name="Create export").click()
     page.get_by_text("Export ready").wait_for()
