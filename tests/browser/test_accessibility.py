@@ -95,8 +95,8 @@ def test_every_page_in_every_state(browser, server, batch_root, sample_images, a
         page.keyboard.press("Escape")
     drawn = {
         "Agreement": "table.figures", "Monitor": ".stPlotlyChart .main-svg",
-        "Workload": "h2:text('Workload')", "Model": ".st-key-model-card",
-        "Export": "h2:text('Export')",
+        "Workload": "h2:has-text('Workload')", "Model": ".st-key-model-card",
+        "Export": "h2:has-text('Export')",
     }  # fmt: skip
     for name, part in drawn.items():
         page.get_by_role("link", name=name).first.click()
