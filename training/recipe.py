@@ -252,14 +252,6 @@ RECIPES: dict[str, Recipe] = {
     "ram-256-further-taught": replace(
         _FURTHER, preset="ram-256", epochs=5, frozen=0, taught=0.4, seed=41
     ),
-    "ram-512-lite2-further-taught": replace(
-        _FURTHER,
-        preset="ram-512-lite2",
-        frozen=4,
-        taught=0.4,
-        seed=42,
-        datasets=(*_FURTHER.datasets[:-1], ("aptos2019", 0.15)),
-    ),
     # Linear unit of the weights that ship, solved for; nothing else changes.
     "ram-512-refit": replace(_ALIKE, epochs=0, refit=Refit()),
     "tiny-128": Recipe("tiny-128", epochs=10, batch=16, rate=3e-3, average=0.95),

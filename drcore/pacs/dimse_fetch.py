@@ -14,7 +14,7 @@ from pynetdicom.association import Association
 from drcore.errors import DrcoreError, PacsError, SourceError
 from drcore.pacs.association import MAX_CONTEXTS, associated, broke_off, refusal
 from drcore.pacs.connection import Fetched, FoundStudy, Patience
-from drcore.pacs.dimse_find import FIND, find_below, value_of
+from drcore.pacs.dimse_find import FIND, find_below, query_below, value_of
 from drcore.pacs.object_kinds import FETCHED, NATIVE, SYNTAXES
 from drcore.pacs.received import check_received, file_of, store
 from drcore.pacs.servers import DicomServer
@@ -194,7 +194,7 @@ def _get(server: DicomServer, taker: _Taker) -> None:
 def _requests(plan: _Plan, taker: _Taker) -> Iterator[Dataset]:
     """Ask for a whole study or series where all of it is missing, else for single objects."""
     if not plan.is_known:
-        yield _request("STUDY", taker.study)
+        yield query_below("STUDY", taker.study)
         return
     missing = set(_missing(plan, taker.folder))
     by_series: dict[str, list[str]] = {}
@@ -202,20 +202,13 @@ def _requests(plan: _Plan, taker: _Taker) -> Iterator[Dataset]:
         by_series.setdefault(series, []).append(uid)
     for series, uids in by_series.items():
         if missing.issuperset(uids):
-            yield _request("SERIES", taker.study, SeriesInstanceUID=series)
+            yield query_below("SERIES", taker.study, SeriesInstanceUID=series)
             continue
         for uid in uids:
             if uid in missing:
-                yield _request("IMAGE", taker.study, SeriesInstanceUID=series, SOPInstanceUID=uid)
-
-
-def _request(level: str, study: str, **keys: str) -> Dataset:
-    asked = Dataset()
-    asked.QueryRetrieveLevel = level
-    asked.StudyInstanceUID = study
-    for keyword, value in keys.items():
-        setattr(asked, keyword, value)
-    return asked
+                yield query_below(
+                    "IMAGE", taker.study, SeriesInstanceUID=series, SOPInstanceUID=uid
+                )
 
 
 def _ask(association: Association, server: DicomServer, asked: Dataset) -> None:

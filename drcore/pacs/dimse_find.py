@@ -19,7 +19,7 @@ from drcore.pacs.servers import DicomServer
 from drcore.photographs.dicom_elements import is_uid
 from drcore.text import printable
 
-__all__ = ["FIND", "find_below", "find_studies", "value_of"]
+__all__ = ["FIND", "find_below", "find_studies", "query_below", "value_of"]
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 """Study Root Query/Retrieve Information Model - FIND."""
@@ -90,7 +90,7 @@ def _narrowed(
     """Check what an archive may have ignored: modality and station are optional keys of a study."""
     if not query.station and (not query.modalities or study.modalities):
         return study
-    asked = _below("SERIES", study.study_uid, Modality="", StationName="")
+    asked = query_below("SERIES", study.study_uid, Modality="", StationName="")
     series = [
         (value_of(answer, "Modality"), value_of(answer, "StationName"))
         for answer in _answers(association, server, asked)
@@ -119,10 +119,11 @@ def find_below(
     Raises:
         PacsError: the query is refused, or the archive fails.
     """
-    return list(_answers(association, server, _below(level, study, **keys)))
+    return list(_answers(association, server, query_below(level, study, **keys)))
 
 
-def _below(level: str, study: str, **keys: str) -> Dataset:
+def query_below(level: str, study: str, **keys: str) -> Dataset:
+    """Return the data set that asks for series or instances of a study, or for itself."""
     asked = Dataset()
     asked.QueryRetrieveLevel = level
     asked.StudyInstanceUID = study

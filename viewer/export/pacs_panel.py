@@ -15,7 +15,7 @@ from viewer.session import reader as signed_in
 from viewer.session import reading_mode, state
 from viewer.session.current_job import current_job, forget_job, start_job
 from viewer.ui import messages
-from viewer.worklist.cases import Scope, entries_of, select_cases
+from viewer.worklist.cases import Scope, select_cases
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +30,6 @@ PARAMETER = "send"
 MAX_REASONS = 5
 """Sentences on failures above the table, which has all."""
 
-_SCOPES: dict[Scope, str] = {
-    "image": "Current image",
-    "patient": "Current patient",
-    "reviewed": "Graded",
-    "all": "All images",
-}
 _DOCUMENTS: dict[Document, tuple[str, str]] = {
     "report": ("Structured report", "Readers\u2019 and model\u2019s result (Comprehensive SR)"),
     "overlay": ("Overlay", "Heat map over the image, with legend and notice (Secondary Capture)"),
@@ -80,17 +74,14 @@ def choose(worklist: Worklist) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         server = st.selectbox("PACS", names, key="send-server", persist_state="session")
-        counts = {scope: len(entries_of(worklist, scope)) for scope in _SCOPES}
-        scope = st.segmented_control(
-            "Images to send", list(_SCOPES), default="all", required=True, key="send-scope",
-            format_func=lambda name: f"{_SCOPES[name]} ({counts[name]})", persist_state="session",
-        )  # fmt: skip
+        scopes: tuple[Scope, ...] = ("image", "patient", "reviewed", "all")
+        scope, count = panel.choose_scope(worklist, "Images to send", scopes, "send-scope")
         documents: list[Document] = [name for name in _DOCUMENTS if _document_box(name)]
     with right:
         privacy = _privacy(worklist)
         st.button(
             "Send", key="send", icon=":material/send:",
-            disabled=not documents or not counts[scope],
+            disabled=not documents or not count,
             on_click=_begin, args=(worklist, server, scope, documents, privacy),
         )  # fmt: skip
         if error := st.session_state.pop("send-error", ""):

@@ -40,6 +40,7 @@ MAX_SENTENCES = 50
 Identifiers = Literal["plain", "names", "deidentified"]
 
 _SCOPES: dict[Scope, str] = {
+    "image": "Current image",
     "all": "All images",
     "reviewed": "Graded",
     "patient": "Current patient",
@@ -83,18 +84,28 @@ def empty() -> None:
     st.page_link("review/page.py", label="Go to Review", icon=":material/visibility:")
 
 
+def choose_scope(
+    worklist: Worklist, label: str, scopes: tuple[Scope, ...], key: str, *, labelled: bool = True
+) -> tuple[Scope, int]:
+    """Show which images can be chosen, with their numbers; return the choice and its number."""
+    counts = {scope: len(entries_of(worklist, scope)) for scope in scopes}
+    scope = st.segmented_control(
+        label, list(scopes), default="all", required=True, key=key,
+        format_func=lambda name: f"{_SCOPES[name]} ({counts[name]})",
+        label_visibility="visible" if labelled else "collapsed", persist_state="session",
+    )  # fmt: skip
+    return scope, counts[scope]
+
+
 def choose(worklist: Worklist) -> None:
     """Show what can be chosen, and the button that creates the export."""
     st.header("Export")
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Images")
-        counts = {scope: len(entries_of(worklist, scope)) for scope in _SCOPES}
-        scope = st.segmented_control(
-            "Images", list(_SCOPES), default="all", required=True, key="export-scope",
-            format_func=lambda name: f"{_SCOPES[name]} ({counts[name]})",
-            label_visibility="collapsed", persist_state="session",
-        )  # fmt: skip
+        scope, count = choose_scope(
+            worklist, "Images", ("all", "reviewed", "patient"), "export-scope", labelled=False
+        )
         st.subheader("Formats")
         kinds = [kind for kind in _KINDS if _kind_box(kind)]
         page: Page = "A4"
@@ -112,12 +123,12 @@ def choose(worklist: Worklist) -> None:
         )
         st.button(
             "Create export", key="make-export", type="primary", icon=":material/ios_share:",
-            disabled=not kinds or not counts[scope],
+            disabled=not kinds or not count,
             on_click=_begin, args=(worklist, scope, kinds, privacy, page),
         )  # fmt: skip
         if not kinds:
             st.caption("Select at least one format.")
-        elif not counts[scope]:
+        elif not count:
             st.caption("No images graded yet.")
         error = st.session_state.pop("export-error", "")
         if error:
