@@ -33,10 +33,9 @@ def write_finished(
     try:
         weights = load_file(run / "grades.average.safetensors")
         link = json.loads((run / "start.json").read_text(encoding="utf-8"))["link"]
-        recipe = json.loads((run / "grades.recipe.json").read_text(encoding="utf-8"))
-        preset = recipe.get("tiles", {}).get("preset", "ram-1024")
         stages = [record for folder in (*before, run) for record in _recipes(folder)]
-    except (OSError, ValueError, KeyError) as error:
+        preset = stages[-1].get("tiles", {}).get("preset", "ram-1024")
+    except (OSError, ValueError, LookupError) as error:
         raise RunError(f"{run.name} holds no finished run on grades ({error}).") from error
     if ceiling is not None:
         link["ceiling"] = ceiling
