@@ -29,6 +29,7 @@ __all__ = [
     "measure",
     "on_grid",
     "outside_share",
+    "patch_precision",
 ]
 
 
@@ -37,6 +38,9 @@ GRID = 512
 
 TOLERANCE = 0.01
 """How far from a lesion the largest value may lie and still hit it, share of the diameter."""
+
+PATCH, PATCHES = 33, 10
+"""Side of a patch on the working grid in pixels, and how many patches are looked at."""
 
 REACH = 0.02
 """How far around a lesion energy still counts as on it, share of the diameter."""
@@ -47,6 +51,7 @@ Mask = NDArray[np.bool_]
 TARGETS = ("all", *LESION_TYPES)
 SINGLE_FIGURES = (
     "hit",
+    "patch_precision",
     "energy_on_lesions",
     "energy_on_disc",
     "energy_elsewhere",
@@ -63,6 +68,7 @@ class LocalisationFigures:
     Attributes:
         hit: 1 where the largest value lies on a lesion or within `TOLERANCE` of one, else 0; the
             share that does where several pixels share the largest value.
+        patch_precision: share of the highest patches that hold a lesion, see `patch_precision`.
         average_precision: 0-1, over pixels, for "all" lesions and each type that is annotated and
             present; pixels of other types count against a type.
         prevalence: 0-1, by the same names, share of pixels: the average precision of chance.
@@ -76,6 +82,7 @@ class LocalisationFigures:
     """
 
     hit: float
+    patch_precision: float
     average_precision: dict[str, float]
     prevalence: dict[str, float]
     energy_on_lesions: float
@@ -130,6 +137,11 @@ def measure(ram: Map, frame: RetinaSquare, margin: float, lesions: Lesions) -> L
     keys, counts = _tally(values, [inside[name] for name in TARGETS])
     return LocalisationFigures(
         hit=float(near[values == values.max()].mean()) if seen else math.nan,
+        patch_precision=(
+            patch_precision(np.where(retina, np.nan_to_num(grid), 0), masks["all"] & retina)
+            if seen
+            else math.nan
+        ),
         average_precision=precision,
         prevalence=prevalence,
         energy_on_lesions=_share(energy, reached) if seen else math.nan,
@@ -167,6 +179,32 @@ def on_grid(ram: Map) -> Map:
     value = cv2.resize(np.where(known, ram, 0).astype(np.float32), (GRID, GRID), interpolation=how)
     weight = cv2.resize(known.astype(np.float32), (GRID, GRID), interpolation=how)
     return divided(value, weight)
+
+
+def patch_precision(ram: Map, lesions: Mask) -> float:
+    """Share of the highest patches of a map that hold a lesion.
+
+    The centre of the first patch is the largest value of the map, that of each further one the
+    largest value that is left when no patch may lie over another. Patches without evidence, whose
+    value is not above 0, are not counted.
+
+    Args:
+        ram: float32 (GRID, GRID), 0 where it says nothing.
+        lesions: bool (GRID, GRID).
+
+    Returns:
+        0-1, over `PATCHES` patches or as many as there are; NaN where the map has no evidence.
+
+    Source:
+        Djoumessi et al. 2023, Sparse activations for interpretable disease grading (MIDL).
+    """
+    left, half, found = ram.copy(), PATCH // 2, []
+    while len(found) < PATCHES and left.max() > 0:
+        row, column = divmod(int(left.argmax()), left.shape[1])
+        top, first = max(0, row - half), max(0, column - half)
+        found.append(lesions[top : row + half + 1, first : column + half + 1].any())
+        left[max(0, row - 2 * half) : row + PATCH, max(0, column - 2 * half) : column + PATCH] = 0
+    return float(np.mean(found)) if found else math.nan
 
 
 def average_precision(values: NDArray[np.floating[Any]], positive: Mask) -> float:

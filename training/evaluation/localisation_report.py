@@ -51,18 +51,18 @@ def table(result: Mapping[str, Any]) -> str:
 
 def _where_table(maps: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"{'map':<26} {'pointing hit':<17} {'AP all lesions':<17} {'pooled':<7} "
-        f"{'energy on lesions':<18} {'on the disc':<17} {'outside':<7}"
+        f"{'map':<26} {'pointing hit':<17} {'ten patches':<17} {'AP all lesions':<17} "
+        f"{'pooled':<7} {'energy on lesions':<18} {'on the disc':<17} {'outside':<7}"
     ]
     for name, f in maps.items():
         area = f["average_precision"]["all"]
         lines.append(
-            f"{name:<26} {_cell(f['hit']):<17} {_cell(area):<17} {area['pooled']:<7.3f} "
-            f"{_cell(f['energy_on_lesions']):<18} {_cell(f['energy_on_disc']):<17} "
-            f"{f['energy_outside']['mean']:<7.4f}"
+            f"{name:<26} {_cell(f['hit']):<17} {_cell(f['patch_precision']):<17} "
+            f"{_cell(area):<17} {area['pooled']:<7.3f} {_cell(f['energy_on_lesions']):<18} "
+            f"{_cell(f['energy_on_disc']):<17} {f['energy_outside']['mean']:<7.4f}"
         )
     chance = next(iter(maps.values()))["average_precision"]["all"]["chance"]
-    return [*lines, f"{'(share of pixels: chance)':<26} {'':<17} {chance:.3f}"]
+    return [*lines, f"{'(share of pixels: chance)':<26} {'':<17} {'':<17} {chance:.3f}"]
 
 
 def _type_table(maps: Mapping[str, Any]) -> list[str]:

@@ -37,6 +37,7 @@ from training.evaluation.localisation import (
     measure,
     on_grid,
     outside_share,
+    patch_precision,
 )
 from training.evaluation.localisation_report import compare, summarise
 from training.evaluation.localised_maps import localise
@@ -120,6 +121,23 @@ def test_the_hit_survives_the_tolerance_and_no_more() -> None:
     assert judged(spot(300.5 + 10 + 0.006 * diameter, 260.5), lone).hit == 1
     assert judged(spot(300.5 + 10 + 0.016 * diameter, 260.5), lone).hit == 0
     assert judged(spot(300.5, 260.5 - 10 - 0.016 * diameter), lone).hit == 0
+
+
+def test_the_highest_patches_do_not_overlap_and_count_only_evidence() -> None:
+    lesions = np.zeros((GRID, GRID), bool)
+    lesions[100:103, 100:103] = True
+    ram = np.zeros((GRID, GRID), np.float32)
+    ram[110, 110], ram[112, 112] = 3, 2.5  # the second lies in the patch of the first
+    assert patch_precision(ram, lesions) == 1
+    ram[112, 150] = 2
+    assert patch_precision(ram, lesions) == 0.5
+    ram[110, 119] = 4  # one pixel too far right to see the lesion, and takes the others' place
+    assert patch_precision(ram, lesions) == 0
+    ram[100:400:50, 300:500:50] = 1
+    assert patch_precision(ram, lesions) == 0
+    assert math.isnan(patch_precision(-ram, lesions))
+    far = [judged(spot(300.5, 260.5 + d), painted((300, 260, 10, MA))) for d in (0, 60)]
+    assert far[0].patch_precision > far[1].patch_precision
 
 
 def test_a_peak_in_the_rim_margin_is_not_looked_at() -> None:
