@@ -136,8 +136,10 @@ def test_the_highest_patches_do_not_overlap_and_count_only_evidence() -> None:
     ram[100:400:50, 300:500:50] = 1
     assert patch_precision(ram, lesions) == 0
     assert math.isnan(patch_precision(-ram, lesions))
-    far = [judged(spot(300.5, 260.5 + d), painted((300, 260, 10, MA))) for d in (0, 60)]
-    assert far[0].patch_precision > far[1].patch_precision
+    lone = painted((300, 260, 10, MA))
+    near, far = (spot(300.5, y) for y in (260.5, 320.5))
+    assert judged(np.where(near > 0.5, near, 0), lone).patch_precision == 1
+    assert judged(np.where(far > 0.5, far, 0), lone).patch_precision == 0
 
 
 def test_a_peak_in_the_rim_margin_is_not_looked_at() -> None:
