@@ -264,7 +264,7 @@ def _inside(picture: Any) -> Any:
 
 
 def _distribution(values: Any, inside: Any) -> Any:
-    """Mean and quantiles over the cells inside, (1, C, 64) -> (1, 4 C)."""
+    """Mean and quantiles over the cells inside, and how many these are; (1, C, 64) -> (1, 4 C + 1)."""
     from openvino import opset13 as ops
 
     axis = ops.constant(np.array([2]))
@@ -283,7 +283,9 @@ def _distribution(values: Any, inside: Any) -> Any:
     ranks = ops.round(ops.multiply(_constant(np.array(QUANTILES)), last))
     chosen = ops.gather(order, ops.convert(ranks, "i32"), ops.constant(2))
     everything = ops.concat([ops.unsqueeze(mean, axis), chosen], 2)
-    return ops.reshape(everything, ops.constant(np.array([1, -1])), special_zero=False)
+    flat = ops.reshape(everything, ops.constant(np.array([1, -1])), special_zero=False)
+    share = ops.divide(count, ops.constant(np.float32(GRID * GRID)))
+    return ops.concat([flat, share], 1)
 
 
 def _constant(values: NDArray[Any]) -> Any:

@@ -18,10 +18,9 @@ from training.optimisation.gate_trunk import reader
 
 __all__ = ["Examples", "examples"]
 
-_CHANGED = {"eyeq": 1, "drimdb": 1, "healthy": 1, "eophtha": 1}
-"""By kind: how many changed copies of a gradable photograph there are; 0 where it is not named."""
 _REJECTED = {"equalised": 0}
-"""The same of photographs that a reader rejected; 5 where it is not named."""
+"""By kind: how many changed copies of a rejected photograph there are; 5 where it is not named.
+Changed copies of gradable ones, recoloured, cost more than they gained."""
 _NO_RETINA = 8
 _SPOILT_OF = ("drimdb", "healthy", "eophtha", "phantom")
 """Cameras of which readers rejected no or few photographs: all are spoilt; of others every fourth."""
@@ -88,7 +87,6 @@ def _plan(data: GateSquares, index: int) -> list[tuple[int, str, int]]:
     source = kind.split(maxsplit=1)[0]
     change, count = "changed", 0
     if classes == GRADABLE:
-        count = _CHANGED.get(source, 0)
         if source != "equalised":
             steps += [(index, "spoilt", 50)] * (source in _SPOILT_OF or _code(name) % 4 == 0)
             steps += [(index, "ruined", 60)] * (_code(name) % 4 == 1)
