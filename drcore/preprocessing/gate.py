@@ -2,8 +2,9 @@
 
 It sees the field of view as a square of 256 pixels in the photograph's own colours: the first
 blocks of EfficientNet-Lite0 (Tan & Le 2019; Liu 2020) with the weights of ImageNet, how their
-feature maps are distributed over the cells of a grid inside the field, and two linear layers. Only these two are trained, by `python -m training.gate`;
-`python -m training.gradability` measures the check.
+feature maps are distributed over the cells of a grid inside the field, and two linear layers. Only
+these two are trained, by `python -m training.gate`; `python -m training.gradability` measures the
+check.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "BLACK",
     "BLOCKS",
     "CLASSES",
     "FARTHEST",
@@ -65,7 +67,7 @@ a field that is sharp in parts is told from one that is blurred everywhere."""
 QUANTILES = (0.1, 0.5, 0.9)
 """What is read of the cells inside the field, besides their mean."""
 
-_BLACK = 6.0
+BLACK = 6.0
 """Levels up to this one are not retina."""
 
 FARTHEST = 6.0
@@ -74,7 +76,7 @@ FARTHEST = 6.0
 _LATE = 5
 """The block whose filters sample late by half a pixel, which makes up for those before it."""
 
-_SHOWN_MORE = np.array([0, 0, 0, 0, 1.2])
+_SHOWN_MORE = np.array([0, 0, 0, 0, 2.1])
 """Training shows other things more often than blurred photographs, by the power of this: the reason
 that is given is the one that would be likeliest if both were as common."""
 
@@ -259,12 +261,12 @@ def _inside(picture: Any) -> Any:
     from openvino import opset13 as ops
 
     brightest = ops.reduce_max(picture, ops.constant(np.array([1])), keep_dims=True)
-    lit = ops.convert(ops.greater(brightest, ops.constant(np.float32(_BLACK))), "f32")
+    lit = ops.convert(ops.greater(brightest, ops.constant(np.float32(BLACK))), "f32")
     return ops.convert(ops.greater(_cells(lit), ops.constant(np.float32(0.5))), "f32")
 
 
 def _distribution(values: Any, inside: Any) -> Any:
-    """Mean and quantiles over the cells inside, and how many these are; (1, C, 64) -> (1, 4 C + 1)."""
+    """Mean and quantiles over the cells inside, and their share; (1, C, 64) -> (1, 4 C + 1)."""
     from openvino import opset13 as ops
 
     axis = ops.constant(np.array([2]))

@@ -23,7 +23,8 @@ _REJECTED = {"equalised": 0}
 Changed copies of gradable ones, recoloured, cost more than they gained."""
 _NO_RETINA = 8
 _SPOILT_OF = ("drimdb", "healthy", "eophtha", "phantom")
-"""Cameras of which readers rejected no or few photographs: all are spoilt; of others every fourth."""
+"""Cameras of which readers rejected no or few photographs: all are spoilt, of others a
+fourth."""
 _SPOILT = {"blurred": 0.4, "dark": 0.16, "over-exposed": 0.22, "cut": 0.22}
 _OTHER_COLOURS = 0.3
 """How often a rejected photograph without colours gets those of a gradable one."""
