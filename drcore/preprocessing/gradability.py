@@ -34,7 +34,8 @@ class Limits:
 
     Attributes:
         diameter: least width of the field of view, in pixels of the original.
-        visible: least share of the field of view in the picture, 0-1, and of it above black.
+        visible: least share of the field of view in the picture, 0-1.
+        lit: least share of the field of view that is not black, 0-1.
         one_colour: agreement of red and green from which a picture is a grey or tinted one, -1 to
             1. Cameras of strong tint reach 0.989 (DRIMDB), strong compression 0.994 (ODIR).
         detail: least detail; below it the picture is of one even colour.
@@ -42,6 +43,7 @@ class Limits:
 
     diameter: float = 120.0
     visible: float = 0.34
+    lit: float = 0.31
     one_colour: float = 0.995
     detail: float = 0.25
 
@@ -145,7 +147,7 @@ def assess(
             # Where there is no detail at all, nothing is cut off.
             defect = "not a retina" if even and judgement.defect == "cut" else judgement.defect
             reason = _REASONS[defect]
-        elif (square.max(axis=2) > BLACK).mean() < limits.visible * np.pi / 4:
+        elif (square.max(axis=2) > BLACK).mean() < limits.lit * np.pi / 4:
             reason, score = _REASONS["cut"], 0.0
         elif even or measures["colour_agreement"] > limits.one_colour:
             reason, score = _REASONS["not a retina"], 0.0
