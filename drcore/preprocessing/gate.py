@@ -1,9 +1,10 @@
 """The small network that judges whether a photograph is fit for a grade, and why not.
 
-It sees the field of view as a square of 192 pixels in the photograph's own colours: the first
-blocks of EfficientNet-Lite0 (Tan & Le 2019; Liu 2020) with the weights of ImageNet, statistics of
-their feature maps, and two linear layers. Only these two are trained, by `python -m training.gate`;
-`python -m training.gradability` measures the check.
+It sees the field of view as a square of 256 pixels in the photograph's own colours: the first
+blocks of EfficientNet-Lite0 (Tan & Le 2019; Liu 2020) with the weights of ImageNet, how their
+feature maps are distributed over the cells of a grid inside the field, and two linear layers. Only
+these two are trained, by `python -m training.gate`; `python -m training.gradability` measures the
+check.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from drcore.preprocessing.shipped_network import load_shipped
@@ -24,22 +24,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "BLACK",
     "BLOCKS",
     "CLASSES",
     "FARTHEST",
+    "GRID",
     "INPUT",
+    "QUANTILES",
     "READ",
     "Judgement",
     "graph",
     "judge",
-    "seen",
     "trunk",
 ]
 
 CLASSES = ("gradable", "blurred", "dark", "over-exposed", "cut", "not a retina")
 """What a photograph may be; exactly one, so that probabilities add up to 1."""
 
-INPUT = 192
+INPUT = 256
 """Side of the square that the network sees, in pixels."""
 
 BLOCKS = (
@@ -56,7 +58,17 @@ BLOCKS = (
 resolution stay, the input is added to the output."""
 
 READ = (4, 7)
-"""The blocks whose feature maps are read: mean, maximum, standard deviation and minimum."""
+"""The blocks whose feature maps are read."""
+
+GRID = 8
+"""Feature maps are read in so many by so many cells: the black around the field does not count, and
+a field that is sharp in parts is told from one that is blurred everywhere."""
+
+QUANTILES = (0.1, 0.5, 0.9)
+"""What is read of the cells inside the field, besides their mean."""
+
+BLACK = 6.0
+"""Levels up to this one are not retina."""
 
 FARTHEST = 6.0
 """Figures of a feature map count up to so many standard deviations from their mean in training."""
@@ -64,7 +76,7 @@ FARTHEST = 6.0
 _LATE = 5
 """The block whose filters sample late by half a pixel, which makes up for those before it."""
 
-_SHOWN_MORE = np.array([0, 0, 0, 0, 1.2])
+_SHOWN_MORE = np.array([0, 0, 0, 0, 2.1])
 """Training shows other things more often than blurred photographs, by the power of this: the reason
 that is given is the one that would be likeliest if both were as common."""
 
@@ -87,24 +99,11 @@ class Judgement:
     defect: str
 
 
-def seen(square: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shrink the square of a field of view to what the network sees.
-
-    Args:
-        square: uint8 (S, S, 3), black around the field of view.
-
-    Returns:
-        uint8 (192, 192, 3).
-    """
-    size = (INPUT, INPUT)
-    return np.asarray(cv2.resize(square, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def judge(square: NDArray[np.uint8]) -> Judgement:
     """Judge a photograph.
 
     Args:
-        square: uint8 (S, S, 3), the field of view, black around it.
+        square: uint8 (256, 256, 3), the field of view, black around it.
 
     Returns:
         The judgement; the same for the same pixels.
@@ -114,7 +113,7 @@ def judge(square: NDArray[np.uint8]) -> Judgement:
     """
     network = _network()
     request = network.compiled.create_infer_request()
-    logits = np.array(request.infer([seen(square)[None]])[0][0], np.float64)
+    logits = np.array(request.infer([square[None]])[0][0], np.float64)
     defects = logits[1:]
     odds = logits[0] - _log_sum(defects)
     score = 1 / (1 + np.exp(-(network.slope * odds + network.offset)))
@@ -157,7 +156,7 @@ def graph(weights: Mapping[str, NDArray[Any]]) -> Any:
             "last", linear layers with weight and bias.
 
     Returns:
-        `openvino.Model` from uint8 (1, 192, 192, 3) to the logits of `CLASSES`, float32 (1, 6).
+        `openvino.Model` from uint8 (1, 256, 256, 3) to the logits of `CLASSES`, float32 (1, 6).
     """
     import openvino
     from openvino import opset13 as ops
@@ -182,7 +181,7 @@ def trunk(weights: Mapping[str, NDArray[Any]]) -> Any:
             no "expand". Weights in int8 are multiplied by "0.expand.scale", float32 (C, 1, 1, 1).
 
     Returns:
-        `openvino.Model` from uint8 (1, 192, 192, 3) to the figures of the feature maps that are
+        `openvino.Model` from uint8 (1, 256, 256, 3) to the figures of the feature maps that are
         read, float32 (1, F).
     """
     import openvino
@@ -196,10 +195,10 @@ def _figures(weights: Mapping[str, NDArray[Any]]) -> tuple[Any, Any]:
     import openvino.opset13 as ops
 
     picture = ops.parameter([1, INPUT, INPUT, 3], np.uint8)
-    x = ops.transpose(ops.convert(picture, "f32"), ops.constant(np.array([0, 3, 1, 2])))
+    coloured = ops.transpose(ops.convert(picture, "f32"), ops.constant(np.array([0, 3, 1, 2])))
     # What the weights of ImageNet expect.
     x = ops.multiply(
-        ops.subtract(x, ops.constant(np.float32(127))), ops.constant(np.float32(1 / 128))
+        ops.subtract(coloured, ops.constant(np.float32(127))), ops.constant(np.float32(1 / 128))
     )
     x = ops.clamp(_convolved(x, weights, "stem", 2), 0.0, 6.0)
     figures, before = [], 0
@@ -213,8 +212,8 @@ def _figures(weights: Mapping[str, NDArray[Any]]) -> tuple[Any, Any]:
         x = ops.add(x, y) if (channels, stride) == (before, 1) else y
         before = channels
         if index in READ:
-            figures += _statistics(x)
-    return picture, ops.concat(figures, 1)
+            figures += _by_cell(x)
+    return picture, _distribution(ops.concat(figures, 1), _inside(coloured))
 
 
 def _convolved(
@@ -239,15 +238,56 @@ def _convolved(
     return ops.add(y, _constant(weights[f"{name}.bias"].reshape(1, -1, 1, 1)))
 
 
-def _statistics(x: Any) -> list[Any]:
-    """Mean, maximum, standard deviation and minimum of each feature map."""
+def _cells(x: Any) -> Any:
+    """Average of maps of any size over the cells of the grid, (1, C, 64)."""
     from openvino import opset13 as ops
 
-    axes = ops.constant(np.array([2, 3]))
-    mean = ops.reduce_mean(x, axes)
-    variance = ops.subtract(ops.reduce_mean(ops.multiply(x, x), axes), ops.multiply(mean, mean))
-    deviation = ops.sqrt(ops.maximum(variance, ops.constant(np.float32(1e-6))))
-    return [mean, ops.reduce_max(x, axes), deviation, ops.reduce_min(x, axes)]
+    side = [x.get_output_shape(0)[2] // GRID] * 2
+    mean = ops.avg_pool(x, side, [0, 0], [0, 0], side, exclude_pad=True)
+    return ops.reshape(mean, ops.constant(np.array([1, -1, GRID * GRID])), special_zero=False)
+
+
+def _by_cell(x: Any) -> list[Any]:
+    """Mean and standard deviation of each feature map in each cell."""
+    from openvino import opset13 as ops
+
+    mean = _cells(x)
+    variance = ops.subtract(_cells(ops.multiply(x, x)), ops.multiply(mean, mean))
+    return [mean, ops.sqrt(ops.maximum(variance, ops.constant(np.float32(1e-6))))]
+
+
+def _inside(picture: Any) -> Any:
+    """1 where more than half of a cell is retina, else 0; float32 (1, 1, 64)."""
+    from openvino import opset13 as ops
+
+    brightest = ops.reduce_max(picture, ops.constant(np.array([1])), keep_dims=True)
+    lit = ops.convert(ops.greater(brightest, ops.constant(np.float32(BLACK))), "f32")
+    return ops.convert(ops.greater(_cells(lit), ops.constant(np.float32(0.5))), "f32")
+
+
+def _distribution(values: Any, inside: Any) -> Any:
+    """Mean and quantiles over the cells inside, and their share; (1, C, 64) -> (1, 4 C + 1)."""
+    from openvino import opset13 as ops
+
+    axis = ops.constant(np.array([2]))
+    count = ops.maximum(ops.reduce_sum(inside, axis), ops.constant(np.float32(1)))
+    mean = ops.divide(ops.reduce_sum(ops.multiply(values, inside), axis), count)
+    # Those outside come last.
+    outside = ops.multiply(
+        ops.subtract(ops.constant(np.float32(1)), inside), ops.constant(np.float32(1e4))
+    )
+    order = ops.topk(ops.add(values, outside), ops.constant(GRID * GRID), 2, "min", "value").output(
+        0
+    )
+    last = ops.subtract(
+        ops.squeeze(count, ops.constant(np.array([0, 1]))), ops.constant(np.float32(1))
+    )
+    ranks = ops.round(ops.multiply(_constant(np.array(QUANTILES)), last))
+    chosen = ops.gather(order, ops.convert(ranks, "i32"), ops.constant(2))
+    everything = ops.concat([ops.unsqueeze(mean, axis), chosen], 2)
+    flat = ops.reshape(everything, ops.constant(np.array([1, -1])), special_zero=False)
+    share = ops.divide(count, ops.constant(np.float32(GRID * GRID)))
+    return ops.concat([flat, share], 1)
 
 
 def _constant(values: NDArray[Any]) -> Any:

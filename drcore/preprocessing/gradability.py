@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drcore.preprocessing.gate import judge
+import numpy as np
+
+from drcore.preprocessing.gate import BLACK, judge
 from drcore.preprocessing.quality_measures import measure, retina_square
 from drcore.preprocessing.retina_count import why_not_single
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from drcore.preprocessing.field_of_view import FieldOfView
@@ -34,6 +35,7 @@ class Limits:
     Attributes:
         diameter: least width of the field of view, in pixels of the original.
         visible: least share of the field of view in the picture, 0-1.
+        lit: least share of the field of view that is not black, 0-1.
         one_colour: agreement of red and green from which a picture is a grey or tinted one, -1 to
             1. Cameras of strong tint reach 0.989 (DRIMDB), strong compression 0.994 (ODIR).
         detail: least detail; below it the picture is of one even colour.
@@ -41,6 +43,7 @@ class Limits:
 
     diameter: float = 120.0
     visible: float = 0.34
+    lit: float = 0.31
     one_colour: float = 0.995
     detail: float = 0.25
 
@@ -141,7 +144,11 @@ def assess(
         score = judgement.score
         even = measures["detail"] < limits.detail
         if not judgement.gradable:
-            reason = _REASONS[judgement.defect]
+            # Where there is no detail at all, nothing is cut off.
+            defect = "not a retina" if even and judgement.defect == "cut" else judgement.defect
+            reason = _REASONS[defect]
+        elif (square.max(axis=2) > BLACK).mean() < limits.lit * np.pi / 4:
+            reason, score = _REASONS["cut"], 0.0
         elif even or measures["colour_agreement"] > limits.one_colour:
             reason, score = _REASONS["not a retina"], 0.0
     return Quality(not reason, reason, diameter, **measures, score=score)

@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load
 
 from drcore.model.network import PRESETS, RamNetwork
-from drcore.preprocessing.gate import BLOCKS, CLASSES, INPUT, READ, graph
+from drcore.preprocessing.gate import CLASSES, GRID, INPUT, QUANTILES, READ, graph
 from training import gate
 from training.data.gate_squares import GateSquares
 from training.data.gate_variants import SPOILT, in_colours_of, mild, stored
@@ -39,7 +39,7 @@ def test_variants_are_squares_that_differ_and_leave_the_original_alone(square):
     assert np.array_equal(square, before)
     lit = square.max(axis=2) > 20
     assert np.median(SPOILT["dark"](square, rng)[lit]) < 25
-    assert (SPOILT["over-exposed"](square, rng)[lit][:, 1] >= 250).mean() > 0.1
+    assert (SPOILT["over-exposed"](square, rng)[lit][:, 1] >= 250).mean() > 0.05
     first, again = (mild(square, np.random.default_rng(4)) for _ in range(2))
     assert np.array_equal(first, again)
 
@@ -70,8 +70,16 @@ def test_the_trunk_is_that_of_the_network_it_is_taken_from(square):
         maps = network.eval().stem((x - 127) / 128)
         for block in network.blocks[: max(READ) + 1]:
             maps = block(maps)
-    expected = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)[0].numpy()
-    found = reader()(square)[-4 * BLOCKS[-1][0] :][: len(expected)]
+    squares_of_cells = maps.reshape(80, GRID, INPUT // 16 // GRID, GRID, -1)
+    cells = squares_of_cells.mean((2, 4)).reshape(80, -1).numpy()
+    lit = (square.max(axis=2) > 6).reshape(GRID, INPUT // GRID, GRID, -1).mean((1, 3)) > 0.5
+    inside = np.sort(cells[:, lit.ravel()], axis=1)
+    assert 40 < inside.shape[1] < GRID * GRID  # the corners are black
+    ranks = [round(share * (inside.shape[1] - 1)) for share in QUANTILES]
+    expected = np.column_stack([inside.mean(axis=1), inside[:, ranks]])
+    *found, share = reader()(square)
+    assert share == pytest.approx(lit.mean())
+    found = np.reshape(found, (-1, 4))[-160:-80]
     assert np.allclose(found, expected, atol=0.03 * np.abs(expected).max())
 
 
@@ -86,7 +94,8 @@ def test_the_published_network_says_what_the_trained_one_says(tmp_path: Path):
     publish(head, trunk_weights(), tmp_path, {"slope": 1.0, "offset": 0.0, "threshold": 0.5})
     weights = (tmp_path / "gate.safetensors").read_bytes()
     assert len(weights) < 500_000
-    compiled = openvino.Core().compile_model(graph(load(weights)), "CPU")
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(graph(load(weights)), "CPU", exact)
     odds = odds_of(head, figures)
     for index in range(2):
         logits = compiled([squares[index : index + 1]])[0][0].astype(np.float64)

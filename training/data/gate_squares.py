@@ -34,14 +34,15 @@ UNGRADABLE = 2 ** len(CLASSES) - 1 - GRADABLE
 """Any other class: a reader said "reject" and not why."""
 _NOT_A_RETINA = 2 ** CLASSES.index("not a retina")
 
-_SHARES = {"aptos2019": 0.4, "eyepacs": 0.0}
+_SHARES = {"aptos2019": 0.15, "eyepacs": 0.0, "eyepacs severe": 0.0, "messidor2": 0.5,
+           "equalised good": 0.5, "equalised usable": 0.5}  # fmt: skip
 """By kind: the share of photographs that is used, where it is not all."""
 
 _QUALITIES = {"0": "good", "1": "usable", "2": "reject"}
 """Labels of EyeQ as the table of equalised photographs writes them."""
 
 _SEVERE = 3
-_PHANTOMS, _DRAWN = 48, 1400
+_PHANTOMS, _DRAWN = 48, 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ _DROPPED = 0.3
 """Share of the figures, and of the hidden units, that a step goes without."""
 _LEAST_DEVIATION = 0.01
 _HIDDEN = 64
-_SHOWN = {"gradable": 0.42, "reject": 0.2, "other": 0.12, "spoilt": 0.16, "ruined": 0.1}
+_SHOWN = {"gradable": 0.5, "reject": 0.28, "other": 0.13, "spoilt": 0.05, "ruined": 0.04}
 """How often a batch shows what: photographs that a reader could grade, those that none could, other
 things, and gradable ones spoilt on purpose or so that no retina is left."""
 _KINDS = {"eyeq": 2.0, "drimdb": 2.0, "healthy": 8.0, "eophtha": 2.0, "idrid": 1.5,
@@ -154,7 +154,7 @@ def publish(
     }  # fmt: skip
     data = save({**trunk, **layers, **narrow})
     manifest = {
-        "kind": "drcore gate 2",
+        "kind": "drcore gate 3",
         "sha256": hashlib.sha256(data).hexdigest(),
         "classes": list(CLASSES),
         "trained_by": "training.gate",

@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from drcore.preprocessing.gate import CLASSES, INPUT, seen
+from drcore.preprocessing.gate import CLASSES, INPUT
 from training.data.gate_squares import GRADABLE, UNGRADABLE, GateSquares
 from training.data.gate_variants import RUINED, SPOILT, in_colours_of, mild, stored
 from training.optimisation.gate_trunk import reader
 
 __all__ = ["Examples", "examples"]
 
-_CHANGED = {"eyeq": 2, "aptos2019": 0, "equalised": 0}
-"""By kind: how many changed copies of a gradable photograph there are; 1 where it is not named."""
-_SEVERE_MORE = {"aptos2019 severe": 1}
-_REJECTED = {"equalised": 2}
-"""The same of photographs that a reader rejected; 5 where it is not named."""
+_REJECTED = {"equalised": 0}
+"""By kind: how many changed copies of a rejected photograph there are; 5 where it is not named.
+Changed copies of gradable ones, recoloured, cost more than they gained."""
 _NO_RETINA = 8
+_SPOILT_OF = ("drimdb", "healthy", "eophtha", "phantom")
+"""Cameras of which readers rejected no or few photographs: all are spoilt, of others a
+fourth."""
 _SPOILT = {"blurred": 0.4, "dark": 0.16, "over-exposed": 0.22, "cut": 0.22}
 _OTHER_COLOURS = 0.3
 """How often a rejected photograph without colours gets those of a gradable one."""
@@ -87,10 +88,9 @@ def _plan(data: GateSquares, index: int) -> list[tuple[int, str, int]]:
     source = kind.split(maxsplit=1)[0]
     change, count = "changed", 0
     if classes == GRADABLE:
-        count = _CHANGED.get(source, 1) + _SEVERE_MORE.get(kind, 0)
         if source != "equalised":
-            steps.append((index, "spoilt", 50))
-            steps += [(index, "ruined", 60)] * (_code(name) % 2)
+            steps += [(index, "spoilt", 50)] * (source in _SPOILT_OF or _code(name) % 4 == 0)
+            steps += [(index, "ruined", 60)] * (_code(name) % 4 == 1)
     elif classes == UNGRADABLE:
         change, count = "kept", _REJECTED.get(source, 5)
     elif source == "drimdb":
@@ -113,16 +113,16 @@ class _Variants:
         self._colours["any"] = usual[np.isin(sources[usual], _COLOURS_FROM)]
 
     def variant(self, index: int, change: str, number: int) -> tuple[NDArray[np.uint8], int]:
-        """Return uint8 (192, 192, 3) and the bits of the classes that it may belong to."""
+        """Return uint8 (256, 256, 3) and the bits of the classes that it may belong to."""
         data = self._data
         rng = np.random.default_rng([0, _code(data.names[index]), number])
-        square, classes = seen(np.array(data.squares[index])), int(data.classes[index])
+        square, classes = np.array(data.squares[index]), int(data.classes[index])
         kind = str(data.kinds[index])
         if kind.startswith("equalised"):
             other = change == "kept" and rng.random() < _OTHER_COLOURS
             pool = self._colours["any" if other else kind.split()[1]]
             model = pool[int(rng.integers(len(pool)))]
-            square = in_colours_of(square, seen(np.array(data.squares[model])))
+            square = in_colours_of(square, np.array(data.squares[model]))
         if change == "as it is":
             return square, classes
         if change == "spoilt":

@@ -49,7 +49,7 @@ def trunk_weights() -> dict[str, NDArray[Any]]:
 
 
 def reader() -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Return what turns a square, uint8 (192, 192, 3), into figures, float32 (F,)."""
+    """Return what turns a square, uint8 (256, 256, 3), into figures, float32 (F,)."""
     import openvino
 
     exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
