@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from training.finest_scale.tile_training import TileRecipe
 from training.finest_scale.tiles import TileChanges
 
-__all__ = ["CAMERAS", "DEEP", "GRADES", "WHOLE", "GradeRecipe"]
+__all__ = ["ARCHIVES", "CAMERAS", "DEEP", "GRADES", "WHOLE", "GradeRecipe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,19 @@ CAMERAS = GradeRecipe(
 
 WHOLE = replace(CAMERAS, steps=700, rate=1.5e-4, frozen=0, tiles=replace(CAMERAS.tiles, seed=33))
 """Goes on from `CAMERAS` with everything learnt."""
+
+_ARCHIVES = replace(
+    _CAMERAS, compression=0.45, archive=0.7, noise_sigma=20.0, blur_sigma=2.6, coarse_factor=3.0
+)
+
+ARCHIVES = replace(
+    WHOLE,
+    steps=4000,
+    rate=2e-4,
+    changes=replace(_ARCHIVES, coarse_factor=3.5),
+    tiles=replace(CAMERAS.tiles, changes=_ARCHIVES, seed=35),
+)
+"""Goes on from `CAMERAS` with stronger compression, noise and blur, and everything learnt."""
 
 DEEP = replace(
     WHOLE,
