@@ -53,6 +53,10 @@ def main(arguments: list[str] | None = None) -> None:
         help="pairs of photographs of one eye, as training.repeats writes them",
     )  # fmt: skip
     parser.add_argument(
+        "--leave-out", nargs="*", default=[], metavar="DATASET",
+        help="data sets that are not trained on, to be measured on as if from elsewhere",
+    )  # fmt: skip
+    parser.add_argument(
         "--before", type=Path, nargs="*", default=[], metavar="RUN",
         help="for finish: folders of the runs before, whose recipes are recorded",
     )  # fmt: skip
@@ -71,7 +75,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _train(given: argparse.Namespace) -> None:
     preparation = Preprocessing()
     names = TRAINED_ON if given.stage in ("tiles", "grades") else ALL_TRAINED_ON
-    squares = open_squares(read_fine_rows(data_root()), given.cache, preparation, names)
+    rows = [row for row in read_fine_rows(data_root()) if row.dataset not in given.leave_out]
+    squares = open_squares(rows, given.cache, preparation, names)
     if given.without:
         squares = measured_kept_apart(squares, read_repeats(given.without))
     steps = {} if given.steps is None else {"steps": given.steps}
