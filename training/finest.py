@@ -19,7 +19,7 @@ from drcore.preprocessing.network_input import Preprocessing
 from training.data.duplicates import read_repeats
 from training.data.labels import data_root
 from training.finest_scale.finished import write_finished
-from training.finest_scale.grade_recipe import ARCHIVES, CAMERAS, DEEP, GRADES, WHOLE
+from training.finest_scale.grade_recipe import ARCHIVES, CAMERAS, DEEP, GRADES, SUMS, WHOLE
 from training.finest_scale.grade_training import train_grades
 from training.finest_scale.square_sets import (
     ALL_TRAINED_ON,
@@ -30,7 +30,14 @@ from training.finest_scale.square_sets import (
 from training.finest_scale.squares import read_fine_rows
 from training.finest_scale.tile_training import TILES, train_tiles
 
-_GRADED = {"grades": GRADES, "cameras": CAMERAS, "whole": WHOLE, "deep": DEEP, "archives": ARCHIVES}
+_GRADED = {
+    "grades": GRADES,
+    "cameras": CAMERAS,
+    "whole": WHOLE,
+    "deep": DEEP,
+    "archives": ARCHIVES,
+    "sums": SUMS,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
