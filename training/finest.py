@@ -4,8 +4,9 @@ First on tiles with lesion masks, then, from those weights, on the grades of who
 `python -m training.finest grades --from runs/fine/tiles.average.safetensors --out runs/fine`; then
 with more cameras and photographs of few pixels, in a folder of its own:
 `python -m training.finest cameras --from runs/fine/grades.average.safetensors --out runs/cameras`,
-and from there `whole`, which learns the first blocks, too, or `deep`, with more blocks; then
-for `training.export --finest`:
+and from there `archives`, with stronger compression, noise and blur, and `sums`, on the sums of
+whole photographs; `whole` and `deep` are trials. What a run began with and went through is averaged
+by `mean --from runs/archives --start FILE --at 0 2000 4000`. Then for `training.export --finest`:
 `python -m training.finest finish --from runs/cameras --before runs/fine --out runs/finest`.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.duplicates import read_repeats
 from training.data.labels import data_root
+from training.finest_scale.averaged import write_mean
 from training.finest_scale.finished import write_finished
 from training.finest_scale.grade_recipe import ARCHIVES, CAMERAS, DEEP, GRADES, SUMS, WHOLE
 from training.finest_scale.grade_training import train_grades
@@ -43,13 +45,20 @@ _GRADED = {
 def main(arguments: list[str] | None = None) -> None:
     """Train the finest scale from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.finest", description=__doc__)
-    parser.add_argument("stage", choices=("tiles", *_GRADED, "finish"))
+    parser.add_argument("stage", choices=("tiles", *_GRADED, "mean", "finish"))
     parser.add_argument(
         "--from",
         type=Path,
         dest="start",
-        help="weights that grades begin with; for finish, the run",
+        help="weights that grades begin with; for mean and finish, the run",
     )
+    parser.add_argument(
+        "--start", type=Path, dest="began", help="for mean: what the run began with"
+    )
+    parser.add_argument(
+        "--at", type=int, nargs="+", default=[0], metavar="STEP",
+        help="for mean: steps whose weights were kept; 0 for --start",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/fine"), help="folder of the run")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder for squares")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
@@ -75,6 +84,10 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"{given.stage} needs --from, what the stage before left")
     if given.stage == "finish":
         write_finished(given.start, given.out, given.before, given.ceiling)
+    elif given.stage == "mean":
+        if given.began is None:
+            parser.error("mean needs --start, the weights that the run began with")
+        write_mean(given.start, given.began, given.at, given.out)
     else:
         _train(given)
 

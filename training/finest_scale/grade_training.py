@@ -258,8 +258,7 @@ def _begin(
             logits, bank.share, bank.grades, chances, recipe.knee, recipe.ceiling
         )  # fmt: skip
         kept.write_text(json.dumps(asdict(begin), indent=1))
-    read = json.loads(kept.read_text())
-    return Start(read["factor"], read["offset"], Link(**read["link"]))
+    return Start.read(kept)
 
 
 def _first_maps(
