@@ -120,11 +120,11 @@ ARCHIVES = replace(
 
 SUMS = replace(
     ARCHIVES,
-    steps=5000,
+    steps=4000,
     rate=3e-4,
     photographs=9,
     spread=4.0,
-    renew_every=1250,
+    renew_every=700,
     changes=replace(ARCHIVES.changes, noise=0.35),
     tiles=replace(
         ARCHIVES.tiles, dots=3, others=1, healthy=4, seed=36, changes=replace(_ARCHIVES, noise=0.35)
