@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from training.finest_scale.tile_training import TileRecipe
 from training.finest_scale.tiles import TileChanges
 
-__all__ = ["CAMERAS", "DEEP", "GRADES", "WHOLE", "GradeRecipe"]
+__all__ = ["ARCHIVES", "CAMERAS", "DEEP", "GRADES", "SUMS", "WHOLE", "GradeRecipe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,9 @@ class GradeRecipe:
             logits to logits that the run starts with, are fitted to the first maps.
         frozen: blocks from the input that stay as they are.
         ceiling: of the link, see `Link`; grades near and above it are learnt as a little less.
+        spread: how many times what a tile anywhere gains or loses by a change of tone counts in the
+            photograph's sum: noise or compression befalls all of a photograph.
+        renew_every: steps between looks at all photographs, which renew all kept cells; 0: none.
         plain_bank: whether kept cells are renewed only by photographs as they are, not changed.
         keep_every: steps between copies of the averaged weights; 0: none.
         grown_from: smaller network, a key of `drcore.model.network.PRESETS`, that the first weights
@@ -58,6 +61,8 @@ class GradeRecipe:
     knee: float = 0.002
     frozen: int = 5
     ceiling: float | None = None
+    spread: float = 1.0
+    renew_every: int = 0
     plain_bank: bool = False
     keep_every: int = 0
     grown_from: str | None = None
@@ -99,6 +104,33 @@ CAMERAS = GradeRecipe(
 
 WHOLE = replace(CAMERAS, steps=700, rate=1.5e-4, frozen=0, tiles=replace(CAMERAS.tiles, seed=33))
 """Goes on from `CAMERAS` with everything learnt."""
+
+_ARCHIVES = replace(
+    _CAMERAS, compression=0.45, archive=0.7, noise_sigma=20.0, blur_sigma=2.6, coarse_factor=3.0
+)
+
+ARCHIVES = replace(
+    WHOLE,
+    steps=4000,
+    rate=2e-4,
+    changes=replace(_ARCHIVES, coarse_factor=3.5),
+    tiles=replace(CAMERAS.tiles, changes=_ARCHIVES, seed=35),
+)
+"""Goes on from `CAMERAS` with stronger compression, noise and blur, and everything learnt."""
+
+SUMS = replace(
+    ARCHIVES,
+    steps=4000,
+    rate=3e-4,
+    photographs=9,
+    spread=4.0,
+    renew_every=700,
+    changes=replace(ARCHIVES.changes, noise=0.35),
+    tiles=replace(
+        ARCHIVES.tiles, dots=3, others=1, healthy=4, seed=36, changes=replace(_ARCHIVES, noise=0.35)
+    ),
+)
+"""Goes on from `ARCHIVES`: more whole photographs, of which all is looked at now and then."""
 
 DEEP = replace(
     WHOLE,

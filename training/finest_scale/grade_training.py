@@ -140,12 +140,15 @@ def grade_jobs(
         logits = logits_of(folded, normalised(shown, preparation), leaves)
         total = torch.tensor(float((bank.cells[place] * bank.share[place]).sum()))
         area = float(bank.share[place].sum())
-        for (row, column), turn, z in zip(starts, turns, logits, strict=True):
+        # The second tile lies anywhere and so speaks for the whole photograph.
+        spreads = (1.0, 1.0 if plain else recipe.spread)
+        for (row, column), turn, z, spread in zip(starts, turns, logits, spreads, strict=True):
             inner = _back(z, int(turn))[_EDGE:-_EDGE, _EDGE:-_EDGE]
             new = functional.softplus(inner)
             where = (slice(row, row + _INNER), slice(column, column + _INNER))
             share = torch.from_numpy(bank.share[place][where])
-            total = total + ((new - torch.from_numpy(bank.cells[place][where])) * share).sum()
+            gain = ((new - torch.from_numpy(bank.cells[place][where])) * share).sum()
+            total = total + spread * gain
             if plain or not recipe.plain_bank:
                 kept = bank.cells[place][where]
                 kept += 0.7 * (new.detach().numpy() - kept)
@@ -217,6 +220,9 @@ def train_grades(
             time.perf_counter(),
         )
         while run.done < recipe.steps:
+            if recipe.renew_every and run.done and run.done % recipe.renew_every == 0:
+                maps = logit_maps(run.network, squares, indices, preparation, pool)
+                bank.cells = np.logaddexp(0, np.stack(list(maps)).astype(np.float32))
             jobs = grade_jobs(folded, bank, chances, recipe, begin.link, preparation, run.done)
             tiles = tile_jobs(folded, sources, recipe.tiles, preparation, run.done)
             sums += step(shared(folded), [*jobs, *map(_padded, tiles)], pool)
@@ -252,8 +258,7 @@ def _begin(
             logits, bank.share, bank.grades, chances, recipe.knee, recipe.ceiling
         )  # fmt: skip
         kept.write_text(json.dumps(asdict(begin), indent=1))
-    read = json.loads(kept.read_text())
-    return Start(read["factor"], read["offset"], Link(**read["link"]))
+    return Start.read(kept)
 
 
 def _first_maps(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +28,12 @@ class Start:
     factor: float
     offset: float
     link: Link
+
+    @classmethod
+    def read(cls, file: Path) -> Start:
+        """Read what a run has kept in its folder."""
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return cls(kept["factor"], kept["offset"], Link(**kept["link"]))
 
     def apply(self, network: RamNetwork) -> None:
         """Put factor and offset into the linear unit of a network."""

@@ -39,6 +39,9 @@ class TileChanges:
         mix: largest share of another channel's contrast that is added to a channel: sensors
             differ in what they call red.
         sharpen: probability of unsharp masking, as many cameras do.
+        archive: probability that the trip through JPEG, where there is one, is that of the
+            photograph and not of its local contrast, whose levels are four times as far apart.
+        quality: lowest and highest quality of such a JPEG.
     """
 
     zoom: float = 1.3
@@ -53,6 +56,8 @@ class TileChanges:
     noise_sigma: float = 10.0
     mix: float = 0.0
     sharpen: float = 0.0
+    archive: float = 0.0
+    quality: tuple[int, int] = (20, 85)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,11 +157,20 @@ def change_tone(
         values = cv2.resize(values, (coarse, coarse), interpolation=cv2.INTER_AREA)
     result = np.clip(values + 128.5, 0, 255).astype(np.uint8)
     if rng.random() < changes.compression:
-        # The contrast is four times that of the photograph: so are the steps of its JPEG here.
-        result = compressed(result, int(rng.integers(15, 60)))
+        if changes.archive and rng.random() < changes.archive:
+            result = _archived(result, int(rng.integers(*changes.quality)))
+        else:
+            result = compressed(result, int(rng.integers(15, 60)))
     if coarse != size:
         result = cv2.resize(result, (size, size), interpolation=cv2.INTER_LINEAR)
     return np.asarray(result, np.uint8)
+
+
+def _archived(contrast: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Compress the photograph that local contrast was made of: a quarter as far from grey."""
+    levels = np.clip((contrast.astype(np.float32) - 128) / 4 + 128.5, 0, 255).astype(np.uint8)
+    back = (compressed(levels, quality).astype(np.float32) - 128) * 4 + 128
+    return np.asarray(np.clip(back, 0, 255), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,20 @@ def test_exudates_are_lesions_where_they_count() -> None:
     label, weight = cell_labels(mask, healthy=False, bright=0.3)
     assert (label[0, 0], weight[0, 0]) == (1, pytest.approx(0.3))
     assert (label[2, 2], weight[2, 2]) == (0, 1)
+
+
+def test_an_archive_compresses_the_photograph_and_not_its_contrast() -> None:
+    rng = np.random.default_rng(4)
+    still = TileChanges(gain=0, colour=0, coarse=0, blur=0, noise=0, compression=1)
+    tile = np.full((64, 64, 3), 128, np.uint8)
+    for row, column in rng.integers(4, 56, (6, 2)):
+        tile[row : row + 3, column : column + 3] = 104  # six levels of the photograph
+    spots = tile < 128
+    depth = {}
+    for archive in (0.0, 1.0):
+        changes = replace(still, archive=archive, quality=(20, 40))
+        changed = change_tone(tile, changes, rng, sharp=True).astype(int)
+        depth[archive] = 128 - changed[spots].mean()
+        assert abs(changed.mean() - tile.mean()) < 3
+    assert depth[0.0] > 12
+    assert depth[1.0] < 0.6 * depth[0.0]
