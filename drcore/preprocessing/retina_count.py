@@ -55,6 +55,9 @@ _OPTIC_DISC = 0.05
 _FAINT = 0.3
 """Share of an outline that may be faint where a region is taken for several retinas."""
 
+_APART = 10
+"""Grey levels by which what lies on a page differs from it."""
+
 _SHARP = 0.5
 """How far brightness falls across the rim of a photograph; shadows within a retina are softer."""
 
@@ -73,10 +76,10 @@ def why_not_single(rgb: NDArray[np.uint8], small: NDArray[np.uint8] | None = Non
     small = thumbnail(rgb) if small is None else small
     lit = _brightest(small)
     page = _page_colour(small)
-    shown, blocks = (lit, []) if page is None else _on_page(small, lit, page)
+    shown, blocks, apart = (lit, [], None) if page is None else _on_page(small, lit, page)
     mask, cut = _mask(shown)
     regions = regions_of(mask)
-    reason = _reason(small, shown, cut, regions, None if page is None else blocks)
+    reason = _reason(small, (shown, apart), cut, regions, None if page is None else blocks)
     place = _small_place([*regions, *blocks], small, rgb) if reason else None
     # A rim a few pixels wide is too coarse to refuse a picture for.
     return reason if place is None else why_not_single(rgb[place])
@@ -84,7 +87,7 @@ def why_not_single(rgb: NDArray[np.uint8], small: NDArray[np.uint8] | None = Non
 
 def _reason(
     small: NDArray[np.uint8],
-    shown: Plane,
+    planes: tuple[Plane, Plane | None],
     cut: float,
     regions: list[Region],
     blocks: list[Region] | None,
@@ -92,8 +95,11 @@ def _reason(
     """The reason against a thumbnail; `blocks` lie on its page, None where there is none."""
     seen = _Seen()
     on_page = blocks is not None
+    shown, apart = planes
     for region in regions:
         fall, faint = sharpness(region, shown, 2 * cut) if _reddish(small, region) else (0.0, 0.0)
+        if apart is not None and fall > _SHARP:
+            faint = max(faint, sharpness(region, apart, 2 * _APART)[1])
         seen.add(region, retina=fall > _SHARP, faint=faint > _FAINT, on_page=on_page)
         if seen.retinas + seen.rimless > 1:
             return SEVERAL_RETINAS
@@ -130,13 +136,19 @@ class _Seen:
 
     def add(self, region: Region, *, retina: bool, faint: bool, on_page: bool) -> None:
         count, whole = retinas_in(region, on_page=on_page) if retina else (0, False)
-        count = min(count, 1) if faint else count  # a shadow may part what is one
+        if faint:  # a shadow, or the colour of the page in a retina, may part what is one
+            count = min(count, 0 if on_page and self.retinas else 1)
         self.retinas += count
         self.whole |= whole
         if count == 0:
             self.other += region.area
             solid = region.area > 0.03 and region.solidity > 0.93
-            self.rimless += retina and solid and region.short > 0.5 * max(region.filled.shape)
+            self.rimless += (
+                retina
+                and solid
+                and not (faint and on_page)
+                and region.short > 0.5 * max(region.filled.shape)
+            )
 
 
 # --- planes -------------------------------------------------------------------------------------
@@ -172,13 +184,13 @@ def _border(small: NDArray[np.uint8], share: float) -> NDArray[np.int16]:
 
 def _on_page(
     small: NDArray[np.uint8], lit: Plane, page: NDArray[np.uint8]
-) -> tuple[Plane, list[Region]]:
-    """Brightness of what lies on a page, 0 elsewhere, and the pieces that lie on it."""
+) -> tuple[Plane, list[Region], Plane]:
+    """Brightness of what lies on a page, 0 elsewhere, its pieces, and how far all is from it."""
     apart = _brightest(np.asarray(cv2.absdiff(small, np.full_like(small, page)), np.uint8))
-    blocks = regions_of((apart > 10).astype(np.uint8))
+    blocks = regions_of((apart > _APART).astype(np.uint8))
     inside = np.zeros_like(lit)
     cv2.drawContours(inside, [block.contour for block in blocks], -1, 255, cv2.FILLED)
-    return np.asarray(cv2.min(lit, inside), np.uint8), blocks
+    return np.asarray(cv2.min(lit, inside), np.uint8), blocks, apart
 
 
 def _small_place(
