@@ -52,8 +52,8 @@ _ALONE = 0.7
 _OPTIC_DISC = 0.05
 """Share of a picture that no optic disc has, however near it was photographed."""
 
-_FAINT = 0.3
-"""Share of an outline that may be faint where a region is taken for several retinas."""
+_FADED = 0.3
+"""Share of an outline that fades into the page, from which a region may be a part of a retina."""
 
 _APART = 10
 """Grey levels by which what lies on a page differs from it."""
@@ -97,10 +97,16 @@ def _reason(
     on_page = blocks is not None
     shown, apart = planes
     for region in regions:
-        fall, faint = sharpness(region, shown, 2 * cut) if _reddish(small, region) else (0.0, 0.0)
-        if apart is not None and fall > _SHARP:
-            faint = max(faint, sharpness(region, apart, 2 * _APART)[1])
-        seen.add(region, retina=fall > _SHARP, faint=faint > _FAINT, on_page=on_page)
+        fall, faint = sharpness(region, shown, 2 * cut)
+        retina = fall > _SHARP and _reddish(small, region)
+        faded = sharpness(region, apart, 2 * _APART)[1] if apart is not None else faint & False
+        seen.add(
+            region,
+            faint | faded,
+            retina=retina,
+            on_page=on_page,
+            part=faded.sum() > _FADED * len(faded),
+        )
         if seen.retinas + seen.rimless > 1:
             return SEVERAL_RETINAS
     other = seen.other > _OTHER if blocks is None else _pictures(blocks, small) > 1
@@ -134,20 +140,19 @@ class _Seen:
     other: float = 0.0
     whole: bool = False
 
-    def add(self, region: Region, *, retina: bool, faint: bool, on_page: bool) -> None:
-        count, whole = retinas_in(region, on_page=on_page) if retina else (0, False)
-        if faint:  # a shadow, or the colour of the page in a retina, may part what is one
-            count = min(count, 0 if on_page and self.retinas else 1)
+    def add(
+        self, region: Region, faint: NDArray[np.bool_], *, retina: bool, on_page: bool, part: bool
+    ) -> None:
+        count, whole = retinas_in(region, faint, on_page=on_page) if retina else (0, False)
+        part &= self.retinas > 0  # of a retina that has the colour of the page in places
+        count = 0 if part else count
         self.retinas += count
         self.whole |= whole
         if count == 0:
             self.other += region.area
             solid = region.area > 0.03 and region.solidity > 0.93
             self.rimless += (
-                retina
-                and solid
-                and not (faint and on_page)
-                and region.short > 0.5 * max(region.filled.shape)
+                retina and solid and not part and region.short > 0.5 * max(region.filled.shape)
             )
 
 
