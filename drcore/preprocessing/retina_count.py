@@ -55,6 +55,9 @@ _OPTIC_DISC = 0.05
 _FADED = 0.3
 """Share of an outline that fades into the page, from which a region may be a part of a retina."""
 
+_CRUMB = 0.02
+"""Share of the largest region that the smallest picture beside it has at least."""
+
 _APART = 10
 """Grey levels by which what lies on a page differs from it."""
 
@@ -100,13 +103,8 @@ def _reason(
         fall, faint = sharpness(region, shown, 2 * cut)
         retina = fall > _SHARP and _reddish(small, region)
         faded = sharpness(region, apart, 2 * _APART)[1] if apart is not None else faint & False
-        seen.add(
-            region,
-            faint | faded,
-            retina=retina,
-            on_page=on_page,
-            part=faded.sum() > _FADED * len(faded),
-        )
+        part = faded.sum() > _FADED * len(faded) or (on_page and _crumb(regions[0], region))
+        seen.add(region, faint | faded, retina=retina, on_page=on_page, part=part)
         if seen.retinas + seen.rimless > 1:
             return SEVERAL_RETINAS
     other = seen.other > _OTHER if blocks is None else _pictures(blocks, small) > 1
@@ -232,6 +230,11 @@ def _small_photograph(block: Region, small: NDArray[np.uint8]) -> bool:
     """True for a block about as high as wide, full and reddish, as text and logos hardly are."""
     compact = block.area > 0.004 and block.solidity > 0.93
     return compact and block.short > 0.6 * max(block.filled.shape) and _reddish(small, block)
+
+
+def _crumb(first: Region, second: Region) -> bool:
+    """True for a crumb of a photograph beyond a part of it that has the colour of the page."""
+    return second.area < _CRUMB * first.area and _pieces_of_one(first, second)
 
 
 def _pieces_of_one(first: Region, second: Region) -> bool:
