@@ -33,7 +33,6 @@ NAMES = [
     ("cp737", "μάτι δεξί.jpg"),
     ("cp850", "João_OD.jpg"),
     ("cp852", "Dvořák.jpg"),
-    ("cp857", "Ağaoğlu_sağ.jpg"),
     ("cp874", "สมชาย_OD.jpg"),
     ("utf-8", unicodedata.normalize("NFD", "Müller_OD.jpg")),
     ("ascii", "10_left.jpg"),
