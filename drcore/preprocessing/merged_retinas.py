@@ -34,18 +34,18 @@ _FAINT = 0.3
 """Share of an outline that may be faint where a region is taken for several retinas."""
 
 _CLEAR = 1.2
-"""Radians of a rim that are not faint, from which it is no shadow's."""
+"""Radians of a second rim that are not faint, from which it is no shadow's."""
 
 _ALL = 3.5
 """Radians of a rim that are a whole retina's, whatever its outline does elsewhere."""
 
 _LONG = 2.0
-"""Radians of a rim on a page that are no chance."""
+"""Radians of a rim, on a page or where much is faint, that are no chance."""
 
 _NO_ROOM = 0.9
 """Share of a picture from which a disc leaves no room for a picture beside it: only for glare."""
 
-_HANGING = 0.05
+_HANGING = 0.06
 """Radius of the largest disc within what hangs on a retina, by its radius: tabs and notches of
 cameras, and discs a little squeezed, reach 0.025; insets from 0.07."""
 
@@ -70,8 +70,10 @@ def retinas_in(
         return 0, False
     if whole and rims[0].seen > _ALL and region.solidity < ONE and _much_beside(region, rims[0]):
         return 2, True
-    if faint.mean() > _FAINT and sum(clear_arc(region, rim, faint) > _CLEAR for rim in rims) < 2:
-        return 1, whole
+    if faint.mean() > _FAINT:
+        clear = sorted((clear_arc(region, rim, faint) for rim in rims), reverse=True)
+        if clear[0] < _LONG or len(clear) < 2 or clear[1] < _CLEAR:
+            return 1, whole
     several = region.solidity < (ONE_WHOLE if whole else ONE) and (
         (whole and len(rims) > 1) or any(_notched(region, *pair) for pair in combinations(rims, 2))
     )

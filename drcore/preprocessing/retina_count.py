@@ -55,6 +55,9 @@ _OPTIC_DISC = 0.05
 _FADED = 0.3
 """Share of an outline that fades into the page, from which a region may be a part of a retina."""
 
+_NARROW = 0.15
+"""Height of the narrowest picture on a page by its width: what is narrower is a line of text."""
+
 _CRUMB = 0.02
 """Share of the largest region that the smallest picture beside it has at least."""
 
@@ -101,7 +104,7 @@ def _reason(
     shown, apart = planes
     for region in regions:
         fall, faint = sharpness(region, shown, 2 * cut)
-        retina = fall > _SHARP and _reddish(small, region)
+        retina = fall > _SHARP and _reddish(small, region) and not _scribble(region)
         faded = sharpness(region, apart, 2 * _APART)[1] if apart is not None else faint & False
         part = faded.sum() > _FADED * len(faded) or (on_page and _crumb(regions[0], region))
         seen.add(region, faint | faded, retina=retina, on_page=on_page, part=part)
@@ -220,7 +223,7 @@ def _pictures(blocks: list[Region], small: NDArray[np.uint8]) -> int:
     least = 0.04 * min(blocks[0].frame)
     pictures = [
         block for block in blocks
-        if block.short > least
+        if block.short > max(least, _NARROW * max(block.filled.shape))
         and ((block.area > 0.01 and block.solidity > 0.4) or _small_photograph(block, small))
     ]  # fmt: skip
     return min(1, len(pictures)) + sum(not _pieces_of_one(pictures[0], b) for b in pictures[1:])
@@ -230,6 +233,11 @@ def _small_photograph(block: Region, small: NDArray[np.uint8]) -> bool:
     """True for a block about as high as wide, full and reddish, as text and logos hardly are."""
     compact = block.area > 0.004 and block.solidity > 0.93
     return compact and block.short > 0.6 * max(block.filled.shape) and _reddish(small, block)
+
+
+def _scribble(region: Region) -> bool:
+    """True for what is small and ragged, as letters are that melt into each other."""
+    return region.area < 0.01 and region.solidity < 0.9
 
 
 def _crumb(first: Region, second: Region) -> bool:
