@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["graph"]
 
-_LARGE, _STRIPS, _OVERLAP = 1024, 4, 16
-"""Input from which the first layers run strip by strip, how many strips, and rows by which each
-overlaps its neighbours: a stem and two blocks see seven."""
+_STRIPS = ((1024, 8, 8), (512, 4, 8))
+"""Input from which the first layers run strip by strip; how many strips; and by how much the input
+is reduced where they are put together."""
 
 
 def graph(network: RamNetwork) -> Any:
@@ -35,12 +35,14 @@ def graph(network: RamNetwork) -> Any:
 
     config = network.config
     square = ops.parameter([1, 3, config.input_size, config.input_size], np.float32)
-    blocks = list(network.blocks)
-    if config.input_size < _LARGE:
-        x = _blocks(_convolved(square, network.stem), blocks)
+    blocks, size = list(network.blocks), config.input_size
+    for least, strips, shrink in _STRIPS:
+        if size >= least and size % (strips * shrink) == 0:
+            first, rest = _until(blocks, shrink)
+            x = _blocks(_in_strips(square, network.stem, first, (size, strips, shrink)), rest)
+            break
     else:
-        first, rest = _until_a_quarter(blocks)
-        x = _blocks(_in_strips(square, network.stem, first, config.input_size), rest)
+        x = _blocks(_convolved(square, network.stem), blocks)
     return openvino.Model([x], [square], config.name)
 
 
@@ -57,16 +59,29 @@ def _blocks(x: Any, blocks: Sequence[Any]) -> Any:
     return x
 
 
-def _until_a_quarter(blocks: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Part blocks behind the one that leaves a quarter of the input's resolution."""
-    count = 1 + next(i for i, block in enumerate(blocks) if block.depthwise[0].stride[0] > 1)
-    return blocks[:count], blocks[count:]
+def _until(blocks: list[Any], shrink: int) -> tuple[list[Any], list[Any]]:
+    """Part blocks behind the one that leaves that share of the input's resolution."""
+    halved, wanted = 1, shrink.bit_length() - 1  # the stem halves it
+    for count, block in enumerate(blocks, start=1):
+        halved += block.depthwise[0].stride[0] > 1
+        if halved == wanted:
+            return blocks[:count], blocks[count:]
+    return blocks, []
 
 
-def _in_strips(square: Any, stem: Any, blocks: Sequence[Any], size: int) -> Any:
+def _reach(stem: Any, blocks: Sequence[Any]) -> int:
+    """Rows to either side that a row behind these layers sees."""
+    reach, step = 0, 1
+    for convolution in (stem[0], *(block.depthwise[0] for block in blocks)):
+        reach += step * (convolution.kernel_size[0] // 2)
+        step *= convolution.stride[0]
+    return reach
+
+
+def _in_strips(square: Any, stem: Any, blocks: Sequence[Any], layout: tuple[int, int, int]) -> Any:
     """The first layers strip by strip: they hold most of a large network's memory.
 
-    The strips overlap by more than these layers see, so that the result is the same.
+    The strips overlap by what these layers see, so that the result is the same.
     """
     from openvino import opset13 as ops
 
@@ -74,11 +89,13 @@ def _in_strips(square: Any, stem: Any, blocks: Sequence[Any], size: int) -> Any:
         begin, end, step, axis = (ops.constant(np.array([n])) for n in (start, stop, 1, 2))
         return ops.slice(x, begin, end, step, axis)
 
-    parts, height = [], size // _STRIPS
+    size, strips, shrink = layout
+    overlap = -(-_reach(stem, blocks) // shrink) * shrink
+    parts, height = [], size // strips
     for top in range(0, size, height):
-        above, below = max(0, top - _OVERLAP), min(size, top + height + _OVERLAP)
+        above, below = max(0, top - overlap), min(size, top + height + overlap)
         x = _blocks(_convolved(rows(square, above, below), stem), blocks)
-        parts.append(rows(x, (top - above) // 4, (top + height - above) // 4))
+        parts.append(rows(x, (top - above) // shrink, (top + height - above) // shrink))
     return ops.concat(parts, 2)
 
 

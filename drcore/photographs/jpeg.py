@@ -9,9 +9,11 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from drcore.errors import PhotographError
+
 __all__ = [
-    "Blocks", "blocks_of", "check_jpeg", "decode_jpeg", "names_its_colours", "segments",
-    "with_rgb_marker",
+    "Blocks", "blocks_of", "check_jpeg", "check_one_picture", "decode_jpeg", "names_its_colours",
+    "segments", "with_rgb_marker",
 ]  # fmt: skip
 
 
@@ -172,3 +174,25 @@ def with_rgb_marker(data: bytes) -> bytes:
         The same with an Adobe marker (transform 0).
     """
     return data[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0" + data[2:]
+
+
+def check_one_picture(data: bytes, label: str) -> None:
+    """Refuse a JPEG behind whose end another begins, unless a table of pictures tells of it.
+
+    Args:
+        data: the encoded file.
+        label: its display name, for the error.
+
+    Raises:
+        PhotographError: another picture follows.
+    """
+    start = 2
+    for marker, body in segments(data):
+        if marker == 0xE2 and body.startswith(b"MPF\0"):
+            return
+        start += len(body) + 4
+    if data.find(b"\xff\xd9\xff\xd8\xff", start) >= 0:
+        raise PhotographError(
+            f"{label}: another picture follows the first one in this file, without a table that "
+            "says what it is. Save each as a file of its own."
+        )

@@ -1,6 +1,6 @@
 """Files that hold several pictures: how many, which of them are photographs, and the n-th of them.
 
-TIFF pages, the pictures of an MPO, and the frames of an animated WebP, PNG, GIF, AVIF or HEIC. (For
+TIFF pages, pictures of an MPO, AVIF or HEIC, frames of an animated WebP, PNG, GIF or AVIF. (For
 frames of DICOM files see `dicom_reader`.) Thumbnails and stereo twins are no photographs of their
 own: they are skipped, and `Picture.note` says so.
 """
@@ -17,7 +17,8 @@ from PIL import Image
 
 from drcore.errors import PhotographError
 from drcore.photographs.formats import register_heif
-from drcore.photographs.jpeg import Blocks, blocks_of, check_jpeg, segments
+from drcore.photographs.heif_items import heif_places, is_sequence, with_primary
+from drcore.photographs.jpeg import Blocks, blocks_of, check_jpeg, check_one_picture
 from drcore.photographs.stream_damage import check_deflated, check_segments
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def pictures_in(source: bytes | BinaryIO, kind: str) -> int:
         if kind == "JPEG":
             return max(1, len(_mpo_pictures(file)[0]))
         if kind in _ANIMATED:
-            return max(1, len(_animation_frames(file, kind)))
+            return max(1, len(_frames(file, kind)[0]))
     except Exception:  # noqa: BLE001 - parsers raise whatever they like on hostile bytes
         return 1
     return 1
@@ -104,7 +105,7 @@ def picture_of(data: bytes, kind: str, number: int | None, label: str) -> Pictur
     elif kind in _ANIMATED:
         if kind == "HEIC":
             register_heif(label)  # or say what to install
-        places, passed = _animation_frames(io.BytesIO(data), kind), ""
+        places, passed = _frames(io.BytesIO(data), kind)
     else:
         places, passed = [0], ""
     places = places or [0]
@@ -122,9 +123,11 @@ def picture_of(data: bytes, kind: str, number: int | None, label: str) -> Pictur
     if kind == "TIFF":
         return Picture(_first_page_at(data, place), note=passed)
     if kind == "JPEG":
-        _check_end(data, label)
+        check_one_picture(data, label)
         return Picture(data[place:] if place else data, note=passed)
-    return Picture(data, seek=place)
+    if kind == "AVIF" and not is_sequence(data):
+        return Picture(with_primary(data, place), note=passed)
+    return Picture(data, seek=place, note=passed)
 
 
 # --- TIFF ---------------------------------------------------------------------------------------
@@ -362,31 +365,20 @@ def _is_gain_map(file: BinaryIO, place: int) -> bool:
     return re.search(rb"hdrgm:|:ts:21496:|HDRGainMap", file.read(4096)) is not None
 
 
-def _check_end(data: bytes, label: str) -> None:
-    """Refuse a JPEG behind whose end another begins, unless a table of pictures tells of it."""
-    start = 2
-    for marker, body in segments(data):
-        if marker == 0xE2 and body.startswith(b"MPF\0"):
-            return
-        start += len(body) + 4
-    if data.find(b"\xff\xd9\xff\xd8\xff", start) >= 0:
-        raise PhotographError(
-            f"{label}: another picture follows the first one in this file, without a table that "
-            "says what it is. Save each as a file of its own."
-        )
-
-
 # --- animations ---------------------------------------------------------------------------------
 
 
-def _animation_frames(file: BinaryIO, kind: str) -> list[int]:
-    """Numbers for Pillow to seek; one for a picture that does not move."""
+def _frames(file: BinaryIO, kind: str) -> tuple[list[int], str]:
+    """Numbers for Pillow to seek, one for a picture that does not move; of an AVIF, of its items.
+
+    And a sentence on what was passed over.
+    """
     head = file.read(21)
     file.seek(0)
     if kind == "WEBP" and not (head[12:16] == b"VP8X" and head[20] & 2):
-        return [0]
-    if kind == "AVIF" and head[8:12] != b"avis":
-        return [0]
+        return [0], ""
+    if kind == "AVIF" and not is_sequence(head):
+        return heif_places(file, None)
     if kind == "HEIC":
         register_heif("photograph")
     with Image.open(file, formats=("HEIF" if kind == "HEIC" else kind,)) as image:
@@ -394,4 +386,6 @@ def _animation_frames(file: BinaryIO, kind: str) -> list[int]:
         first = 1 if kind == "PNG" and image.info.get("default_image") else 0
     if count > MAX_PICTURES:
         raise ValueError(f"it has more than {MAX_PICTURES} pictures")
-    return list(range(min(first, count - 1), count))
+    if kind == "HEIC":
+        return heif_places(file, count)
+    return list(range(min(first, count - 1), count)), ""

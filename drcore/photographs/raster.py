@@ -26,6 +26,7 @@ from drcore.photographs.pages import (
 )
 from drcore.photographs.photograph import RGB, check_size
 from drcore.photographs.pixel_damage import check_blocks, check_noise, check_rows
+from drcore.photographs.second_decoder import check_av1, check_hevc
 from drcore.photographs.stream_damage import check_stream, shortened_webp
 from drcore.text import one_line
 
@@ -119,6 +120,10 @@ def _decode_any(image: Image.Image, picture: Picture, kind: str) -> RGB:
     rgb = _to_rgb(image)
     if kind == "BMP":
         check_rows(rgb)
+    elif kind == "AVIF":
+        check_av1(picture.data, picture.seek)
+    elif kind == "HEIC":
+        check_hevc(picture.data, picture.seek)
     return rgb
 
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from drcore.preprocessing.rims import ONE, ONE_WHOLE, Circle, Region, outer_contours, rims_of
+from drcore.preprocessing.rims import (
+    ONE,
+    ONE_WHOLE,
+    Circle,
+    Region,
+    clear_arc,
+    outer_contours,
+    rims_of,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,22 +30,35 @@ _EXPLAINED, _ALIKE = 0.5, 0.35
 """Of several discs on a page: share of the region that they fill, the second's size by the first's.
 """
 
+_FAINT = 0.3
+"""Share of an outline that may be faint where a region is taken for several retinas."""
+
+_CLEAR = 1.2
+"""Radians of a second rim that are not faint, from which it is no shadow's."""
+
+_ALL = 3.5
+"""Radians of a rim that are a whole retina's, whatever its outline does elsewhere."""
+
 _LONG = 2.0
-"""Radians of a rim on a page that are no chance."""
+"""Radians of a rim, on a page or where much is faint, that are no chance."""
 
 _NO_ROOM = 0.9
 """Share of a picture from which a disc leaves no room for a picture beside it: only for glare."""
 
-_HANGING = 0.05
+_HANGING = 0.06
 """Radius of the largest disc within what hangs on a retina, by its radius: tabs and notches of
 cameras, and discs a little squeezed, reach 0.025; insets from 0.07."""
 
 
-def retinas_in(region: Region, *, on_page: bool = False) -> tuple[int, bool]:
+def retinas_in(
+    region: Region, faint: NDArray[np.bool_], *, on_page: bool = False
+) -> tuple[int, bool]:
     """Count the retinas of a region by their rims.
 
     Args:
         region: reddish, or the count means nothing.
+        faint: where its outline is, as `drcore.preprocessing.rims.sharpness` says: there a shadow,
+            or the colour of the page in a retina, may part what is one.
         on_page: whether it lies on a white or grey page, whose colour a retina may have in places.
 
     Returns:
@@ -47,6 +68,12 @@ def retinas_in(region: Region, *, on_page: bool = False) -> tuple[int, bool]:
     rims, whole = rims_of(region)
     if not rims:
         return 0, False
+    if whole and rims[0].seen > _ALL and region.solidity < ONE and _much_beside(region, rims[0]):
+        return 2, True
+    if faint.mean() > _FAINT:
+        clear = sorted((clear_arc(region, rim, faint) for rim in rims), reverse=True)
+        if clear[0] < _LONG or len(clear) < 2 or clear[1] < _CLEAR:
+            return 1, whole
     several = region.solidity < (ONE_WHOLE if whole else ONE) and (
         (whole and len(rims) > 1) or any(_notched(region, *pair) for pair in combinations(rims, 2))
     )

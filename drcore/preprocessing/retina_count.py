@@ -52,8 +52,17 @@ _ALONE = 0.7
 _OPTIC_DISC = 0.05
 """Share of a picture that no optic disc has, however near it was photographed."""
 
-_FAINT = 0.3
-"""Share of an outline that may be faint where a region is taken for several retinas."""
+_FADED = 0.3
+"""Share of an outline that fades into the page, from which a region may be a part of a retina."""
+
+_NARROW = 0.15
+"""Height of the narrowest picture on a page by its width: what is narrower is a line of text."""
+
+_CRUMB = 0.02
+"""Share of the largest region that the smallest picture beside it has at least."""
+
+_APART = 10
+"""Grey levels by which what lies on a page differs from it."""
 
 _SHARP = 0.5
 """How far brightness falls across the rim of a photograph; shadows within a retina are softer."""
@@ -73,10 +82,10 @@ def why_not_single(rgb: NDArray[np.uint8], small: NDArray[np.uint8] | None = Non
     small = thumbnail(rgb) if small is None else small
     lit = _brightest(small)
     page = _page_colour(small)
-    shown, blocks = (lit, []) if page is None else _on_page(small, lit, page)
+    shown, blocks, apart = (lit, [], None) if page is None else _on_page(small, lit, page)
     mask, cut = _mask(shown)
     regions = regions_of(mask)
-    reason = _reason(small, shown, cut, regions, None if page is None else blocks)
+    reason = _reason(small, (shown, apart), cut, regions, None if page is None else blocks)
     place = _small_place([*regions, *blocks], small, rgb) if reason else None
     # A rim a few pixels wide is too coarse to refuse a picture for.
     return reason if place is None else why_not_single(rgb[place])
@@ -84,7 +93,7 @@ def why_not_single(rgb: NDArray[np.uint8], small: NDArray[np.uint8] | None = Non
 
 def _reason(
     small: NDArray[np.uint8],
-    shown: Plane,
+    planes: tuple[Plane, Plane | None],
     cut: float,
     regions: list[Region],
     blocks: list[Region] | None,
@@ -92,9 +101,13 @@ def _reason(
     """The reason against a thumbnail; `blocks` lie on its page, None where there is none."""
     seen = _Seen()
     on_page = blocks is not None
+    shown, apart = planes
     for region in regions:
-        fall, faint = sharpness(region, shown, 2 * cut) if _reddish(small, region) else (0.0, 0.0)
-        seen.add(region, retina=fall > _SHARP, faint=faint > _FAINT, on_page=on_page)
+        fall, faint = sharpness(region, shown, 2 * cut)
+        retina = fall > _SHARP and _reddish(small, region) and not _scribble(region)
+        faded = sharpness(region, apart, 2 * _APART)[1] if apart is not None else faint & False
+        part = faded.sum() > _FADED * len(faded) or (on_page and _crumb(regions[0], region))
+        seen.add(region, faint | faded, retina=retina, on_page=on_page, part=part)
         if seen.retinas + seen.rimless > 1:
             return SEVERAL_RETINAS
     other = seen.other > _OTHER if blocks is None else _pictures(blocks, small) > 1
@@ -128,15 +141,20 @@ class _Seen:
     other: float = 0.0
     whole: bool = False
 
-    def add(self, region: Region, *, retina: bool, faint: bool, on_page: bool) -> None:
-        count, whole = retinas_in(region, on_page=on_page) if retina else (0, False)
-        count = min(count, 1) if faint else count  # a shadow may part what is one
+    def add(
+        self, region: Region, faint: NDArray[np.bool_], *, retina: bool, on_page: bool, part: bool
+    ) -> None:
+        count, whole = retinas_in(region, faint, on_page=on_page) if retina else (0, False)
+        part &= self.retinas > 0  # of a retina that has the colour of the page in places
+        count = 0 if part else count
         self.retinas += count
         self.whole |= whole
         if count == 0:
             self.other += region.area
             solid = region.area > 0.03 and region.solidity > 0.93
-            self.rimless += retina and solid and region.short > 0.5 * max(region.filled.shape)
+            self.rimless += (
+                retina and solid and not part and region.short > 0.5 * max(region.filled.shape)
+            )
 
 
 # --- planes -------------------------------------------------------------------------------------
@@ -172,13 +190,13 @@ def _border(small: NDArray[np.uint8], share: float) -> NDArray[np.int16]:
 
 def _on_page(
     small: NDArray[np.uint8], lit: Plane, page: NDArray[np.uint8]
-) -> tuple[Plane, list[Region]]:
-    """Brightness of what lies on a page, 0 elsewhere, and the pieces that lie on it."""
+) -> tuple[Plane, list[Region], Plane]:
+    """Brightness of what lies on a page, 0 elsewhere, its pieces, and how far all is from it."""
     apart = _brightest(np.asarray(cv2.absdiff(small, np.full_like(small, page)), np.uint8))
-    blocks = regions_of((apart > 10).astype(np.uint8))
+    blocks = regions_of((apart > _APART).astype(np.uint8))
     inside = np.zeros_like(lit)
     cv2.drawContours(inside, [block.contour for block in blocks], -1, 255, cv2.FILLED)
-    return np.asarray(cv2.min(lit, inside), np.uint8), blocks
+    return np.asarray(cv2.min(lit, inside), np.uint8), blocks, apart
 
 
 def _small_place(
@@ -205,7 +223,7 @@ def _pictures(blocks: list[Region], small: NDArray[np.uint8]) -> int:
     least = 0.04 * min(blocks[0].frame)
     pictures = [
         block for block in blocks
-        if block.short > least
+        if block.short > max(least, _NARROW * max(block.filled.shape))
         and ((block.area > 0.01 and block.solidity > 0.4) or _small_photograph(block, small))
     ]  # fmt: skip
     return min(1, len(pictures)) + sum(not _pieces_of_one(pictures[0], b) for b in pictures[1:])
@@ -215,6 +233,16 @@ def _small_photograph(block: Region, small: NDArray[np.uint8]) -> bool:
     """True for a block about as high as wide, full and reddish, as text and logos hardly are."""
     compact = block.area > 0.004 and block.solidity > 0.93
     return compact and block.short > 0.6 * max(block.filled.shape) and _reddish(small, block)
+
+
+def _scribble(region: Region) -> bool:
+    """True for what is small and ragged, as letters are that melt into each other."""
+    return region.area < 0.01 and region.solidity < 0.9
+
+
+def _crumb(first: Region, second: Region) -> bool:
+    """True for a crumb of a photograph beyond a part of it that has the colour of the page."""
+    return second.area < _CRUMB * first.area and _pieces_of_one(first, second)
 
 
 def _pieces_of_one(first: Region, second: Region) -> bool:

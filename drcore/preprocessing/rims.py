@@ -23,6 +23,7 @@ __all__ = [
     "ONE_WHOLE",
     "Circle",
     "Region",
+    "clear_arc",
     "outer_contours",
     "regions_of",
     "rims_of",
@@ -167,8 +168,8 @@ def _region(
     )
 
 
-def sharpness(region: Region, plane: Plane, level: float) -> tuple[float, float]:
-    """Say how far a plane falls across the outline of a region, and how much of it is faint.
+def sharpness(region: Region, plane: Plane, level: float) -> tuple[float, NDArray[np.bool_]]:
+    """Say how far a plane falls across the outline of a region, and where it is faint.
 
     Args:
         region: whose outline is looked at, less what lies on the frame.
@@ -177,12 +178,12 @@ def sharpness(region: Region, plane: Plane, level: float) -> tuple[float, float]
 
     Returns:
         1 where it is black just outside, 0 where it is as bright as just inside; the median. And
-        the share of the outline just inside which the plane is darker than `level`: a shadow
-        within a retina makes such an outline, too.
+        for each point of the outline whether the plane is darker than `level` just inside: a
+        shadow within a retina makes such an outline, too.
     """
     points, _ = _outline(region)
     if len(points) < 16:
-        return 0.0, 0.0
+        return 0.0, np.zeros(len(points), bool)
     along = np.roll(points, -3, axis=0) - np.roll(points, 3, axis=0)
     normal = np.stack([along[:, 1], -along[:, 0]], axis=1)
     normal *= 5 / np.maximum(np.hypot(*normal.T), 1e-3)[:, None]
@@ -193,7 +194,19 @@ def sharpness(region: Region, plane: Plane, level: float) -> tuple[float, float]
         sides.append(plane[row.clip(0, height - 1), column.clip(0, width - 1)].astype(np.float32))
     dark, bright = np.minimum(*sides), np.maximum(*sides)
     fall = float(np.median((bright - dark) / np.maximum(bright, 1)))
-    return fall, float(np.mean(bright < level))
+    return fall, bright < level
+
+
+def clear_arc(region: Region, rim: Circle, faint: NDArray[np.bool_]) -> float:
+    """Radians of a rim that an outline shows where it is not faint."""
+    points, spacing = _outline(region)
+    away = np.abs(np.hypot(points[:, 0] - rim.x, points[:, 1] - rim.y) - rim.radius)
+    return float((away[~faint] < _slack(rim.radius)).sum() * spacing / rim.radius)
+
+
+def _slack(radius: Any) -> Any:
+    """How far from a circle a point still lies on it."""
+    return 0.015 * radius + 0.7
 
 
 def rims_of(region: Region) -> tuple[list[Circle], bool]:
@@ -212,7 +225,7 @@ def rims_of(region: Region) -> tuple[list[Circle], bool]:
     circles, start = _candidates(points, 1.2 * max(region.filled.shape))
     x, y, radius = circles[:, :, None]
     squared = (points[:, 0] - x) ** 2 + (points[:, 1] - y) ** 2
-    slack = 0.015 * radius + 0.7
+    slack = _slack(radius)
     close = (squared > (radius - slack) ** 2) & (squared < (radius + slack) ** 2)
 
     found: list[int] = []

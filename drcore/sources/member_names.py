@@ -11,6 +11,7 @@ _ENCODINGS = {
     "cp932": (0x81, 0x98), "gbk": (0xB0, 0xD7), "big5": (0xA4, 0xC6), "cp949": (0xB0, 0xC8),
     "cp437": (0x80, 0xA5), "cp866": (0x80, 0xEF), "cp1252": (0xC0, 0xFF), "cp1251": (0xC0, 0xFF),
     "cp737": (0x80, 0xF1), "cp1253": (0xC1, 0xFE), "cp850": (0x80, 0xE9), "cp852": (0x80, 0xFC),
+    "cp857": (0x80, 0xA7), "cp874": (0xA1, 0xEE),
 }  # fmt: skip
 """Encodings that Windows and macOS put into ZIP files, and first bytes of their usual letters."""
 
@@ -58,9 +59,9 @@ def _likeness(names: Iterable[bytes], encoding: str) -> float:
 
 def _fit(letter: str, before: str, after: str, *, usual: bool) -> float:
     """Between -2 for what is no letter of a word and 2 for a usual one among its like."""
-    if not unicodedata.category(letter).startswith("L"):
-        return -2.0
     script = _script(letter)
+    if not unicodedata.category(letter).startswith(("L", "M") if script == "THAI" else "L"):
+        return -2.0
     beside = [_script(other) for other in (before, after) if other.isalpha()]
     inner = letter.isupper() and (before.islower() or (before.isupper() and after.islower()))
     # "\u00e2A" and a capital within a word: two bytes of another encoding.
@@ -71,7 +72,8 @@ def _fit(letter: str, before: str, after: str, *, usual: bool) -> float:
     if accents or script == "HALFWIDTH":
         return -0.25 if accents else -0.5  # accents are rarely neighbours
     # A letter of two bytes explains more of the name than one of one.
-    weights = {"LATIN": 1.0, "CYRILLIC": 1.0, "GREEK": 0.85, "HANGUL": 2.1 if beside else 2.0}
+    weights = {"LATIN": 1.0, "CYRILLIC": 1.0, "GREEK": 0.85, "THAI": 1.0}
+    weights["HANGUL"] = 2.1 if beside else 2.0
     weight = weights.get(script, 2.0)
     weight = weight if usual and letter not in _RARE else weight / 4
     plain = unicodedata.normalize("NFD", letter.lower())[0] if script == "GREEK" else letter

@@ -148,7 +148,10 @@ _MISSING = "there is no such object"
 
 def describe_error(error: BaseException, scheme: str) -> tuple[str, bool]:
     """Say in our own words why a remote system failed."""
-    status = _status(error)  # first: fsspec reports any failure as a missing file, caused by it
+    status = _status(error)
+    # fsspec reports any failure as a missing file, caused by it.
+    while isinstance(error, FileNotFoundError) and error.__cause__ is not None:
+        error = error.__cause__
     kinds = {parent.__name__ for parent in type(error).__mro__}
     if status in {404, 410} or (status is None and isinstance(error, FileNotFoundError)):
         return f"{_MISSING}, folder or bucket. Check the address.", False

@@ -100,9 +100,7 @@ def may_hold_several(head: bytes) -> bool:
         return b"acTL" in head or b"IDAT" not in head
     if head.startswith(b"RIFF"):
         return head[12:16] == b"VP8X" and bool(head[20:21] and head[20] & 2)
-    if head[4:8] == b"ftyp":
-        return head[8:12] not in {b"avif", b"mif1"} or b"hevc" in head[:64] or b"hei" in head[:64]
-    return is_dicom(head) or head.startswith((b"II", b"MM", b"GIF8"))
+    return is_dicom(head) or head.startswith((b"II", b"MM", b"GIF8")) or head[4:8] == b"ftyp"
 
 
 def is_archive(name: str) -> bool:

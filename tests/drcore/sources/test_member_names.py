@@ -33,6 +33,7 @@ NAMES = [
     ("cp737", "μάτι δεξί.jpg"),
     ("cp850", "João_OD.jpg"),
     ("cp852", "Dvořák.jpg"),
+    ("cp874", "สมชาย_OD.jpg"),
     ("utf-8", unicodedata.normalize("NFD", "Müller_OD.jpg")),
     ("ascii", "10_left.jpg"),
 ]

@@ -186,6 +186,8 @@ class _Web(SimpleHTTPRequestHandler):
             self.send_error(what)
         elif what == "stall":
             time.sleep(3)
+        elif what == "hang up":
+            self.connection.shutdown(socket.SHUT_RDWR)
         elif what == "break":
             self.send_response(200)
             self.send_header("Content-Length", "5000")
@@ -208,6 +210,8 @@ class _Web(SimpleHTTPRequestHandler):
         rest = self.failing.get(self.path)
         if rest and isinstance(rest[0], int):
             self.send_error(rest[0])
+        elif rest and rest[0] == "hang up":
+            self.connection.shutdown(socket.SHUT_RDWR)
         else:
             super().do_HEAD()
 
@@ -367,6 +371,14 @@ def test_failures_that_last_are_a_row(
     tried = 9 - len(_Web.failing[name])
     passing = failures[0] in {408, 429, 503, "break", "stall"}
     assert tried == (drcore.sources.remote_client.TRIES if passing else 1)
+
+
+def test_a_server_that_hangs_up_is_no_missing_file(web: str) -> None:
+    _Web.failing = {"/00_left.jpg": ["hang up"] * 99}
+    (found,) = find_photographs([f"{web}/00_left.jpg"])
+    with pytest.raises(PhotographError, match="cannot be reached, or breaks off") as caught:
+        found.path.read()
+    assert caught.value.is_outage
 
 
 def test_a_continued_run_fetches_nothing_again(
