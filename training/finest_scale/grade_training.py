@@ -214,11 +214,8 @@ def train_grades(
             bank.cells = np.load(out / "bank.npy").astype(np.float32)
         else:
             bank.cells = np.logaddexp(0, begin.factor * logits + np.float32(begin.offset))
-        folded, sums, began = (
-            Folded(run.network, recipe.frozen),
-            torch.zeros(8),
-            time.perf_counter(),
-        )
+        folded = Folded(run.network, recipe.frozen)
+        sums, began = torch.zeros(8), time.perf_counter()
         while run.done < recipe.steps:
             if recipe.renew_every and run.done and run.done % recipe.renew_every == 0:
                 maps = logit_maps(run.network, squares, indices, preparation, pool)
