@@ -292,7 +292,8 @@ def _identity(item: PhotographSource, before: str, rules: NameRules) -> Identity
     path = item.image.partition("#frame")[0] if item.frame else item.image
     if rules.patient_from_folder and "/" not in path:
         path = f"{before.rstrip('/').rpartition('/')[2]}/{path}"  # the folder that was given
-    return rules.read(path)
+    is_sure = not isinstance(item.path, Member) or item.path.is_name_sure
+    return rules.read(path, is_sure=is_sure)
 
 
 def _folders_apart(
