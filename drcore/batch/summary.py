@@ -115,7 +115,7 @@ def print_inputs(inputs: Inputs) -> int:
         known = item.identity
         values = {"eye": known.laterality, "patient": known.patient, "date": known.exam_date}
         told = [f"{key}={cell(value)}" for key, value in values.items() if value]
-        source = [f"from: {known.source}"] if told else []
+        source = [f"from: {known.source}"] if known.source else []
         problem = [f"failed: {' '.join(item.problem.split())}"] if item.problem else []
         print("\t".join([cell(item.image), *told, *source, *problem]))
     for left in inputs.left_out:

@@ -32,6 +32,7 @@ _OUTCOMES: dict[Outcome, str] = {
 _ORIGINS = {
     "dicom": "from DICOM header", "pattern": "by name pattern", "folder": "from folder",
     "name": "from file name", "hand": "entered by hand",
+    "unsure": "not read (the encoding of the file name is uncertain)",
 }  # fmt: skip
 
 MILD_IS_HARD = "Grades 0 and 1 are hard to tell apart for this model."
@@ -163,7 +164,7 @@ def source_words(identity_source: str, known: Collection[str] = ("eye", "patient
 
     Args:
         identity_source: `eye=name patient=name date=dicom`.
-        known: of what to say it.
+        known: of what to say it; what is not read for a reason is said in any case.
 
     Returns:
         `eye and patient from file name; date from DICOM header`; empty where nothing is known.
@@ -171,14 +172,15 @@ def source_words(identity_source: str, known: Collection[str] = ("eye", "patient
     by_origin: dict[str, list[str]] = {}
     for part in identity_source.split():
         what, _, origin = part.partition("=")
-        if what in known and origin in _ORIGINS:
+        if origin in _ORIGINS and (what in known or origin == "unsure"):
             by_origin.setdefault(origin, []).append(what)
     return "; ".join(f"{_listed(what)} {_ORIGINS[o]}" for o, what in by_origin.items())
 
 
 def origin_words(identity_source: str, what: str) -> str:
     """Say where one of eye, patient and date was read, such as "from file name"; else empty."""
-    return source_words(identity_source, {what}).removeprefix(f"{what} ")
+    own = " ".join(part for part in identity_source.split() if part.startswith(f"{what}="))
+    return source_words(own, {what}).removeprefix(f"{what} ")
 
 
 def identity_sentence(report: GradeReport, *, patient: bool = True) -> str:

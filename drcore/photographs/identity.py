@@ -28,8 +28,9 @@ from drcore.text import clean_name
 
 __all__ = ["Identity", "NameRules", "Origin", "parse_date", "parse_name", "read_name"]
 
-Origin = Literal["dicom", "pattern", "folder", "name", "hand", ""]
-"""Where a value was read, or that a reader entered it; empty where there is none."""
+Origin = Literal["dicom", "pattern", "folder", "name", "hand", "unsure", ""]
+"""Where a value was read, or that a reader entered it; empty where there is none, "unsure" where
+none is read from a name whose encoding is not known."""
 
 _ENDING = re.compile(
     r"\.(jpe?g|jpe|jfif|mpo|png|apng|tiff?|bmp|webp|gif|hei[cf]|avif|jp2|j2k|dcm|dicom)\s*$",
@@ -158,6 +159,17 @@ def read_name(name: str) -> Identity:
     )  # fmt: skip
 
 
+def _read_unsure(name: str) -> Identity:
+    """What the ASCII letters of a name say whose other letters are guessed: never the patient."""
+    found, plain = read_name(name), read_name(re.sub(r"[^\x00-\x7f]+", "\u0242", name))
+    side = found.laterality if found.laterality == plain.laterality else None
+    day = found.exam_date if found.exam_date == plain.exam_date else None
+    return Identity(
+        laterality=side, exam_date=day, laterality_from="name" if side else "unsure",
+        patient_from="unsure", date_from="name" if day else "",
+    )  # fmt: skip
+
+
 def parse_name(name: str) -> tuple[Laterality | None, str | None]:
     """Read laterality and patient from a file name; see `read_name`.
 
@@ -220,17 +232,19 @@ class NameRules:
                 r"example (?P<patient>\d+)_(?P<eye>OD|OS)."
             )
 
-    def read(self, path: str) -> Identity:
+    def read(self, path: str, *, is_sure: bool = True) -> Identity:
         """Read the path of a photograph.
 
         Args:
             path: below the folder given, with slashes; untrusted text.
+            is_sure: False where letters of the name beyond ASCII are guessed, see `member_names`:
+                then only a pattern or a folder tells the patient.
 
         Returns:
             What pattern, folder and name say, in this order.
         """
         folder, _, name = path.rpartition("/")
-        found = read_name(name)
+        found = read_name(name) if is_sure else _read_unsure(name)
         if self.pattern:
             found = self._by_pattern(path).over(self._left_to_names(found))
         if self.patient_from_folder and found.patient_from != "pattern":

@@ -60,7 +60,8 @@ p0, p1, p2, p3, p4: probability of each grade; empty without a grade or without 
 grade_set: lowest and highest grade that cannot be ruled out, "2 to 3", or "2" alone; else empty.
 margin: distance of the score to the nearest threshold, in grades; empty without a grade.
 exam_date: of the examination, YYYY-MM-DD, never a file's time stamp; empty where unknown.
-identity_source: where eye, patient and date were read, "eye=name patient=dicom date=pattern".
+identity_source: where eye, patient and date were read, "eye=name patient=dicom date=pattern";
+    "patient=unsure" where none is read as the encoding of the file name is uncertain.
 picture: number of the picture in a file that holds several, from 1; else empty.
 file_size: of the file, in bytes; with sha256 it tells --resume whether the content is the same.
 note: what else the file holds and was passed over, such as a thumbnail or a stereo twin.

@@ -25,7 +25,7 @@ from drcore.errors import DrcoreError, PhotographError, SourceError
 from drcore.photographs.photograph import MAX_BYTES
 from drcore.sources.archive_cache import MAX_RATIO, Archive, copies, needs_copy
 from drcore.sources.listing import Listed, hidden
-from drcore.sources.member_names import decode_names
+from drcore.sources.member_names import are_names_sure, decode_names
 from drcore.sources.remote import Remote
 from drcore.sources.remote_client import describe_error
 from drcore.sources.sniff import is_archive
@@ -60,6 +60,7 @@ class Member:
         size: bytes unpacked.
         packing: "tar", or how a ZIP file holds it.
         crc: of the unpacked bytes; None where the archive does not tell.
+        is_name_sure: whether the encoding of its name is known, see `member_names`.
         is_copied: whether it is read from a temporary copy, see `archive_cache.needs_copy`.
     """
 
@@ -70,6 +71,7 @@ class Member:
     size: int
     packing: Literal["tar", "stored", "deflated"]
     crc: int | None = None
+    is_name_sure: bool = True
     is_copied: bool = False
 
     @property
@@ -177,7 +179,7 @@ def _zip_members(archive: Archive) -> Generator[tuple[Member, str]]:
             "own size, so it is not read. Pack the photographs anew."
         )
     packings = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
-    for entry, name in zip(entries, _zip_names(entries), strict=True):
+    for entry, (name, is_sure) in zip(entries, _zip_names(entries), strict=True):
         if name.endswith("/"):
             continue
         packing = packings.get(entry.compress_type)
@@ -188,20 +190,25 @@ def _zip_members(archive: Archive) -> Generator[tuple[Member, str]]:
             problem = "this file is packed in a rare way. Pack it again with deflate"
         member = Member(
             archive, _harmless(name), entry.header_offset, entry.compress_size,
-            entry.file_size, "stored" if packing == "stored" else "deflated", entry.CRC,
+            entry.file_size, "stored" if packing == "stored" else "deflated", entry.CRC, is_sure,
         )  # fmt: skip
         yield member, problem or _too_large(entry.file_size)
 
 
-def _zip_names(entries: list[zipfile.ZipInfo]) -> list[str]:
-    """Names of members; the module takes those without the flag of UTF-8 for code page 437."""
+def _zip_names(entries: list[zipfile.ZipInfo]) -> list[tuple[str, bool]]:
+    """Names of members, and whether their letters are sure.
+
+    The module takes those without the flag of UTF-8 for code page 437.
+    """
     unmarked = [entry for entry in entries if not entry.flag_bits & _UTF8]
     raw = [entry.orig_filename.encode("cp437") for entry in unmarked]
-    decoded = iter(decode_names(raw))
+    decoded = decode_names(raw)
+    guessed = iter(zip(decoded, are_names_sure(raw, decoded), strict=True))
     names = []
     for entry in entries:
-        name = entry.filename if entry.flag_bits & _UTF8 else next(decoded)
-        names.append(unicodedata.normalize("NFC", _unicode_path(entry) or name))
+        name, is_sure = (entry.filename, True) if entry.flag_bits & _UTF8 else next(guessed)
+        told = _unicode_path(entry)
+        names.append((unicodedata.normalize("NFC", told or name), bool(told) or is_sure))
     return names
 
 
@@ -237,8 +244,12 @@ def _tar_members(archive: Archive) -> Generator[tuple[Member, str]]:
 
 
 def _tar_member(archive: Archive, entry: tarfile.TarInfo, size: int) -> tuple[Member, str]:
-    (name,) = decode_names([entry.name.encode("utf-8", "surrogateescape")])
-    member = Member(archive, _harmless(name), entry.offset_data, entry.size, entry.size, "tar")
+    raw = [entry.name.encode("utf-8", "surrogateescape")]
+    names = decode_names(raw)
+    member = Member(
+        archive, _harmless(names[0]), entry.offset_data, entry.size, entry.size, "tar",
+        is_name_sure=are_names_sure(raw, names)[0],
+    )  # fmt: skip
     problem = ""
     if not entry.isreg() or entry.issparse():
         problem = "this is a link or no plain file. Pack the file itself"

@@ -21,7 +21,7 @@ from drcore.sources.archive_cache import Archive
 from drcore.sources.archives import Member, list_members
 from drcore.sources.folders import walk
 from drcore.sources.listing import LeftOut, Listed, Reason, hidden
-from drcore.sources.remote import Remote, is_url, redacted
+from drcore.sources.remote import Remote, is_url, redacted, refuse_web_page
 from drcore.sources.remote_listing import list_remote
 from drcore.sources.sniff import HEAD_BYTES, may_hold_several, sniff
 from drcore.sources.source import PhotographSource, file_id
@@ -169,6 +169,9 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
             place = place.sized()
         size = REMOTE_HEAD_BYTES if _is_remote(place) else HEAD_BYTES
         head = b"" if listed.problem else _head(place, size)
+        wanted = named or sniff(place.name, b"") in {"picture", "archive"}
+        if isinstance(place, Remote) and wanted:
+            refuse_web_page(clean_name(place.name), head)
     except DrcoreError as error:
         listed = replace(listed, problem=str(error))
         head = b""
@@ -289,7 +292,8 @@ def _identity(item: PhotographSource, before: str, rules: NameRules) -> Identity
     path = item.image.partition("#frame")[0] if item.frame else item.image
     if rules.patient_from_folder and "/" not in path:
         path = f"{before.rstrip('/').rpartition('/')[2]}/{path}"  # the folder that was given
-    return rules.read(path)
+    is_sure = not isinstance(item.path, Member) or item.path.is_name_sure
+    return rules.read(path, is_sure=is_sure)
 
 
 def _folders_apart(

@@ -10,14 +10,24 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from drcore.errors import PhotographError, SourceError
+from drcore.errors import RETRY_LATER, DrcoreError, PhotographError, SourceError
 from drcore.photographs.photograph import MAX_BYTES
 from drcore.sources.remote_client import CREDENTIALS, file_system, may_be_asked, with_retries
 from drcore.text import clean_name, printable
 
-__all__ = ["Remote", "TooLargeError", "is_url", "redacted", "remote_of"]
+__all__ = [
+    "Remote", "TooLargeError", "is_login_page", "is_url", "redacted", "refuse_web_page",
+    "remote_of",
+]  # fmt: skip
 
 _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "https": "https", "http": "http"}
+
+_WEB_PAGE = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<!--.{0,500}?-->\s*|<\?xml.{0,200}?\?>\s*)*"
+    rb"<(!doctype\s+html|html|head|body|title|meta|script)\b",
+    re.DOTALL | re.IGNORECASE,
+)
+_PASSWORD = re.compile(rb"<input\b[^>]*\btype\s*=\s*[\"']?password\b", re.IGNORECASE)
 
 
 class TooLargeError(PhotographError):
@@ -67,6 +77,7 @@ class Remote:
         data = with_retries(lambda: self._start(limit + 1), clean_name(self.name), self.scheme)
         if len(data) > limit:
             raise TooLargeError(self._too_large(limit))
+        refuse_web_page(clean_name(self.name), data)
         return data
 
     def read_range(self, start: int, size: int) -> bytes:
@@ -142,6 +153,8 @@ class Remote:
             self.path, "rb", block_size=8 << 20 if self.seekable else 0
         ) as stream:
             while part := stream.read(1 << 20):
+                if file.tell() == 0:
+                    refuse_web_page(clean_name(self.name), part, SourceError)
                 if file.tell() + len(part) > limit:
                     raise SourceError(self._too_large(limit))
                 file.write(part)
@@ -151,6 +164,22 @@ class Remote:
             f"{clean_name(self.name)}: the file is too large; at most {limit >> 20} MiB are "
             "accepted."
         )
+
+
+def refuse_web_page(label: str, head: bytes, kind: type[DrcoreError] = PhotographError) -> None:
+    """Raise an outage where a server sent a web page in place of a file: it wants a login."""
+    if _WEB_PAGE.match(head):
+        failure = kind(
+            f"{label}: the server answered with a web page, probably to log in, not with "
+            f"the file. Sign in, or give an address that holds an access token. {RETRY_LATER}"
+        )
+        failure.is_outage = True
+        raise failure
+
+
+def is_login_page(page: bytes) -> bool:
+    """Tell a web page that asks for a password."""
+    return _PASSWORD.search(page) is not None
 
 
 def is_url(text: str) -> bool:

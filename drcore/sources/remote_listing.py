@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from drcore.errors import MissingInputError, SourceError
 from drcore.sources.listing import Listed, hidden
-from drcore.sources.remote import Remote, redacted, remote_of
+from drcore.sources.remote import Remote, is_login_page, redacted, refuse_web_page, remote_of
 from drcore.sources.remote_client import file_system, with_retries
 
 __all__ = ["list_remote"]
@@ -17,6 +17,9 @@ __all__ = ["list_remote"]
 
 MAX_PAGES, MAX_DEPTH = 100_000, 32
 """Pages of an https listing at most, and how deep they may lie: a server can invent them."""
+
+_PAGE_BYTES = 256 * 1024
+"""Of a page without links, bytes in which a field for a password is looked for."""
 
 
 def list_remote(url: str) -> list[Listed]:
@@ -32,6 +35,8 @@ def list_remote(url: str) -> list[Listed]:
         path = urlsplit(url).path
         single = not path.endswith("/") and bool(posixpath.splitext(path)[1] or urlsplit(url).query)
         named = [(place, place.name)] if single else _find_links(place, label)
+        if not named and is_login_page(page := place.read_range(0, _PAGE_BYTES)):
+            refuse_web_page(label, page, SourceError)
     if single:
         return [Listed(named[0][0], named[0][0].name)]
     found = [Listed(item, path, left_out=hidden(path.split("/"))) for item, path in named]

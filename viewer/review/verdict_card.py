@@ -83,9 +83,9 @@ def eye_sentence(report: GradeReport) -> str:
         "date": f"examined {report.exam_date}" if report.exam_date else "",
     }
     told = ", ".join(filter(None, facts.values()))
-    if not told:
-        return ""
     source = source_words(report.identity_source, {what for what, text in facts.items() if text})
+    if not told:
+        return f"{source[0].upper()}{source[1:]}." if source else ""
     return f"{told[0].upper()}{told[1:]}{f' ({source})' if source else ''}."
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from drcore.sources.find import find_photographs
+from drcore.grading.statements import source_words
+from drcore.photographs.identity import NameRules
+from drcore.sources.find import find_inputs, find_photographs
 from drcore.sources.member_names import decode_names
 
 NAMES = [
@@ -71,6 +73,39 @@ def test_no_member_vanishes(tmp_path: Path, encoding: str, name: str) -> None:
         (found,) = find_photographs([tmp_path / packed])
         assert found.image == f"{packed}/{unicodedata.normalize('NFC', name)}"
         assert not found.problem
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "patient"),
+    [
+        ("cp862", "כהן_OD", None), ("cp1255", "כהן_OD", None), ("cp720", "محمد_OD", None),
+        ("cp1256", "محمد_OD", None), ("cp1250", "Dvořák_OD", None), ("cp852", "Łukasz_OD", None),
+        ("cp1254", "Şahin_OD", None), ("cp866", "И_OD", None), ("cp1251", "ИВАНОВ_OD", None),
+        ("big5", "陳_OD", None), ("cp949", "김_OD", None), ("cp1252", "Søren_OD", None),
+        ("cp932", "佐藤花子_OD", "佐藤花子"), ("cp437", "Müller_OD", "Müller"),
+        ("utf-8", "כהן_OD", "כהן"),
+    ],
+)  # fmt: skip
+def test_no_patient_is_read_from_letters_that_are_guessed(
+    tmp_path: Path, encoding: str, name: str, patient: str | None
+) -> None:
+    raw = f"{name}_2024-03-01.jpg".encode(encoding)
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo("x" * len(raw)), b"content")
+    data = (tmp_path / "s.zip").read_bytes().replace(b"x" * len(raw), raw)
+    (tmp_path / "s.zip").write_bytes(data)
+    identity = find_inputs([tmp_path / "s.zip"]).photographs[0].identity
+    assert (identity.laterality, identity.patient) == ("OD", patient)
+    origin = "name" if patient else "unsure"
+    assert identity.source == f"eye=name patient={origin} date=name"
+    asked = find_inputs([tmp_path / "s.zip"], NameRules("(?P<patient>.+)_OD")).photographs[0]
+    assert asked.identity.patient_from == "pattern"
+
+
+def test_an_eye_in_letters_that_are_guessed_is_none() -> None:
+    read = NameRules().read("P7右眼.jpg", is_sure=False)
+    assert (read.laterality, read.source) == (None, "eye=unsure patient=unsure")
+    assert "encoding of the file name is uncertain" in source_words(read.source)
 
 
 def test_the_name_beside_the_name(tmp_path: Path) -> None:

@@ -381,6 +381,30 @@ def test_a_server_that_hangs_up_is_no_missing_file(web: str) -> None:
     assert caught.value.is_outage
 
 
+def test_a_login_page_is_an_outage_and_tried_again(
+    web: str, tmp_path: Path, tiny_grader: Grader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Grader, "bundled", classmethod(lambda *_: tiny_grader))
+    page = '\n<!DOCTYPE html><title>Sign in</title><form><input type="password"></form>'
+    options = GradeOptions((f"{web}/",), str(tmp_path / "o.csv"), quiet=True)
+    _Web.failing = {"/00_left.jpg": [page] * 9}
+    assert grade(options) == 3
+    rows = (tmp_path / "o.csv").read_text()
+    assert rows.count("answered with a web page, probably to log in") == 1
+    _Web.failing = {}
+    assert grade(replace(options, resume=True)) != 3
+    assert "web page" not in (tmp_path / "o.csv").read_text()
+
+    place = remote_of(f"{web}/00_left.jpg")  # the session ends after the file was listed
+    _Web.failing = {"/00_left.jpg": [page], "/": [page] * 9}
+    with pytest.raises(PhotographError, match="web page") as caught:
+        place.read()
+    assert caught.value.is_outage
+    with pytest.raises(SourceError, match="web page") as listing:
+        find_photographs([f"{web}/"])
+    assert listing.value.is_outage
+
+
 def test_a_continued_run_fetches_nothing_again(
     web: str, tmp_path: Path, tiny_grader: Grader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
