@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
@@ -104,9 +105,15 @@ def near_threshold_sentence(report: GradeReport) -> str:
 
 def network_grades(report: GradeReport) -> tuple[str, int]:
     """Return the grade of each network in words, and how far they are apart."""
-    grades = {size: bisect_right(report.thresholds, s) for size, s in report.scores.items()}
-    each = ", ".join(f"{size} px \u2192 {grade}" for size, grade in sorted(grades.items()))
-    return each, max(grades.values()) - min(grades.values()) if grades else 0
+    words, least, most = [], [0], [4]
+    for size, score in sorted(report.scores.items()):
+        grade = bisect_right(report.thresholds, score)
+        # At the highest grade that it can give, a network says no more than "at least this".
+        highest = bisect_right(report.thresholds, report.ceilings.get(size, math.inf))
+        words.append(f"{size} px \u2192 {grade}{' or more' if grade == highest < 4 else ''}")
+        least.append(grade)
+        most.append(4 if grade == highest else grade)
+    return ", ".join(words), max(0, max(least) - min(most))
 
 
 def _nearest_threshold(report: GradeReport) -> int:

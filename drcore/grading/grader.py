@@ -283,6 +283,14 @@ class Grader:
         inputs = {size: preparation.normalise(contrasts[size]) for size in self.bundle.networks}
         return inputs, np.ascontiguousarray(contrasts[self._side][..., 1])
 
+    @property
+    def _ceilings(self) -> dict[int, float]:
+        """By input size: score that the network stays below."""
+        links = {
+            size: getattr(network, "link", None) for size, network in self.bundle.networks.items()
+        }
+        return {size: link.ceiling for size, link in links.items() if link and link.ceiling}
+
     def _placed_finest(self, scores: dict[int, float]) -> float:
         placement = self.bundle.placement
         if placement is None or placement.finest is None:
@@ -316,6 +324,7 @@ class Grader:
                     referable_sensitive=sensitive,
                     fusion=self.bundle.fusion,
                     biases={s: n.bias for s, n in sorted(self.bundle.networks.items())},
+                    ceilings=self._ceilings,
                     width=photograph.width,
                     height=photograph.height,
                     field_of_view=item.frame.field_of_view,

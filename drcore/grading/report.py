@@ -77,8 +77,7 @@ class GradeReport:
         quality: what the gradability check measured; None where it failed.
         laterality, patient: None where neither DICOM header, pattern nor name tells for certain.
         model_version: name and version of the weights.
-        burned_in: whether the DICOM header says that identity is burnt into the pixels; None where
-            nothing is said.
+        burned_in: whether the DICOM header says that identity is burnt in; None where it is silent.
         exam_date: of the examination, `YYYY-MM-DD`; None where unknown. Two visits are told by it.
         file_size: of the file, in bytes; 0 where it failed.
         note: what else the file holds and was passed over, such as a thumbnail; else empty.
@@ -86,8 +85,8 @@ class GradeReport:
         placed: 0-1, how much of a map's detail is shown; see `drcore.maps.attenuation`.
         placed_finest: the same by the score of the finest scale, for its map alone; the larger of
             the two counts there.
-        field_degrees: width of the field of view, from the DICOM header or as the user says; else
-            45.
+        field_degrees: width of the field of view by the DICOM header or the user; else 45.
+        ceilings: by input size: score that the network stays below; absent where there is none.
         sensitive_threshold: score of the sensitive operating point; None without calibration.
         camera: model by the DICOM header; empty where it gives none. Untrusted text.
     """
@@ -126,6 +125,7 @@ class GradeReport:
     placed_finest: float = field(default=0.0, kw_only=True)
     camera: str = field(default="", kw_only=True)
     sensitive_threshold: float | None = field(default=None, kw_only=True)
+    ceilings: dict[int, float] = field(default_factory=dict, kw_only=True)
 
     @property
     def gradable(self) -> bool:

@@ -23,7 +23,7 @@ __all__ = ["report_from_bytes", "report_to_bytes"]
 _KIND = "drcore report 1"
 _ARRAYS = ("_maps", "_contrast")
 _SINCE_0_7 = frozenset({
-    "camera", "exam_date", "field_degrees", "file_size", "identity_source", "note",
+    "camera", "ceilings", "exam_date", "field_degrees", "file_size", "identity_source", "note",
     "placed_finest", "sensitive_threshold",
 })  # fmt: skip
 _LARGEST = 32 * 1024 * 1024
@@ -87,8 +87,8 @@ def _read(data: bytes) -> GradeReport:
         quality = Quality(**quality)
     if frame is not None:
         frame = RetinaSquare(**{**frame, "field_of_view": FieldOfView(**frame["field_of_view"])})
-    for name in ("scores", "fusion", "biases"):
-        values[name] = {int(size): float(value) for size, value in values[name].items()}
+    for name in ("scores", "fusion", "biases", "ceilings"):
+        values[name] = {int(size): float(value) for size, value in values.get(name, {}).items()}
     for name in ("thresholds", "probabilities", "grade_set"):
         values[name] = None if values[name] is None else tuple(values[name])
     report = GradeReport(

@@ -27,6 +27,12 @@ def test_borderline_and_disagreement_are_told(report):
         "The networks disagree: 128 px \u2192 0, 256 px \u2192 1, 512 px \u2192 3. "
         "Review carefully.",
     ]
+    capped = replace(report, scores={128: 2.6, 512: 3.6, 1024: 2.2}, ceilings={1024: 2.3})
+    assert cautions(capped)[1] == (
+        "The networks disagree: 128 px \u2192 3, 512 px \u2192 4, 1024 px \u2192 2 or more."
+    )
+    agreed = replace(report, scores={512: 3.6, 1024: 2.2}, ceilings={1024: 2.3})
+    assert "Networks: 512 px \u2192 4, 1024 px \u2192 2 or more." in cautions(agreed)
     near = cautions(replace(report, grade=2, score=2.45, scores={128: 2.4, 512: 2.0}))
     assert near[:2] == [
         "Near the grade 2/3 threshold.",
