@@ -88,14 +88,28 @@ def _search(names: list[str]) -> None:
         server = st.selectbox("PACS", names, key="pacs-server", persist_state="session")
         left, right = st.columns(2)
         with left:
-            patient = st.text_input("Patient ID", key="pacs-patient", max_chars=64)
+            patient = st.text_input(
+                "Patient ID", key="pacs-patient", max_chars=64, persist_state="session"
+            )
             first = st.date_input(
-                "Examined from", None, min_value=_EARLIEST, key="pacs-first", format="YYYY-MM-DD"
+                "Examined from",
+                None,
+                min_value=_EARLIEST,
+                key="pacs-first",
+                format="YYYY-MM-DD",
+                persist_state="session",
             )
         with right:
-            accession = st.text_input("Accession number", key="pacs-accession", max_chars=64)
+            accession = st.text_input(
+                "Accession number", key="pacs-accession", max_chars=64, persist_state="session"
+            )
             last = st.date_input(
-                "Examined until", None, min_value=_EARLIEST, key="pacs-last", format="YYYY-MM-DD"
+                "Examined until",
+                None,
+                min_value=_EARLIEST,
+                key="pacs-last",
+                format="YYYY-MM-DD",
+                persist_state="session",
             )
         st.caption("Wildcards: \\* for any characters, ? for one. Leave blank to match everything.")
         if st.form_submit_button("Search", key="pacs-find", type="primary"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import date
 
 import pytest
@@ -71,6 +72,26 @@ def test_all_studies_at_once_and_what_did_not_come_is_said(opened, archive, html
     fetched(opened)
     assert opened.session_state["worklist"].total == 2
     assert html(opened).count("did not send 1 of 2") == 2
+
+
+def test_the_search_stays_while_a_slow_fetch_is_shown(opened, archive, monkeypatch):
+    drawn, fetch = threading.Event(), archive.fetch
+
+    def slow(*given, **named):
+        drawn.wait(60)
+        return fetch(*given, **named)
+
+    monkeypatch.setattr(archive, "fetch", slow)
+    opened.date_input(key="pacs-first").set_value(date(2026, 1, 1))
+    searched(opened, patient="P-8")
+    archive.stored.clear()
+    opened.button(key="pacs-fetch").click().run()
+    assert not [one for one in opened.text_input if one.key == "pacs-patient"]
+    drawn.set()
+    pacs_panel.jobs().get(opened.session_state["fetch"]).join(120)
+    opened.run()
+    assert opened.text_input(key="pacs-patient").value == "P-8"
+    assert opened.date_input(key="pacs-first").value == date(2026, 1, 1)
 
 
 def test_failures_are_sentences_and_the_search_stays(opened, archive, html):
