@@ -112,6 +112,11 @@ class Identity:
         )
         return " ".join(f"{what}={origin}" for what, origin in origins if origin)
 
+    @property
+    def is_name_unsure(self) -> bool:
+        """Whether the name was not read as its encoding is uncertain."""
+        return "unsure" in {self.laterality_from, self.patient_from, self.date_from}
+
     def over(self, other: Identity) -> Identity:
         """Return these values, completed by those of another identity.
 

@@ -38,13 +38,19 @@ _COMMON = {
 }
 """Letters that most words hold: they tell encodings of one script apart."""
 
+_WEIGHTS = {
+    "LATIN": 1.0, "CYRILLIC": 1.0, "GREEK": 0.85, "THAI": 1.0, "HEBREW": 1.0, "ARABIC": 1.0,
+}  # fmt: skip
+"""What a letter of one byte counts; one of two bytes explains more of the name, and counts 2."""
+
 _RARE = frozenset("\u0390\u03b0\u03ca\u03cb")
 """Greek letters with a diaeresis."""
 
 
 def decode_names(names: Sequence[bytes]) -> list[str]:
     """Decode the names of an archive, which share one encoding."""
-    for encoding in ("utf-8", *sorted(_ENCODINGS, key=lambda e: -_likeness(names, e))):
+    likeliest = () if all(map(_is_utf8, names)) else _ENCODINGS
+    for encoding in sorted(likeliest, key=lambda e: -_likeness(names, e)):
         try:
             return [_composed(name.decode(encoding)) for name in names]
         except UnicodeDecodeError:
@@ -147,11 +153,7 @@ def _fit(letter: str, before: str, after: str, *, usual: bool) -> float:
     accents = script == "LATIN" and any(o.isalpha() and not o.isascii() for o in (before, after))
     if accents or script == "HALFWIDTH":
         return -0.25 if accents else -0.5  # accents are rarely neighbours
-    # A letter of two bytes explains more of the name than one of one.
-    weights = {"LATIN": 1.0, "CYRILLIC": 1.0, "GREEK": 0.85, "THAI": 1.0, "HEBREW": 1.0}
-    weights["ARABIC"] = 1.0
-    weights["HANGUL"] = 2.1 if beside else 2.0
-    weight = weights.get(script, 2.0)
+    weight = _WEIGHTS.get(script, 2.1 if script == "HANGUL" and beside else 2.0)
     weight = weight if usual and letter not in _RARE else weight / 4
     plain = unicodedata.normalize("NFD", letter.lower())[0] if script == "GREEK" else letter
     return weight + 0.15 * (plain in _COMMON.get(script, ()))

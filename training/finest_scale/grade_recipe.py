@@ -120,7 +120,6 @@ ARCHIVES = replace(
 
 SUMS = replace(
     ARCHIVES,
-    steps=4000,
     rate=3e-4,
     photographs=9,
     spread=4.0,

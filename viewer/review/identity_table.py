@@ -111,7 +111,7 @@ def table_of(entries: Sequence[Entry], rules: NameRules | None = None) -> pd.Dat
         if patient is None and entry.patient is not None:
             patient = HIDDEN
         if rules is not None:
-            is_sure = "unsure" not in entry.facts.identity.source
+            is_sure = not entry.facts.identity.is_name_unsure
             found = rules.read(entry.place or entry.file_name, is_sure=is_sure)
             eye, patient, day = (
                 found.laterality or eye, found.patient or patient, found.exam_date or day,

@@ -80,7 +80,7 @@ def _completed(known: Identity, report: GradeReport, path: Identity | None) -> I
     read = Identity.read_back(
         report.laterality, report.patient, report.exam_date, report.identity_source
     )
-    if path is None and "unsure" in known.source:  # the name is not to be read again
+    if path is None and known.is_name_unsure:  # the name is not to be read again
         path = known
     read = read if path is None else read.from_header.over(path)
     result = known.over(read)
