@@ -11,6 +11,7 @@ import numpy as np
 from drcore.evaluation.calibration_fit import calibrate
 from drcore.grading.grader import Grader
 from drcore.model.bundle import bundled_folder, load_bundle, save_bundle
+from drcore.model.link import OnsetLink
 from drcore.model.network import PRESETS
 from training import cli
 from training.evaluation.bundle import set_levels, shows_finest_alone, with_calibration
@@ -39,6 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
         "--single-pass", action="store_true",
         help="the scales but the finest do without the mirror image, in half the time",
     )  # fmt: skip
+    parser.add_argument(
+        "--onset", nargs=3, type=float, metavar=("ONSET", "WIDTH", "SLOPE"),
+        help="the scales but the finest count from this score on, see drcore.model.link.OnsetLink",
+    )  # fmt: skip
     cli.add_scales(parser)
     cli.run(parser, _export, arguments)
 
@@ -49,6 +54,7 @@ def _export(given: argparse.Namespace) -> None:
         given.run, given.presets, rows, name=given.name, version=given.model_version,
         kept=load_bundle(bundled_folder()) if given.keep else None, keep=given.keep,
         finest=given.finest, fusion=given.fusion, mirrored=not given.single_pass,
+        onset=OnsetLink(*given.onset) if given.onset else None,
     )  # fmt: skip
     save_bundle(bundle, given.out)
     # Fitted on what was written: half precision, and a user's path from file to score.

@@ -16,6 +16,7 @@ from drcore.grading.report import log_report
 from drcore.model.bundle import Bundle, bundled_folder, load_bundle
 from drcore.model.calibration import spread_of
 from drcore.model.inference import Runner, open_runner
+from drcore.model.link import Link
 from drcore.photographs.dicom_frames import DicomFrame
 from drcore.photographs.photograph import GRADING_SIDE, Photograph, Source
 from drcore.photographs.raster import reduction_to
@@ -289,7 +290,10 @@ class Grader:
         links = {
             size: getattr(network, "link", None) for size, network in self.bundle.networks.items()
         }
-        return {size: link.ceiling for size, link in links.items() if link and link.ceiling}
+        return {
+            size: link.ceiling for size, link in links.items()
+            if isinstance(link, Link) and link.ceiling
+        }  # fmt: skip
 
     def _placed_finest(self, scores: dict[int, float]) -> float:
         placement = self.bundle.placement

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
 from drcore.model.calibration import GradeCalibration
+from drcore.model.link import Link, OnsetLink
 from drcore.model.manifest_format import FORMAT, FORMAT_VERSION, MANIFEST
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
@@ -19,7 +20,6 @@ from drcore.text import one_line
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from drcore.model.link import Link
     from drcore.model.manifest import NetworkEntry
     from drcore.model.network import RamNetwork
 
@@ -150,7 +150,9 @@ def _save_network(size: int, network: RamNetwork, folder: Path) -> dict[str, Any
 def _reading(network: RamNetwork) -> dict[str, Any]:
     """What the entry of a network says of its map and of how it runs, where not as by default."""
     said: dict[str, Any] = {}
-    if network.link is not None:
+    if isinstance(network.link, OnsetLink):
+        said["link"] = {"kind": "onset", **asdict(network.link)}
+    elif network.link is not None:
         said |= {"map": "softplus", "link": {"kind": "log", **asdict(network.link)}}
     if not network.mirrored:
         said["mirrored"] = False
@@ -229,7 +231,7 @@ def _load_network(entry: NetworkEntry, folder: Path, device: str) -> tuple[int, 
     return config.input_size, network
 
 
-def _link_of(entry: NetworkEntry, folder: Path) -> Link | None:
+def _link_of(entry: NetworkEntry, folder: Path) -> Link | OnsetLink | None:
     try:
         return entry.link_function()
     except DrcoreError as error:

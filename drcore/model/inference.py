@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from drcore.model.network import RamNetwork
 from drcore.maps.fusion import covered_mean
-from drcore.model.link import in_grades
+from drcore.model.link import Link, in_grades
 from drcore.model.openvino_graph import graph
 
 __all__ = ["OpenVinoRunner", "Predictions", "Runner", "Squares", "TorchRunner", "open_runner"]
@@ -214,11 +214,16 @@ def _answer(
     weight = network.linear.weight[0].cpu().numpy()
     bias = float(network.linear.bias)
     cells = [np.tensordot(weight, features, axes=1) for features in passes]
-    if network.link is not None:
+    if isinstance(network.link, Link):
         evidence = [np.logaddexp(0, ram.astype(np.float64) + bias) for ram in cells]
         return in_grades(np.mean(evidence, axis=0), coverage, network.link)
     ram = np.asarray(np.mean(cells, axis=0), np.float32)
-    return covered_mean(ram, coverage) + bias, ram + np.float32(network.level)
+    mean, level = covered_mean(ram, coverage), float(network.level)
+    ram += np.float32(level)
+    if network.link is None:
+        return mean + bias, ram
+    ram *= np.float32(network.link.factor(mean + level, bias - level))
+    return float(network.link.score(mean + bias)), ram
 
 
 def _cores() -> int:

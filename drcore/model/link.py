@@ -1,4 +1,4 @@
-"""The link from the mean of a map that is never negative to the score."""
+"""Links from the mean of a map to the score: fixed, increasing functions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from drcore.errors import DrcoreError
 from drcore.maps.fusion import covered_mean
 
-__all__ = ["Link", "in_grades"]
+__all__ = ["Link", "OnsetLink", "in_grades"]
 
 _LEAST_MEAN = 1e-12
+_FLAT = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,73 @@ class Link:
     def least(self) -> float:
         """The score of a map that is zero everywhere: the bias of the map in grades."""
         return float(self.score(0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class OnsetLink:
+    """A fixed, increasing, convex function from the mean of a linear map to the score in grades.
+
+        plain = mean + bias
+        score = slope * width * log(1 + exp((plain - onset) / width))
+
+    A network that cannot see the first microaneurysms says little where grades 0 and 1 part: what
+    is well below the onset moves the score little, what is well above it by `slope` times.
+
+    Attributes:
+        onset: `plain` from which on it counts, in grades.
+        width: of the bend around the onset, in grades, above 0.
+        slope: grades of score for each grade well above the onset, above 0.
+
+    Raises:
+        DrcoreError: the numbers are not finite or out of range.
+    """
+
+    onset: float
+    width: float
+    slope: float
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no increasing function."""
+        above_zero = (self.width, self.slope)
+        if not (math.isfinite(self.onset) and all(0 < value < math.inf for value in above_zero)):
+            raise DrcoreError(
+                "The link of a network needs finite numbers, and width and slope above 0."
+            )
+
+    def score(self, plain: Any, library: Any = np) -> Any:
+        """Return the score.
+
+        Args:
+            plain: mean of the map and the bias, float or array of any shape, in grades.
+            library: whose array `plain` is, `numpy` or `torch`.
+
+        Returns:
+            Scores in grades, above 0, of the shape of `plain`.
+        """
+        along = (plain - self.onset) / self.width
+        return self.slope * self.width * library.logaddexp(along, library.zeros_like(along))
+
+    def plain(self, score: float) -> float:
+        """Return the mean of the map and the bias that have a score above 0, in grades."""
+        along = score / (self.slope * self.width)
+        return self.onset + self.width * (along + math.log(-math.expm1(-along)))
+
+    def factor(self, mean: Any, bias: float, library: Any = np) -> Any:
+        """Return what a map is multiplied with, so that its mean and `score(bias)` are the score.
+
+        Args:
+            mean: of the map over the retina, float or array of any shape, in grades.
+            bias: `plain` where the map is zero, in grades.
+            library: whose array `mean` is, `numpy` or `torch`.
+
+        Returns:
+            Above 0 and at most `slope`, of the shape of `mean`:
+            `mean * factor + score(bias) == score(mean + bias)`.
+        """
+        flat = abs(mean) < _FLAT
+        # Where both are nearly the same, their quotient is the slope there.
+        at = library.where(flat, mean * 0 + _FLAT, mean)
+        return (self.score(at + bias, library) - self.score(at * 0 + bias, library)) / at
 
 
 def in_grades(

@@ -19,7 +19,7 @@ from pydantic import (
 from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
 from drcore.model.calibration import Decision, GradeCalibration
-from drcore.model.link import Link
+from drcore.model.link import Link, OnsetLink
 from drcore.model.manifest_format import FORMAT, FORMAT_VERSION, MANIFEST
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
@@ -29,6 +29,7 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "MANIFEST", "Manifest", "NetworkEntry", "
 _MAX_MANIFEST = 1 << 20
 _SINCE_VERSION = {"certainty": 2, "placement": 3, "reference": 4}
 _DECISION_SINCE = 4
+_ONSET_SINCE = 5
 _OF_NETWORK_SINCE = dict.fromkeys(("map", "link", "mirrored", "precision"), 4)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -48,6 +49,13 @@ class _Link(_Entry):
     ceiling: float | None = None
 
 
+class _OnsetLink(_Entry):
+    kind: Literal["onset"]
+    onset: float
+    width: float
+    slope: float
+
+
 class NetworkEntry(_Entry):
     """One network and its weight file; see `drcore.model.network.RamNetwork`."""
 
@@ -58,21 +66,24 @@ class NetworkEntry(_Entry):
     sha256: str
     level: float
     map: Literal["linear", "softplus"] = "linear"
-    link: _Link | None = None
+    link: Annotated[_Link | _OnsetLink, Field(discriminator="kind")] | None = None
     mirrored: bool = True
     precision: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
     def _link_fits_the_map(self) -> Self:
-        if (self.map == "softplus") != (self.link is not None):
-            raise ValueError("a softplus map needs a link, a linear map has none")
-        if self.link is not None and self.level:
-            raise ValueError("a map with a link has no level")
+        if (self.map == "softplus") != isinstance(self.link, _Link):
+            raise ValueError("a softplus map needs a log link, a linear map has an onset or none")
+        if self.map == "softplus" and self.level:
+            raise ValueError("a softplus map has no level")
         return self
 
-    def link_function(self) -> Link | None:
-        """Return from the mean of the map to the score; None for a linear map."""
-        return None if self.link is None else Link(**self.link.model_dump(exclude={"kind"}))
+    def link_function(self) -> Link | OnsetLink | None:
+        """Return from the mean of the map to the score; None for their sum with the bias."""
+        if self.link is None:
+            return None
+        numbers = self.link.model_dump(exclude={"kind"})
+        return Link(**numbers) if self.link.kind == "log" else OnsetLink(**numbers)
 
 
 class _Preparation(_Entry):
@@ -240,7 +251,10 @@ def _too_early(content: dict[str, Any], version: int) -> list[str]:
     if version < 4 and isinstance(placement, dict) and "finest" in placement:
         found.append("placement.finest")
     for index, entry in enumerate(networks if isinstance(networks, list) else []):
-        keys = entry if isinstance(entry, dict) else ()
+        keys = entry if isinstance(entry, dict) else {}
+        link = keys.get("link")
+        if version < _ONSET_SINCE and isinstance(link, dict) and link.get("kind") == "onset":
+            found.append(f"networks.{index}.link.kind")
         found += [
             f"networks.{index}.{key}"
             for key, since in _OF_NETWORK_SINCE.items()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from drcore.model.link import Link
+from drcore.model.link import Link, OnsetLink
 
 __all__ = ["PRESETS", "NetworkConfig", "RamNetwork", "retina_mean"]
 
@@ -121,13 +121,15 @@ class RamNetwork(nn.Module):
     `ram = sum_k w_k f_k` and `score = mean(ram) + b` (Wang & Yang 2017, equations 1-3). The mean
     runs over the field of view: black surround neither votes nor shows.
 
-    With a link the map is never negative, `e = log(1 + exp(sum_k w_k f_k + b))`, and its mean
-    gives the score through the link, `score = link(mean(e))`. Brought into grade units,
+    With an `OnsetLink`, `score = link(mean(ram) + b)`, and the map is multiplied so that
+    `score = mean(ram) + link(b)`. With a `Link` the map is never negative,
+    `e = log(1 + exp(sum_k w_k f_k + b))`, and its mean gives the score through the link,
+    `score = link(mean(e))`. Brought into grade units,
     `ram = e * (score - link(0)) / mean(e)`, so that `score = mean(ram) + link(0)` holds as before.
 
     Args:
         config: what the network is made of.
-        link: from the mean of a map that is never negative to the score; None for a linear map.
+        link: from the mean of the map to the score; None for their sum.
 
     Attributes:
         mirrored: whether grading takes the mean over the square and its mirror image.
@@ -135,7 +137,7 @@ class RamNetwork(nn.Module):
             may then use; "float32" elsewhere.
     """
 
-    def __init__(self, config: NetworkConfig, link: Link | None = None) -> None:
+    def __init__(self, config: NetworkConfig, link: Link | OnsetLink | None = None) -> None:
         super().__init__()
         self.config = config
         self.link = link
@@ -174,9 +176,10 @@ class RamNetwork(nn.Module):
     @property
     def bias(self) -> float:
         """The bias, in grades: score less the mean of the map."""
-        if self.link is not None:
+        if isinstance(self.link, Link):
             return self.link.least
-        return float(self.linear.bias.detach() - self.level)
+        plain = float(self.linear.bias.detach() - self.level)
+        return plain if self.link is None else float(self.link.score(plain))
 
     def set_level(self, level: float) -> None:
         """Move a constant from the bias into the map; no score changes.
@@ -185,11 +188,11 @@ class RamNetwork(nn.Module):
         means "as in a healthy eye" and the map's values can be read as grades above that.
 
         Args:
-            level: grades added to every cell of the map and taken off the bias; 0 with a link,
+            level: grades added to every cell of the map and taken off the bias; 0 with a `Link`,
                 whose map is zero where there is nothing to see.
         """
-        if self.link is not None and level:
-            raise ValueError("The map of a network with a link has no level.")
+        if isinstance(self.link, Link) and level:
+            raise ValueError("A map that is never negative has no level.")
         self.level.fill_(level)
 
     def forward(self, squares: Tensor, coverage: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -228,9 +231,14 @@ class RamNetwork(nn.Module):
             Scores and maps, see `forward`.
         """
         ram = self.cells(features)
-        if self.link is None:
+        if not isinstance(self.link, Link):
             mean = ram.mean(dim=(1, 2)) if coverage is None else retina_mean(ram, coverage)
-            return mean + self.linear.bias.float(), ram + self.level
+            plain, ram = mean + self.linear.bias.float(), ram + self.level
+            if self.link is None:
+                return plain, ram
+            bias = float(self.linear.bias.detach() - self.level)
+            factor = self.link.factor(mean + self.level, bias, torch)
+            return self.link.score(plain, torch), ram * factor[:, None, None]
         ram = functional.softplus(ram + self.linear.bias.float())
         mean = ram.mean(dim=(1, 2)) if coverage is None else retina_mean(ram, coverage)
         scores: Tensor = self.link.score(mean, torch)

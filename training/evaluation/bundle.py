@@ -10,6 +10,7 @@ from drcore.evaluation.calibration_fit import CLASS_POWER, HEALTHY_UNPLACED, Fit
 from drcore.evaluation.scored import Scored
 from drcore.grading.grader import Grader
 from drcore.model.bundle import Bundle, save_bundle
+from drcore.model.link import Link
 from training.data.labels import Labelled
 from training.evaluation.grading import evaluate
 
@@ -23,9 +24,10 @@ def set_levels(bundle: Bundle, scored: Scored) -> None:
     """
     healthy = scored.scales[scored.truth == 0].mean(axis=0)
     for mean, (_, network) in zip(healthy, sorted(bundle.networks.items()), strict=True):
-        if network.link is not None:  # zero already means that there is nothing to see
+        if isinstance(network.link, Link):  # zero already means that there is nothing to see
             continue
-        network.set_level(float(network.linear.bias.detach()) - float(mean))
+        plain = float(mean) if network.link is None else network.link.plain(float(mean))
+        network.set_level(float(network.linear.bias.detach()) - plain)
 
 
 def measure(folder: Path, rows: Sequence[Labelled], *, quiet: bool = False) -> Bundle:
@@ -39,7 +41,7 @@ def measure(folder: Path, rows: Sequence[Labelled], *, quiet: bool = False) -> B
 
 def shows_finest_alone(bundle: Bundle) -> bool:
     """Whether the finest map is never negative, and so may be shown by its own score."""
-    return bundle.networks[max(bundle.networks)].link is not None
+    return isinstance(bundle.networks[max(bundle.networks)].link, Link)
 
 
 def with_calibration(

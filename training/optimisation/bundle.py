@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from drcore.errors import DrcoreError
 from drcore.model.bundle import Bundle, bundled_folder
-from drcore.model.link import Link
+from drcore.model.link import Link, OnsetLink
 from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.labels import Labelled
@@ -43,6 +43,7 @@ def bundle_of_run(
     finest: Path | None = None,
     fusion: Sequence[float] = (),
     mirrored: bool = True,
+    onset: OnsetLink | None = None,
 ) -> Bundle:
     """Put the networks of a run into a bundle that is not calibrated yet.
 
@@ -51,20 +52,20 @@ def bundle_of_run(
         finest: folder of `finished_network` with the finest scale, which joins the others.
         fusion: weights of the scales, by rising size; equal if empty.
         mirrored: whether the scales but the finest see the mirror image, too.
+        onset: link of the scales but the finest.
 
     Raises:
         RunError: a network was not trained.
     """
     networks, recipes = _networks(run, presets, kept, keep)
     for network in networks.values():
-        network.mirrored = mirrored
+        network.mirrored, network.link = mirrored, onset
     if finest is not None:
         network, recipe = finished_network(finest)
         networks[network.config.input_size] = network
         recipes[network.config.name] = recipe
     if fusion and len(fusion) != len(networks):
         raise RunError(f"{len(fusion)} weights were given for {len(networks)} scales.")
-    with_masks = ", ".join(sorted(p for p, recipe in recipes.items() if recipe.get("lesions")))
     return Bundle(
         name=name,
         version=version,
@@ -80,15 +81,21 @@ def bundle_of_run(
             },
             "start": "EfficientNet-Lite, ImageNet weights",
             "recipes": recipes,
-            "lesion_masks": (
-                f"of IDRiD training photographs (recipes with further photographs: and of "
-                f"e-ophtha), by {with_masks}"
-                if with_masks
-                else "not used"
-            ),
+            "lesion_masks": _said_of_masks(recipes),
         },
         licence=LICENCE,
         intended_use=INTENDED_USE,
+    )
+
+
+def _said_of_masks(recipes: dict[str, dict[str, object]]) -> str:
+    """Which networks learnt from lesion masks, and of what photographs."""
+    with_masks = ", ".join(sorted(p for p, recipe in recipes.items() if recipe.get("lesions")))
+    return (
+        "of IDRiD training photographs (recipes with further photographs: and of e-ophtha), by "
+        f"{with_masks}"
+        if with_masks
+        else "not used"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from drcore.maps.attenuation import Attenuation
 from drcore.model.bundle import load_bundle, save_bundle
-from drcore.model.link import Link
+from drcore.model.link import Link, OnsetLink
 from drcore.model.manifest import MANIFEST
 from tests.support.bundles import refused
 
@@ -41,11 +41,11 @@ def test_other_format(spoiled, other):
     refused(folder, "is not a drcore-bundle")
 
 
-@pytest.mark.parametrize("version", [5, 0, "1", None, True, 1.0, [1]])
+@pytest.mark.parametrize("version", [6, 0, "1", None, True, 1.0, [1]])
 def test_future_version(spoiled, version):
     refused(
         spoiled(lambda m: m.update(format_version=version)),
-        r"have manifest version .*this drcore understands 1, 2, 3 and 4\. Update drcore",
+        r"have manifest version .*this drcore understands 1, 2, 3, 4 and 5\. Update drcore",
     )
 
 
@@ -331,9 +331,28 @@ def test_what_a_network_says_of_its_map_comes_back(spoiled, tmp_path):
     assert (network.mirrored, network.precision) == (False, "bfloat16")
     save_bundle(load_bundle(tmp_path / "weights"), tmp_path / "again")
     again = json.loads((tmp_path / "again" / MANIFEST).read_text())
-    assert again["format_version"] == 4
+    assert again["format_version"] == 5
     assert again["networks"][0]["link"] == LINK_ENTRY
     assert load_bundle(tmp_path / "again").networks[128].link == network.link
+
+
+ONSET_ENTRY = {"kind": "onset", "onset": 1.0, "width": 0.8, "slope": 1.25}
+
+
+def test_the_onset_of_a_linear_map_comes_back(spoiled, tmp_path):
+    network = load_bundle(spoiled(lambda m: m["networks"][0].update(link=ONSET_ENTRY)))
+    assert network.networks[128].link == OnsetLink(1.0, 0.8, 1.25)
+    save_bundle(network, tmp_path / "again")
+    again = json.loads((tmp_path / "again" / MANIFEST).read_text())
+    assert again["networks"][0]["link"] == ONSET_ENTRY
+
+
+def test_version_four_has_no_onset(spoiled):
+    def change(manifest):
+        manifest["networks"][0].update(link=ONSET_ENTRY)
+        manifest.update(format_version=4)
+
+    refused(spoiled(change), r"does not understand: networks\.0\.link\.kind")
 
 
 def test_networks_of_version_three_have_linear_maps_and_mirror_images(spoiled):
@@ -354,12 +373,12 @@ def test_version_three_does_not_say_so(spoiled, key):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"link": None}, "a softplus map needs a link"),
-        ({"map": "linear"}, "a linear map has none"),
+        ({"link": None}, "a softplus map needs a log link"),
+        ({"map": "linear"}, "a linear map has an onset or none"),
         ({"map": "exp"}, "networks.0.map"),
-        ({"level": 0.5}, "has no level"),
-        ({"link": {**LINK_ENTRY, "kind": "power"}}, "networks.0.link.kind"),
-        ({"link": {**LINK_ENTRY, "power": 2}}, "does not understand: networks.0.link.power"),
+        ({"level": 0.5}, "a softplus map has no level"),
+        ({"link": {**LINK_ENTRY, "kind": "power"}}, "networks.0.link.*power"),
+        ({"link": {**LINK_ENTRY, "power": 2}}, "does not understand: networks.0.link.log.power"),
         ({"link": {**LINK_ENTRY, "knee": 0.0}}, "The link of a network needs"),
         ({"link": {**LINK_ENTRY, "ceiling": float("nan")}}, "finite number"),
         ({"link": {**LINK_ENTRY, "slope": "1"}}, "valid number"),

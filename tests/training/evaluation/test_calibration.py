@@ -320,7 +320,7 @@ def test_command_calibrates_in_place_and_changes_no_weights(
     main(["--weights", str(folder), "--labels", str(phantoms / "labels.csv"), "--quiet"])
     assert "decision='median'" in capsys.readouterr().out
     assert {f.name: f.read_bytes() for f in folder.glob("*.safetensors")} == before
-    assert json.loads((folder / MANIFEST).read_text())["format_version"] == 4
+    assert json.loads((folder / MANIFEST).read_text())["format_version"] == 5
     found = Grader.from_folder(folder, "cpu").grade(phantoms / "images" / "phantom_00000.jpg")
     assert sum(found.probabilities) == pytest.approx(1)
     assert found.grade in found.grade_set
