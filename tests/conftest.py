@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from training.synthetic.phantom import make_phantom
 from training.synthetic.recipe import PhantomRecipe
 
 pytest_plugins = ["tests.support.second_chance"]
+
+# A shell starts what it runs in the background with interrupts ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
