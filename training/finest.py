@@ -4,9 +4,10 @@ First on tiles with lesion masks, then, from those weights, on the grades of who
 `python -m training.finest grades --from runs/fine/tiles.average.safetensors --out runs/fine`; then
 with more cameras and photographs of few pixels, in a folder of its own:
 `python -m training.finest cameras --from runs/fine/grades.average.safetensors --out runs/cameras`,
-and from there `archives`, with stronger compression, noise and blur, and `sums`, on the sums of
-whole photographs; `whole` and `deep` are trials. What a run began with and went through is averaged
-by `mean --from runs/archives --start FILE --at 0 2000 4000`. Then for `training.export --finest`:
+and from there `archives`, with stronger compression, noise and blur, and `photographs`, which looks
+at all of a photograph in each step; `whole` and `deep` are trials. What a run began with and went
+through is averaged by `mean --from runs/archives --start FILE --at 0 2000 4000`. Then for
+`training.export --finest`:
 `python -m training.finest finish --from runs/cameras --before runs/fine --out runs/finest`.
 """
 
@@ -21,7 +22,7 @@ from training.data.duplicates import read_repeats
 from training.data.labels import data_root
 from training.finest_scale.averaged import write_mean
 from training.finest_scale.finished import write_finished
-from training.finest_scale.grade_recipe import ARCHIVES, CAMERAS, DEEP, GRADES, SUMS, WHOLE
+from training.finest_scale.grade_recipe import ARCHIVES, CAMERAS, DEEP, GRADES, PHOTOGRAPHS, WHOLE
 from training.finest_scale.grade_training import train_grades
 from training.finest_scale.square_sets import (
     ALL_TRAINED_ON,
@@ -38,7 +39,7 @@ _GRADED = {
     "whole": WHOLE,
     "deep": DEEP,
     "archives": ARCHIVES,
-    "sums": SUMS,
+    "photographs": PHOTOGRAPHS,
 }
 
 

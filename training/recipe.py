@@ -248,6 +248,15 @@ RECIPES: dict[str, Recipe] = {
         frozen=7,
         datasets=(*_FURTHER.datasets[:-1], ("aptos2019", 0.15)),
     ),
+    "ram-512-lite2-everything": replace(
+        _FURTHER,
+        preset="ram-512-lite2",
+        epochs=4,
+        frozen=0,
+        rate=2e-4,
+        datasets=(*_FURTHER.datasets[:-1], ("aptos2019", 0.3)),
+        seed=51,
+    ),
     # The same with everything learnt, and the bundle of four scales that ships as the teacher.
     "ram-256-further-taught": replace(
         _FURTHER, preset="ram-256", epochs=5, frozen=0, taught=0.4, seed=41

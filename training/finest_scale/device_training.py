@@ -3,7 +3,7 @@
 Each step looks at graded photographs, at photographs with masks and at healthy ones. Grades teach
 the mean of the map through the link, masks and healthy eyes its cells: the losses of
 `training.finest_scale.grade_training`, without its tiles, its bank and its arithmetic, which are
-there because a processor cannot look at whole photographs.
+there because a processor looks at a few whole photographs a second.
 """
 
 from __future__ import annotations

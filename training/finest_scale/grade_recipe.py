@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from training.finest_scale.tile_training import TileRecipe
 from training.finest_scale.tiles import TileChanges
 
-__all__ = ["ARCHIVES", "CAMERAS", "DEEP", "GRADES", "SUMS", "WHOLE", "GradeRecipe"]
+__all__ = ["ARCHIVES", "CAMERAS", "DEEP", "GRADES", "PHOTOGRAPHS", "WHOLE", "GradeRecipe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,8 @@ class GradeRecipe:
             logits to logits that the run starts with, are fitted to the first maps.
         frozen: blocks from the input that stay as they are.
         ceiling: of the link, see `Link`; grades near and above it are learnt as a little less.
-        spread: how many times what a tile anywhere gains or loses by a change of tone counts in the
-            photograph's sum: noise or compression befalls all of a photograph.
-        renew_every: steps between looks at all photographs, which renew all kept cells; 0: none.
+        entire: whether a step looks at all of a photograph instead of two tiles of it.
+        keep_link: whether the link of the run that the first weights are of stays, and the logits.
         plain_bank: whether kept cells are renewed only by photographs as they are, not changed.
         keep_every: steps between copies of the averaged weights; 0: none.
         grown_from: smaller network, a key of `drcore.model.network.PRESETS`, that the first weights
@@ -61,8 +60,8 @@ class GradeRecipe:
     knee: float = 0.002
     frozen: int = 5
     ceiling: float | None = None
-    spread: float = 1.0
-    renew_every: int = 0
+    entire: bool = False
+    keep_link: bool = False
     plain_bank: bool = False
     keep_every: int = 0
     grown_from: str | None = None
@@ -118,18 +117,18 @@ ARCHIVES = replace(
 )
 """Goes on from `CAMERAS` with stronger compression, noise and blur, and everything learnt."""
 
-SUMS = replace(
+PHOTOGRAPHS = replace(
     ARCHIVES,
-    rate=3e-4,
-    photographs=9,
-    spread=4.0,
-    renew_every=700,
-    changes=replace(ARCHIVES.changes, noise=0.35),
-    tiles=replace(
-        ARCHIVES.tiles, dots=3, others=1, healthy=4, seed=36, changes=replace(_ARCHIVES, noise=0.35)
-    ),
+    photographs=8,
+    entire=True,
+    keep_link=True,
+    frozen=3,
+    rate=1e-4,
+    average=0.998,
+    plain_bank=True,
+    tiles=replace(ARCHIVES.tiles, dots=4, others=1, anywhere=1, healthy=4, seed=37),
 )
-"""Goes on from `ARCHIVES`: more whole photographs, of which all is looked at now and then."""
+"""Goes on from `ARCHIVES`: a step looks at all of eight photographs, so that no sum is stale."""
 
 DEEP = replace(
     WHOLE,

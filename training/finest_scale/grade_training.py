@@ -1,9 +1,10 @@
 """Teaching the finest scale the sum: `python -m training.finest grades --from FILE`.
 
-A score is made of a photograph's 4,096 cells, too many to learn from all of them at each step. So
-the evidence of all cells of all photographs is kept, and a step looks anew at two tiles of each of
-some photographs: the loudest, and one anywhere. The photograph's mean is the kept one with the
-tiles' new cells in place; its gradient reaches those cells. Tiles with masks go on beside.
+A score is made of a photograph's 4,096 cells. While there is little time, the evidence of all cells
+of all photographs is kept, and a step looks anew at two tiles of each of some photographs: the
+loudest, and one anywhere. The photograph's mean is the kept one with the tiles' new cells in place;
+its gradient reaches those cells. The last stage looks at all of a photograph. Tiles with masks go
+on beside.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ __all__ = ["train_grades"]
 _CELLS = 20  # a side of a tile
 _EDGE = 2  # cells along a tile's border whose surroundings are cut off: they are not renewed
 _INNER = _CELLS - 2 * _EDGE
+_Where = tuple[slice, slice]
 
 
 class Bank:
@@ -125,40 +127,66 @@ def grade_jobs(
 
     def job(place: int, leaves: list[Tensor]) -> tuple[Tensor, Tensor]:
         own = np.random.default_rng((recipe.tiles.seed, number, 8, place))
-        index = bank.indices[place]
-        sharp = bool(bank.squares.widths[index] >= 800)
+        sharp = bool(bank.squares.widths[bank.indices[place]] >= 800)
         # As it was seen at first in most steps, so that the kept cells stay what is graded.
         plain = own.random() < 0.35
-        starts = [bank.tile(place, own, loudest=loudest) for loudest in (True, False)]
-        turns, shown = own.integers(0, 8, 2), []
-        for (row, column), turn in zip(starts, turns, strict=True):
-            top, left = (row - _EDGE) * CELL, (column - _EDGE) * CELL
-            side = _CELLS * CELL
-            part = np.asarray(bank.squares.contrast[index, top : top + side, left : left + side])
-            part = part if plain else change_tone(part, recipe.changes, own, sharp=sharp)
-            shown.append(_turned(part, int(turn)))
-        logits = logits_of(folded, normalised(shown, preparation), leaves)
+
+        def seen(part: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return part if plain else change_tone(part, recipe.changes, own, sharp=sharp)
+
+        look = _entire if recipe.entire else _two_tiles
+        cells = look(folded, bank, place, own, seen, preparation, leaves)
         total = torch.tensor(float((bank.cells[place] * bank.share[place]).sum()))
-        area = float(bank.share[place].sum())
-        # The second tile lies anywhere and so speaks for the whole photograph.
-        spreads = (1.0, 1.0 if plain else recipe.spread)
-        for (row, column), turn, z, spread in zip(starts, turns, logits, spreads, strict=True):
-            inner = _back(z, int(turn))[_EDGE:-_EDGE, _EDGE:-_EDGE]
-            new = functional.softplus(inner)
-            where = (slice(row, row + _INNER), slice(column, column + _INNER))
+        for where, new in cells:
+            kept = bank.cells[place][where]
             share = torch.from_numpy(bank.share[place][where])
-            gain = ((new - torch.from_numpy(bank.cells[place][where])) * share).sum()
-            total = total + spread * gain
+            total = total + ((new - torch.from_numpy(kept)) * share).sum()
             if plain or not recipe.plain_bank:
-                kept = bank.cells[place][where]
-                kept += 0.7 * (new.detach().numpy() - kept)
-        score = link.score(total.clamp_min(0) / area, torch)
+                kept += (1.0 if recipe.entire else 0.7) * (new.detach().numpy() - kept)
+        score = link.score(total.clamp_min(0) / float(bank.share[place].sum()), torch)
         truth = torch.tensor(float(reachable(bank.grades[place], link.ceiling)))
         loss = functional.smooth_l1_loss(score, truth, beta=0.5)
         figures = torch.stack([loss.detach(), (score - truth).detach() ** 2, torch.ones(())])
         return loss * (recipe.grades / recipe.photographs), functional.pad(figures, (5, 0))
 
     return [lambda leaves, p=int(p): job(p, leaves) for p in places]  # type: ignore[misc]
+
+
+def _entire(
+    folded: Folded, bank: Bank, place: int, rng: np.random.Generator,
+    seen: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], preparation: Preprocessing,
+    leaves: list[Tensor],
+) -> list[tuple[_Where, Tensor]]:  # fmt: skip
+    """All cells of a photograph, as they are now."""
+    turn = int(rng.integers(0, 8))
+    shown = _turned(seen(np.asarray(bank.squares.contrast[bank.indices[place]])), turn)
+    z = logits_of(folded, normalised([shown], preparation), leaves)[0]
+    return [((slice(None), slice(None)), functional.softplus(_back(z, turn)))]
+
+
+def _two_tiles(
+    folded: Folded, bank: Bank, place: int, rng: np.random.Generator,
+    seen: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], preparation: Preprocessing,
+    leaves: list[Tensor],
+) -> list[tuple[_Where, Tensor]]:  # fmt: skip
+    """The inner cells of a loud tile and of one anywhere, and where they lie."""
+    starts = [bank.tile(place, rng, loudest=loudest) for loudest in (True, False)]
+    turns, shown = rng.integers(0, 8, 2), []
+    for (row, column), turn in zip(starts, turns, strict=True):
+        top, left = (row - _EDGE) * CELL, (column - _EDGE) * CELL
+        side = _CELLS * CELL
+        part = bank.squares.contrast[
+            bank.indices[place], top : top + side, left : left + side
+        ]  # fmt: skip
+        shown.append(_turned(seen(np.asarray(part)), int(turn)))
+    logits = logits_of(folded, normalised(shown, preparation), leaves)
+    return [
+        (
+            (slice(row, row + _INNER), slice(column, column + _INNER)),
+            functional.softplus(_back(z, int(turn))[_EDGE:-_EDGE, _EDGE:-_EDGE]),
+        )
+        for (row, column), turn, z in zip(starts, turns, logits, strict=True)
+    ]
 
 
 def _padded(
@@ -207,7 +235,7 @@ def train_grades(
         bank = Bank(squares, indices, logits)
         chances = bank.chances(recipe)
         sources = replace(sources, loudest=bank.loudest)
-        begin = _begin(bank, logits, chances, recipe, out)
+        begin = _begin(bank, logits, chances, recipe, start, out)
         begin.apply(network)
         run = Run(network, recipe.rate, recipe.tiles.weight_decay, out / "grades")
         if run.done:
@@ -217,9 +245,6 @@ def train_grades(
         folded = Folded(run.network, recipe.frozen)
         sums, began = torch.zeros(8), time.perf_counter()
         while run.done < recipe.steps:
-            if recipe.renew_every and run.done and run.done % recipe.renew_every == 0:
-                maps = logit_maps(run.network, squares, indices, preparation, pool)
-                bank.cells = np.logaddexp(0, np.stack(list(maps)).astype(np.float32))
             jobs = grade_jobs(folded, bank, chances, recipe, begin.link, preparation, run.done)
             tiles = tile_jobs(folded, sources, recipe.tiles, preparation, run.done)
             sums += step(shared(folded), [*jobs, *map(_padded, tiles)], pool)
@@ -246,14 +271,18 @@ def _begin(
     logits: NDArray[np.float32],
     chances: NDArray[np.float64],
     recipe: GradeRecipe,
+    start: Path,
     out: Path,
 ) -> Start:
     """The start of a run, fitted once and kept in its folder."""
     kept = out / "start.json"
     if not kept.exists():
-        begin = fit_start(
-            logits, bank.share, bank.grades, chances, recipe.knee, recipe.ceiling
-        )  # fmt: skip
+        if recipe.keep_link:
+            begin = Start(1.0, 0.0, Start.read(start.with_name("start.json")).link)
+        else:
+            begin = fit_start(
+                logits, bank.share, bank.grades, chances, recipe.knee, recipe.ceiling
+            )  # fmt: skip
         kept.write_text(json.dumps(asdict(begin), indent=1))
     return Start.read(kept)
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from drcore.errors import DrcoreError
+from drcore.files import replacing
 from drcore.model.network import RamNetwork
 
 __all__ = ["Folded", "Geometry", "depthwise", "step"]
@@ -61,23 +62,27 @@ def _compiled() -> ctypes.CDLL:
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / f"depthwise-{hashlib.sha256(source).hexdigest()[:16]}.so"
     if not file.exists():
-        part = file.with_suffix(f".{os.getpid()}")
-        command = [
-            os.environ.get("CC", "cc"), "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC",
-            str(_SOURCE), "-o", str(part),
-        ]  # fmt: skip
-        try:
-            subprocess.run(  # noqa: S603 - the machine's own compiler on a file of this package
-                command, check=True, capture_output=True, text=True
-            )
-        except (OSError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", None) or error
-            raise CompilerError(
-                f"{_SOURCE.name} cannot be compiled ({said}). Install a C compiler, or "
-                "train without the faster arithmetic."
-            ) from error
-        part.replace(file)
+        with replacing(file) as part:
+            _compile(part)
     return ctypes.CDLL(str(file))
+
+
+def _compile(library: Path) -> None:
+    """Run the machine's C compiler."""
+    command = [
+        os.environ.get("CC", "cc"), "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC",
+        str(_SOURCE), "-o", str(library),
+    ]  # fmt: skip
+    try:
+        subprocess.run(  # noqa: S603 - the machine's own compiler on a file of this package
+            command, check=True, capture_output=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", None) or error
+        raise CompilerError(
+            f"{_SOURCE.name} cannot be compiled ({said}). Install a C compiler, or "
+            "train without the faster arithmetic."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
-from training.finest_scale.grade_recipe import SUMS
+from training.finest_scale.grade_recipe import PHOTOGRAPHS
 from training.finest_scale.grade_training import train_grades
 from training.finest_scale.maps import logit_maps
 from training.finest_scale.squares import FINE, UNKNOWN, FineSquare, FineSquares
@@ -34,16 +34,16 @@ def _squares() -> FineSquares:
     return FineSquares(rows, contrast, masks, np.array([1024, 1024, 1024]))
 
 
-def test_a_run_learns_renews_what_it_kept_and_goes_on(tmp_path: Path) -> None:
+def test_a_run_on_whole_photographs_learns_and_goes_on(tmp_path: Path) -> None:
     torch.manual_seed(0)
     squares, preparation = _squares(), Preprocessing()
     save_file(RamNetwork(PRESETS["ram-1024"]).state_dict(), tmp_path / "start.safetensors")
     link = {"bias": 0.0, "slope": 0.5, "knee": 0.002, "ceiling": 2.5}
     begun = {"factor": 1.0, "offset": 0.0, "link": link}
     (tmp_path / "start.json").write_text(json.dumps(begun))  # two maps are too few to fit it
-    few = replace(SUMS.tiles, dots=1, others=0, anywhere=0, healthy=1)
+    few = replace(PHOTOGRAPHS.tiles, dots=1, others=0, anywhere=0, healthy=1)
     recipe = replace(
-        SUMS, tiles=few, steps=2, photographs=2, renew_every=1, keep_every=0, rate=1e-3,
+        PHOTOGRAPHS, tiles=few, steps=2, photographs=2, keep_every=0, rate=1e-3, plain_bank=False,
         datasets=(("messidor2", 1.0),),
     )  # fmt: skip
     network = train_grades(recipe, squares, tmp_path / "start.safetensors", tmp_path, preparation)
