@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train from the command line; figures that are there are not made again."""
     parser = cli.parser("gate", __doc__, "--labels", "--images", "--cache", "--json", "--quiet")
     parser.add_argument("out", type=Path, help="folder of the weights")
-    parser.add_argument("--steps", type=int, default=400, help="of 256 examples")
+    parser.add_argument("--steps", type=int, default=1600, help="of 256 examples")
     parser.add_argument("--seed", type=int, default=0)
     cli.run(parser, _train, arguments)
 
