@@ -29,11 +29,11 @@ _DROPPED = 0.3
 """Share of the figures, and of the hidden units, that a step goes without."""
 _LEAST_DEVIATION = 0.01
 _HIDDEN = 64
-_SHOWN = {"gradable": 0.5, "reject": 0.28, "other": 0.13, "spoilt": 0.05, "ruined": 0.04}
+_SHOWN = {"gradable": 0.49, "reject": 0.28, "other": 0.13, "spoilt": 0.06, "ruined": 0.04}
 """How often a batch shows what: photographs that a reader could grade, those that none could, other
 things, and gradable ones spoilt on purpose or so that no retina is left."""
 _KINDS = {"eyeq": 8.0, "drimdb": 2.0, "drimdb not_a_retina": 10.0, "healthy": 12.0,
-          "eophtha": 4.0, "idrid": 1.5, "messidor2": 1.2, "phantom": 2.0}  # fmt: skip
+          "eophtha": 4.0, "idrid": 1.5, "messidor2": 1.2, "phantom": 6.0}  # fmt: skip
 """How often a photograph of a kind, or of a source, is shown; 1 where neither is named. What
 readers said of quality transfers to other cameras best."""
 _SEVERE, _USABLE, _CHANGED = 20.0, 0.5, 0.3
