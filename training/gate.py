@@ -2,7 +2,7 @@
 
 It learns from labels of EyeQ and DRIMDB, graded photographs and healthy eyes, all of them changed
 and spoilt on purpose too, and pictures of other things. Its trunk has the weights of ImageNet and
-is not trained, so that training takes seconds: a network is trained for each partition of
+is not trained, so that training takes minutes: a network is trained for each partition of
 `training.evaluation.gate.partitions`, and what these say of what they have not seen calibrates the
 score, sets the threshold, and shows what the check does with a camera that nobody thought of.
 """
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train from the command line; figures that are there are not made again."""
     parser = cli.parser("gate", __doc__, "--labels", "--images", "--cache", "--json", "--quiet")
     parser.add_argument("out", type=Path, help="folder of the weights")
-    parser.add_argument("--steps", type=int, default=400, help="of 256 examples")
+    parser.add_argument("--steps", type=int, default=1600, help="of 256 examples")
     parser.add_argument("--seed", type=int, default=0)
     cli.run(parser, _train, arguments)
 

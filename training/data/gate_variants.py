@@ -168,15 +168,25 @@ def _dated(square: RGB, rng: Rng) -> RGB:
 
 
 def stored(square: RGB, rng: Rng) -> RGB:
-    """As an archive keeps it: noise, fewer pixels, compression."""
+    """As a sensor writes it and an archive keeps it: noise, fewer pixels, compression."""
+    inside = _lit(square)
+    if rng.random() < 0.3:
+        noise = rng.standard_normal(square.shape, dtype=np.float32) * np.float32(rng.uniform(1, 6))
+        square = _within(_levels(square + noise), inside)
     if rng.random() < 0.25:
-        noise = rng.standard_normal(square.shape, dtype=np.float32) * np.float32(rng.uniform(1, 5))
-        square = _within(_levels(square + noise), _lit(square))
-    if rng.random() < 0.2:
-        few = (int(len(square) * rng.uniform(0.75, 1)),) * 2
-        shrunk = cv2.resize(square, few, interpolation=cv2.INTER_AREA)
-        square = np.asarray(cv2.resize(shrunk, square.shape[1::-1]), np.uint8)
-    return compressed(square, int(rng.integers(40, 97))) if rng.random() < 0.4 else square
+        square = _resized(_resized(square, rng.uniform(0.6, 1)), 1, len(square))
+    if rng.random() < 0.5:  # by a photograph of as many pixels as the square, or of more
+        larger = _resized(square, rng.uniform(1, 2.2))
+        shrunk = _resized(compressed(larger, int(rng.integers(25, 97))), 1, len(square))
+        square = _within(shrunk, inside)
+    return square
+
+
+def _resized(square: RGB, factor: float, side: int = 0) -> RGB:
+    """By a factor, or to a side."""
+    side = side or max(8, round(len(square) * factor))
+    how = cv2.INTER_AREA if side < len(square) else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(square, (side, side), interpolation=how), np.uint8)
 
 
 # --- spoilt ---------------------------------------------------------------------------------------

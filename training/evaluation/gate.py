@@ -28,8 +28,8 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_BARS = {"good": 0.04, "reject": 0.15, "healthy": 0.03, "severe": 0.02}
-"""Shares of good, healthy and severe refused and of rejects graded that are wanted at most."""
+_BARS = {"good": 0.04, "reject": 0.15, "healthy": 0.025, "eophtha": 0.05, "severe": 0.02}
+"""Shares of rejects graded and of the others refused that are wanted at most."""
 
 _CAMERAS = ("drimdb", "healthy")
 """Kinds that are left out as a whole: cameras that nobody thought of."""

@@ -29,15 +29,17 @@ _DROPPED = 0.3
 """Share of the figures, and of the hidden units, that a step goes without."""
 _LEAST_DEVIATION = 0.01
 _HIDDEN = 64
-_SHOWN = {"gradable": 0.5, "reject": 0.28, "other": 0.13, "spoilt": 0.05, "ruined": 0.04}
+_SHOWN = {"gradable": 0.49, "reject": 0.28, "other": 0.13, "spoilt": 0.06, "ruined": 0.04}
 """How often a batch shows what: photographs that a reader could grade, those that none could, other
 things, and gradable ones spoilt on purpose or so that no retina is left."""
-_KINDS = {"eyeq": 2.0, "drimdb": 2.0, "healthy": 8.0, "eophtha": 2.0, "idrid": 1.5,
-          "messidor2": 1.2, "phantom": 2.0}  # fmt: skip
-"""How often a photograph of a kind is shown; 1 where it is not named."""
-_SEVERE, _USABLE = 12.0, 0.5
+_KINDS = {"eyeq": 8.0, "drimdb": 2.0, "drimdb not_a_retina": 10.0, "healthy": 12.0,
+          "eophtha": 4.0, "idrid": 1.5, "messidor2": 1.2, "phantom": 6.0}  # fmt: skip
+"""How often a photograph of a kind, or of a source, is shown; 1 where neither is named. What
+readers said of quality transfers to other cameras best."""
+_SEVERE, _USABLE, _CHANGED = 20.0, 0.5, 0.3
 """Bleeding into the vitreous blurs a photograph: to refuse a severe eye is the worst error. What a
-reader called usable lies between the classes."""
+reader called usable lies between the classes. A gradable photograph is shown more often as it is
+than changed."""
 
 
 class GateHead(nn.Module):
@@ -104,12 +106,13 @@ def train(
 def _shares(data: GateSquares, examples: Examples) -> Floats:
     """How often each example is shown."""
     kinds = data.kinds[examples.source]
-    often = np.array([_KINDS.get(kind.split()[0], 1.0) for kind in kinds])
+    often = np.array([_KINDS.get(kind, _KINDS.get(kind.split()[0], 1.0)) for kind in kinds])
     often[np.char.endswith(kinds, "usable")] *= _USABLE
     spoilt, ruined = examples.change == "spoilt", examples.change == "ruined"
     real = ~spoilt & ~ruined
     often[real & np.char.endswith(kinds, "severe")] *= _SEVERE
     gradable = real & (examples.classes == GRADABLE)
+    often[gradable & (examples.change == "kept")] *= _CHANGED
     reject = examples.classes == UNGRADABLE
     parts = {"gradable": gradable, "reject": reject, "other": real & ~gradable & ~reject,
              "spoilt": spoilt, "ruined": ruined}  # fmt: skip

@@ -18,9 +18,10 @@ from training.optimisation.gate_trunk import reader
 
 __all__ = ["Examples", "examples"]
 
-_REJECTED = {"equalised": 0}
-"""By kind: how many changed copies of a rejected photograph there are; 5 where it is not named.
-Changed copies of gradable ones, recoloured, cost more than they gained."""
+_GRADABLE = {"eyeq": 3, "drimdb": 3, "healthy": 2, "eophtha": 2}
+_REJECTED = {"equalised": 2}
+"""By source: how many changed copies of a photograph there are; 1 of gradable and 5 of rejected
+ones where it is not named. Both are changed alike: noise or compression says nothing of quality."""
 _NO_RETINA = 8
 _SPOILT_OF = ("drimdb", "healthy", "eophtha", "phantom")
 """Cameras of which readers rejected no or few photographs: all are spoilt, of others a
@@ -86,15 +87,17 @@ def _plan(data: GateSquares, index: int) -> list[tuple[int, str, int]]:
         return steps
     name, kind, classes = data.names[index], str(data.kinds[index]), data.classes[index]
     source = kind.split(maxsplit=1)[0]
-    change, count = "changed", 0
+    change, count = "kept", 0
     if classes == GRADABLE:
+        half = int(_code(name) % 2 == 0)
+        count = half if source == "equalised" else _GRADABLE.get(source, 1)
         if source != "equalised":
             steps += [(index, "spoilt", 50)] * (source in _SPOILT_OF or _code(name) % 4 == 0)
             steps += [(index, "ruined", 60)] * (_code(name) % 4 == 1)
     elif classes == UNGRADABLE:
-        change, count = "kept", _REJECTED.get(source, 5)
+        count = _REJECTED.get(source, 5)
     elif source == "drimdb":
-        count = _NO_RETINA
+        change, count = "changed", _NO_RETINA
     return steps + [(index, change, 1 + number) for number in range(count)]
 
 
@@ -132,7 +135,7 @@ class _Variants:
         if change == "ruined":
             square = RUINED[int(rng.integers(len(RUINED)))](mild(square, rng), rng) * _DISC
             return stored(square, rng), 2 ** CLASSES.index("not a retina")
-        # Light and colour are part of what was rejected.
+        # Light and colour are part of what was accepted or rejected.
         return stored(mild(square, rng, recolour=change == "changed"), rng), classes
 
 
