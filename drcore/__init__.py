@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DrcoreError", "GradeReport", "Grader", "__version__"]
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 
 
 def __getattr__(name: str) -> Any:  # loaded on first use: OpenCV and NumPy cost 200 ms
