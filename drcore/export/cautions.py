@@ -107,13 +107,23 @@ def network_grades(report: GradeReport) -> tuple[str, int]:
     """Return the grade of each network in words, and how far they are apart."""
     words, least, most = [], [0], [4]
     for size, score in sorted(report.scores.items()):
-        grade = bisect_right(report.thresholds, score)
+        grade = bisect_right(report.thresholds, _if_all_said(report, score))
         # At the highest grade that it can give, a network says no more than "at least this".
-        highest = bisect_right(report.thresholds, report.ceilings.get(size, math.inf))
+        ceiling = report.ceilings.get(size, math.inf)
+        highest = bisect_right(report.thresholds, _if_all_said(report, ceiling))
         words.append(f"{size} px \u2192 {grade}{' or more' if grade == highest < 4 else ''}")
         least.append(grade)
         most.append(4 if grade == highest else grade)
     return ", ".join(words), max(0, max(least) - min(most))
+
+
+def _if_all_said(report: GradeReport, score: float) -> float:
+    """Fused score, which the thresholds are of, if each network said so, within its ceiling."""
+    return sum(
+        weight * min(score, report.ceilings.get(size, math.inf))
+        for size, weight in report.fusion.items()
+        if weight
+    )
 
 
 def _nearest_threshold(report: GradeReport) -> int:

@@ -33,6 +33,9 @@ def test_borderline_and_disagreement_are_told(report):
     )
     agreed = replace(report, scores={512: 3.6, 1024: 2.2}, ceilings={1024: 2.3})
     assert "Networks: 512 px \u2192 4, 1024 px \u2192 2 or more." in cautions(agreed)
+    # The thresholds are of the fused score, which a network that stays below 2.3 keeps low.
+    fused = replace(agreed, scores={512: 3.6, 1024: 2.2}, fusion={512: 0.4, 1024: 0.6})
+    assert "Networks: 512 px \u2192 3, 1024 px \u2192 2 or more." in cautions(fused)
     near = cautions(replace(report, grade=2, score=2.45, scores={128: 2.4, 512: 2.0}))
     assert near[:2] == [
         "Near the grade 2/3 threshold.",
