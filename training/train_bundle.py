@@ -27,7 +27,12 @@ from training.data.squares import Squares
 from training.finest_scale.device_training import WHOLE, few_squares, train_whole
 from training.finest_scale.finished import write_finished
 from training.finest_scale.packed import fine_unpacked
-from training.optimisation.bundle import bundle_of_run, shipped_fusion, shipped_link
+from training.optimisation.bundle import (
+    bundle_of_run,
+    shipped_fusion,
+    shipped_link,
+    shipped_onset,
+)
 from training.optimisation.distillation import distilled_targets
 from training.optimisation.trainer import train
 from training.recipe import GPU_BUNDLE, RECIPES, Recipe
@@ -137,12 +142,12 @@ def _write_bundle(given: argparse.Namespace, rows: list[Labelled]) -> None:
         [*(PRESETS[preset].input_size for preset in coarse), *([1024] if finest else [])]
     )
     shipped = shipped_fusion()
-    fusion = given.fusion
+    fusion, onset = given.fusion, None
     if not fusion and sizes == sorted(shipped):
-        fusion = [shipped[size] for size in sizes]
+        fusion, onset = [shipped[size] for size in sizes], shipped_onset()
     bundle = bundle_of_run(
         given.out, coarse, rows, name=given.name, version=given.model_version,
-        finest=finest, fusion=fusion, mirrored=not fusion,
+        finest=finest, fusion=fusion, mirrored=not fusion, onset=onset,
     )  # fmt: skip
     folder = given.out / "bundle"
     save_bundle(bundle, folder)

@@ -18,7 +18,7 @@ from drcore.preprocessing.network_input import Preprocessing
 from training.data.labels import Labelled
 from training.optimisation.checkpoints import RunError, load_average, read_record
 
-__all__ = ["bundle_of_run", "finished_network", "shipped_fusion", "shipped_link"]
+__all__ = ["bundle_of_run", "finished_network", "shipped_fusion", "shipped_link", "shipped_onset"]
 
 LICENCE = (
     "Weights: research use only. They were trained on IDRiD (CC-BY 4.0), on APTOS 2019 and EyePACS "
@@ -115,6 +115,14 @@ def shipped_link(preset: str) -> Link:
         if entry["preset"] == preset and "link" in entry:
             return Link(**{k: v for k, v in entry["link"].items() if k != "kind"})
     raise RunError(f"The bundled model has no {preset} with a link.")
+
+
+def shipped_onset() -> OnsetLink | None:
+    """Return the link of the coarser networks of the bundle that ships; None where it has none."""
+    for entry in _shipped_manifest()["networks"]:
+        if entry.get("link", {}).get("kind") == "onset":
+            return OnsetLink(**{k: v for k, v in entry["link"].items() if k != "kind"})
+    return None
 
 
 def _shipped_manifest() -> dict[str, Any]:

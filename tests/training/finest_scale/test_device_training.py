@@ -28,7 +28,7 @@ from training.finest_scale.device_training import WHOLE, few_squares, train_whol
 from training.finest_scale.packed import fine_packed, fine_unpacked
 from training.finest_scale.squares import OUTSIDE, UNKNOWN, FineSquare, FineSquares
 from training.finest_scale.tiles import TileChanges, cell_labels, change_tone, find_dots
-from training.optimisation.bundle import shipped_fusion, shipped_link
+from training.optimisation.bundle import shipped_fusion, shipped_link, shipped_onset
 from training.optimisation.checkpoints import RunError
 from training.optimisation.initial_weights import pack_initial
 
@@ -172,4 +172,7 @@ def test_one_command_trains_all_scales(squares: FineSquares, tmp_path: Path) -> 
     assert bundle.fusion == shipped_fusion()
     assert sorted(bundle.networks) == [128, 256, 512, 1024]
     assert bundle.networks[1024].link == shipped_link("ram-1024")
+    onset = shipped_onset()
+    assert onset is not None
+    assert [bundle.networks[size].link for size in (128, 256, 512)] == [onset] * 3
     assert not any(network.mirrored for network in bundle.networks.values())
