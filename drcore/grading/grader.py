@@ -287,12 +287,9 @@ class Grader:
     @property
     def _ceilings(self) -> dict[int, float]:
         """By input size: score that the network stays below."""
-        links = {
-            size: getattr(network, "link", None) for size, network in self.bundle.networks.items()
-        }
         return {
-            size: link.ceiling for size, link in links.items()
-            if isinstance(link, Link) and link.ceiling
+            size: link.ceiling for size, network in self.bundle.networks.items()
+            if isinstance(link := getattr(network, "link", None), Link) and link.ceiling
         }  # fmt: skip
 
     def _placed_finest(self, scores: dict[int, float]) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
 from drcore.model.calibration import GradeCalibration
-from drcore.model.link import Link, OnsetLink
+from drcore.model.link import Link, OnsetLink, link_entry
 from drcore.model.manifest_format import FORMAT, FORMAT_VERSION, MANIFEST
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
@@ -150,10 +150,10 @@ def _save_network(size: int, network: RamNetwork, folder: Path) -> dict[str, Any
 def _reading(network: RamNetwork) -> dict[str, Any]:
     """What the entry of a network says of its map and of how it runs, where not as by default."""
     said: dict[str, Any] = {}
-    if isinstance(network.link, OnsetLink):
-        said["link"] = {"kind": "onset", **asdict(network.link)}
-    elif network.link is not None:
-        said |= {"map": "softplus", "link": {"kind": "log", **asdict(network.link)}}
+    if isinstance(network.link, Link):
+        said["map"] = "softplus"
+    if network.link is not None:
+        said["link"] = link_entry(network.link)
     if not network.mirrored:
         said["mirrored"] = False
     if network.precision != "float32":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from drcore.errors import DrcoreError
 from drcore.maps.fusion import covered_mean
 
-__all__ = ["Link", "OnsetLink", "in_grades"]
+__all__ = ["Link", "OnsetLink", "in_grades", "link_entry", "link_of"]
 
 _LEAST_MEAN = 1e-12
 _FLAT = 1e-3
@@ -132,10 +133,24 @@ class OnsetLink:
             Above 0 and at most `slope`, of the shape of `mean`:
             `mean * factor + score(bias) == score(mean + bias)`.
         """
-        flat = abs(mean) < _FLAT
         # Where both are nearly the same, their quotient is the slope there.
-        at = library.where(flat, mean * 0 + _FLAT, mean)
-        return (self.score(at + bias, library) - self.score(at * 0 + bias, library)) / at
+        at = library.where(abs(mean) < _FLAT, library.full_like(mean, _FLAT), mean)
+        least = self.score(library.full_like(at, bias), library)
+        return (self.score(at + bias, library) - least) / at
+
+
+_KINDS: dict[str, type[Link | OnsetLink]] = {"log": Link, "onset": OnsetLink}
+
+
+def link_of(entry: Mapping[str, Any]) -> Link | OnsetLink:
+    """Return the link that an entry of a manifest states: its `kind` and its numbers."""
+    return _KINDS[entry["kind"]](**{name: v for name, v in entry.items() if name != "kind"})
+
+
+def link_entry(link: Link | OnsetLink) -> dict[str, Any]:
+    """Return what a manifest states of a link, see `link_of`."""
+    (kind,) = (name for name, known in _KINDS.items() if isinstance(link, known))
+    return {"kind": kind, **asdict(link)}
 
 
 def in_grades(

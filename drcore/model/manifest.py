@@ -19,7 +19,7 @@ from pydantic import (
 from drcore.errors import CheckpointError, DrcoreError
 from drcore.maps.attenuation import Attenuation
 from drcore.model.calibration import Decision, GradeCalibration
-from drcore.model.link import Link, OnsetLink
+from drcore.model.link import Link, OnsetLink, link_of
 from drcore.model.manifest_format import FORMAT, FORMAT_VERSION, MANIFEST
 from drcore.preprocessing.network_input import Preprocessing
 from drcore.text import one_line
@@ -80,10 +80,7 @@ class NetworkEntry(_Entry):
 
     def link_function(self) -> Link | OnsetLink | None:
         """Return from the mean of the map to the score; None for their sum with the bias."""
-        if self.link is None:
-            return None
-        numbers = self.link.model_dump(exclude={"kind"})
-        return Link(**numbers) if self.link.kind == "log" else OnsetLink(**numbers)
+        return None if self.link is None else link_of(self.link.model_dump())
 
 
 class _Preparation(_Entry):

@@ -178,8 +178,13 @@ class RamNetwork(nn.Module):
         """The bias, in grades: score less the mean of the map."""
         if isinstance(self.link, Link):
             return self.link.least
-        plain = float(self.linear.bias.detach() - self.level)
+        plain = self._plain_bias
         return plain if self.link is None else float(self.link.score(plain))
+
+    @property
+    def _plain_bias(self) -> float:
+        """The bias of a linear map before any link."""
+        return float(self.linear.bias.detach() - self.level)
 
     def set_level(self, level: float) -> None:
         """Move a constant from the bias into the map; no score changes.
@@ -236,8 +241,7 @@ class RamNetwork(nn.Module):
             plain, ram = mean + self.linear.bias.float(), ram + self.level
             if self.link is None:
                 return plain, ram
-            bias = float(self.linear.bias.detach() - self.level)
-            factor = self.link.factor(mean + self.level, bias, torch)
+            factor = self.link.factor(mean + self.level, self._plain_bias, torch)
             return self.link.score(plain, torch), ram * factor[:, None, None]
         ram = functional.softplus(ram + self.linear.bias.float())
         mean = ram.mean(dim=(1, 2)) if coverage is None else retina_mean(ram, coverage)

@@ -169,8 +169,9 @@ def look_into(listed: Listed, image: str | None = None, *, named: bool = False) 
             place = place.sized()
         size = REMOTE_HEAD_BYTES if _is_remote(place) else HEAD_BYTES
         head = b"" if listed.problem else _head(place, size)
-        wanted = named or sniff(place.name, b"") in {"picture", "archive"}
-        if isinstance(place, Remote) and wanted:
+        if isinstance(place, Remote) and (
+            named or sniff(place.name, b"") in {"picture", "archive"}
+        ):
             refuse_web_page(clean_name(place.name), head)
     except DrcoreError as error:
         listed = replace(listed, problem=str(error))

@@ -19,13 +19,9 @@ import torch
 
 # Loaded here for the children: with too little memory even an import fails, each time elsewhere.
 import drcore.batch.command
-import drcore.batch.pipeline
 import drcore.grading.grader
 import drcore.grading.installed
-import drcore.results.csv_file
-import drcore.results.table
-import drcore.sources.archives
-import drcore.sources.find  # noqa: F401
+import drcore.model.network  # noqa: F401
 from drcore.cli import main
 
 

@@ -169,22 +169,20 @@ def _dated(square: RGB, rng: Rng) -> RGB:
 
 def stored(square: RGB, rng: Rng) -> RGB:
     """As a sensor writes it and an archive keeps it: noise, fewer pixels, compression."""
-    inside = _lit(square)
+    inside, side = _lit(square), len(square)
     if rng.random() < 0.3:
         noise = rng.standard_normal(square.shape, dtype=np.float32) * np.float32(rng.uniform(1, 6))
         square = _within(_levels(square + noise), inside)
     if rng.random() < 0.25:
-        square = _resized(_resized(square, rng.uniform(0.6, 1)), 1, len(square))
+        square = _resized(_resized(square, round(side * rng.uniform(0.6, 1))), side)
     if rng.random() < 0.5:  # by a photograph of as many pixels as the square, or of more
-        larger = _resized(square, rng.uniform(1, 2.2))
-        shrunk = _resized(compressed(larger, int(rng.integers(25, 97))), 1, len(square))
-        square = _within(shrunk, inside)
+        larger = _resized(square, round(side * rng.uniform(1, 2.2)))
+        kept = compressed(larger, int(rng.integers(25, 97)))
+        square = _within(_resized(kept, side), inside)
     return square
 
 
-def _resized(square: RGB, factor: float, side: int = 0) -> RGB:
-    """By a factor, or to a side."""
-    side = side or max(8, round(len(square) * factor))
+def _resized(square: RGB, side: int) -> RGB:
     how = cv2.INTER_AREA if side < len(square) else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(square, (side, side), interpolation=how), np.uint8)
 

@@ -35,6 +35,7 @@ from training.finest_scale.maps import coverage_of, logit_maps
 from training.finest_scale.squares import FineSquares
 from training.finest_scale.start import Start, fit_start, reachable
 from training.finest_scale.tile_training import (
+    SHARP,
     Run,
     _sources,
     logits_of,
@@ -52,7 +53,6 @@ __all__ = ["train_grades"]
 _CELLS = 20  # a side of a tile
 _EDGE = 2  # cells along a tile's border whose surroundings are cut off: they are not renewed
 _INNER = _CELLS - 2 * _EDGE
-_Where = tuple[slice, slice]
 
 
 class Bank:
@@ -127,17 +127,27 @@ def grade_jobs(
 
     def job(place: int, leaves: list[Tensor]) -> tuple[Tensor, Tensor]:
         own = np.random.default_rng((recipe.tiles.seed, number, 8, place))
-        sharp = bool(bank.squares.widths[bank.indices[place]] >= 800)
+        index = bank.indices[place]
+        sharp = bool(bank.squares.widths[index] >= SHARP)
         # As it was seen at first in most steps, so that the kept cells stay what is graded.
         plain = own.random() < 0.35
-
-        def seen(part: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            return part if plain else change_tone(part, recipe.changes, own, sharp=sharp)
-
-        look = _entire if recipe.entire else _two_tiles
-        cells = look(folded, bank, place, own, seen, preparation, leaves)
+        if recipe.entire:
+            edge, inner, starts = 0, bank.cells.shape[1], [(0, 0)]
+        else:
+            edge, inner = _EDGE, _INNER
+            starts = [bank.tile(place, own, loudest=loudest) for loudest in (True, False)]
+        turns, shown, side = own.integers(0, 8, len(starts)), [], (inner + 2 * edge) * CELL
+        for (row, column), turn in zip(starts, turns, strict=True):
+            top, left = (row - edge) * CELL, (column - edge) * CELL
+            part = np.asarray(bank.squares.contrast[index, top : top + side, left : left + side])
+            part = part if plain else change_tone(part, recipe.changes, own, sharp=sharp)
+            shown.append(_turned(part, int(turn)))
+        logits = logits_of(folded, normalised(shown, preparation), leaves)
         total = torch.tensor(float((bank.cells[place] * bank.share[place]).sum()))
-        for where, new in cells:
+        for (row, column), turn, z in zip(starts, turns, logits, strict=True):
+            seen = slice(edge, edge + inner)
+            new = functional.softplus(_back(z, int(turn))[seen, seen])
+            where = (slice(row, row + inner), slice(column, column + inner))
             kept = bank.cells[place][where]
             share = torch.from_numpy(bank.share[place][where])
             total = total + ((new - torch.from_numpy(kept)) * share).sum()
@@ -150,43 +160,6 @@ def grade_jobs(
         return loss * (recipe.grades / recipe.photographs), functional.pad(figures, (5, 0))
 
     return [lambda leaves, p=int(p): job(p, leaves) for p in places]  # type: ignore[misc]
-
-
-def _entire(
-    folded: Folded, bank: Bank, place: int, rng: np.random.Generator,
-    seen: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], preparation: Preprocessing,
-    leaves: list[Tensor],
-) -> list[tuple[_Where, Tensor]]:  # fmt: skip
-    """All cells of a photograph, as they are now."""
-    turn = int(rng.integers(0, 8))
-    shown = _turned(seen(np.asarray(bank.squares.contrast[bank.indices[place]])), turn)
-    z = logits_of(folded, normalised([shown], preparation), leaves)[0]
-    return [((slice(None), slice(None)), functional.softplus(_back(z, turn)))]
-
-
-def _two_tiles(
-    folded: Folded, bank: Bank, place: int, rng: np.random.Generator,
-    seen: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], preparation: Preprocessing,
-    leaves: list[Tensor],
-) -> list[tuple[_Where, Tensor]]:  # fmt: skip
-    """The inner cells of a loud tile and of one anywhere, and where they lie."""
-    starts = [bank.tile(place, rng, loudest=loudest) for loudest in (True, False)]
-    turns, shown = rng.integers(0, 8, 2), []
-    for (row, column), turn in zip(starts, turns, strict=True):
-        top, left = (row - _EDGE) * CELL, (column - _EDGE) * CELL
-        side = _CELLS * CELL
-        part = bank.squares.contrast[
-            bank.indices[place], top : top + side, left : left + side
-        ]  # fmt: skip
-        shown.append(_turned(seen(np.asarray(part)), int(turn)))
-    logits = logits_of(folded, normalised(shown, preparation), leaves)
-    return [
-        (
-            (slice(row, row + _INNER), slice(column, column + _INNER)),
-            functional.softplus(_back(z, int(turn))[_EDGE:-_EDGE, _EDGE:-_EDGE]),
-        )
-        for (row, column), turn, z in zip(starts, turns, logits, strict=True)
-    ]
 
 
 def _padded(

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from drcore.errors import DrcoreError
 from drcore.model.bundle import Bundle, bundled_folder
-from drcore.model.link import Link, OnsetLink
+from drcore.model.link import Link, OnsetLink, link_of
 from drcore.model.network import PRESETS, RamNetwork
 from drcore.preprocessing.network_input import Preprocessing
 from training.data.labels import Labelled
@@ -106,23 +106,27 @@ def shipped_fusion() -> dict[int, float]:
 
 
 def shipped_link(preset: str) -> Link:
-    """Return the link of a network of the bundle that ships.
+    """Return the link of a network of the bundle that ships, whose map is never negative.
 
     Raises:
         RunError: it has none.
     """
-    for entry in _shipped_manifest()["networks"]:
-        if entry["preset"] == preset and "link" in entry:
-            return Link(**{k: v for k, v in entry["link"].items() if k != "kind"})
-    raise RunError(f"The bundled model has no {preset} with a link.")
+    link = _shipped_links().get(preset)
+    if not isinstance(link, Link):
+        raise RunError(f"The bundled model has no {preset} with a link.")
+    return link
 
 
 def shipped_onset() -> OnsetLink | None:
     """Return the link of the coarser networks of the bundle that ships; None where it has none."""
-    for entry in _shipped_manifest()["networks"]:
-        if entry.get("link", {}).get("kind") == "onset":
-            return OnsetLink(**{k: v for k, v in entry["link"].items() if k != "kind"})
-    return None
+    onsets = (link for link in _shipped_links().values() if isinstance(link, OnsetLink))
+    return next(onsets, None)
+
+
+def _shipped_links() -> dict[str, Link | OnsetLink]:
+    """Links of the bundle that ships, by preset."""
+    networks = _shipped_manifest()["networks"]
+    return {entry["preset"]: link_of(entry["link"]) for entry in networks if "link" in entry}
 
 
 def _shipped_manifest() -> dict[str, Any]:
